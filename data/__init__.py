@@ -1,0 +1,1 @@
+"""Product pictures: from files to batches."""

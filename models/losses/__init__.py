@@ -1,0 +1,1 @@
+"""Losses and penalties: pure functions that return one value per example."""

@@ -1,0 +1,1 @@
+"""Training: command line, run folder, loop."""
