@@ -1,0 +1,98 @@
+"""The simplest GAN of product pictures: a dense generator against a small convolutional critic.
+
+Goodfellow et al., "Generative Adversarial Nets", 2014 (arXiv 1406.2661), with the non-saturating generator loss of its section 3. A
+teaching floor: everything a GAN needs, and nothing that makes one good. A dense layer knows nothing of neighbouring pixels, so
+its pictures are grainy; see dcgan and r3gan for what structure buys.
+
+Batch: `image` [, `label`].
+
+    python -m trainer.task --model mlp_gan --data folder:PHOTOS
+"""
+
+from dataclasses import dataclass
+
+import keras
+
+from models.base import TwoPlayer
+from models.layers.condition import join, label_inputs, logits
+from models.losses.adversarial import objective
+from models.tasks import Generation
+
+
+@dataclass(frozen=True)
+class Config:
+    """Hyperparameters. Counts of pictures are pictures shown to the critic as reals."""
+
+    resolution: int = 128  # px, a multiple of 8
+    batch_size: int = 64  # pictures a step
+    images: int = 100_000  # length of training, pictures
+    latent_size: int = 100  # numbers in z
+    generator_widths: tuple[int, ...] = (256, 512)  # units of the dense layers before the pixels
+    critic_widths: tuple[int, ...] = (32, 64, 128)  # channels of the strided convolutions
+    embedding_size: int = 32  # numbers in the embedding of a category
+    objective: str = "non_saturating"
+    critic_steps: int = 1  # critic steps for one generator step
+    penalty_every: int = 1  # no penalty here
+    learning_rate: float = 2e-4  # of both Adams
+    beta_1: float = 0.5  # Adam
+    ema_images: int = 5_000  # half-life of the averaged generator, pictures; 0: serve the trained one
+    ada_images: int = 100_000  # pictures in which ADA may go from 0 to 1
+
+
+PRESETS = {
+    "tiny": Config(16, 8, 64, 8, generator_widths=(32,), critic_widths=(8, 16), embedding_size=4, ema_images=500),
+    "64": Config(64),
+    "128": Config(128),
+}
+
+
+def build_generator(config, classes, name):
+    """(latent [batch, latent_size] [, label [batch]]) -> pictures float32 [batch, resolution, resolution, 3] in [-1, 1]."""
+    latent, labels = keras.Input((config.latent_size,), name="latent"), label_inputs(classes)
+    x = join(latent, labels, classes, config.embedding_size)
+    for width in config.generator_widths:
+        x = keras.layers.Dense(width, kernel_initializer="he_normal")(x)
+        x = keras.layers.LeakyReLU(0.2)(x)
+    x = keras.layers.Dense(config.resolution**2 * 3)(x)
+    x = keras.layers.Reshape((config.resolution, config.resolution, 3))(x)
+    return keras.Model([latent, *labels], keras.layers.Activation("tanh", dtype="float32")(x), name=name)
+
+
+def build_critic(config, classes, name):
+    """(pictures [batch, resolution, resolution, 3] [, label [batch]]) -> logits float32 [batch]."""
+    picture = keras.Input((config.resolution, config.resolution, 3), name="picture")
+    labels = label_inputs(classes)
+    x = picture
+    for width in config.critic_widths:
+        x = keras.layers.Conv2D(width, 4, 2, "same", kernel_initializer="he_normal")(x)
+        x = keras.layers.LeakyReLU(0.2)(x)
+    return keras.Model([picture, *labels], logits(keras.layers.Flatten()(x), labels, classes), name=name)
+
+
+class Model(Generation, TwoPlayer):
+    """The game of the chosen objective, without penalties."""
+
+    def __init__(self, config, *, classes=0, seed=0, augment="none"):
+        super().__init__(config, classes=classes, seed=seed, augment=augment)
+        self.objective = objective(config.objective)
+        self.network, self.average = self.twins(lambda name: build_generator(config, classes, name))
+        self.critic = build_critic(config, classes, "critic")
+        self.generator_optimizer = self._adam("generator_adam", self.network)
+        self.critic_optimizer = self._adam("critic_adam", self.critic)
+
+    def _adam(self, name, network):
+        adam = keras.optimizers.Adam(self.config.learning_rate, self.config.beta_1, name=name)
+        adam.build(network.trainable_weights)
+        return adam
+
+    def judge(self, pictures, batch):
+        return self.critic([self.seen(pictures), *self.labels(batch)], training=True)
+
+    def critic_terms(self, batch, fakes, penalise):
+        real, fake = self.judge(batch["image"], batch), self.judge(fakes, batch)
+        self.note(real, fake, relativistic=self.objective.relativistic)
+        return {"adversarial": self.objective.critic(real, fake)}
+
+    def generator_terms(self, batch, fakes):
+        real = self.judge(batch["image"], batch) if self.objective.relativistic else None
+        return {"adversarial": self.objective.generator(real, self.judge(fakes, batch))}

@@ -1,0 +1,98 @@
+"""Smooth resampling by two and pixel shuffling, as layers.
+
+The filter is [1, 3, 3, 1] / 8 along each axis (Karras et al. 2019; Zhang 2019): it suppresses the checkerboards of strided and transposed
+convolutions. Both layers are polyphase forms of filter-then-sample, so no pixel is computed that is thrown away, and borders
+repeat the edge pixel.
+"""
+
+import keras
+import tensorflow as tf
+
+
+def _cut(x, axis, begin, end):
+    return x[:, begin:end] if axis == 1 else x[:, :, begin:end]
+
+
+def _shape(x, axis, *sizes):
+    return [-1, *(n for i in (1, 2) for n in (sizes if i == axis else (x.shape[i],))), x.shape[3]]
+
+
+def _double(x, axis):
+    """Along an axis, x[i] becomes (x[i-1] + 3 x[i]) / 4 and (3 x[i] + x[i+1]) / 4, the edge pixel repeated."""
+    size = x.shape[axis]
+    before = tf.concat([_cut(x, axis, 0, 1), _cut(x, axis, 0, size - 1)], axis)
+    after = tf.concat([_cut(x, axis, 1, size), _cut(x, axis, size - 1, size)], axis)
+    pairs = tf.stack([0.75 * x + 0.25 * before, 0.75 * x + 0.25 * after], axis=axis + 1)
+    return tf.reshape(pairs, _shape(x, axis, size * 2))
+
+
+def _halve(x, axis):
+    """Along an axis, pixels 2i and 2i+1 become (x[2i-1] + 3 x[2i] + 3 x[2i+1] + x[2i+2]) / 8, the edge pixel repeated."""
+    size = x.shape[axis] // 2
+    even, odd = tf.unstack(tf.reshape(x, _shape(x, axis, size, 2)), axis=axis + 1)
+    before = tf.concat([_cut(even, axis, 0, 1), _cut(odd, axis, 0, size - 1)], axis)
+    after = tf.concat([_cut(even, axis, 1, size), _cut(odd, axis, size - 1, size)], axis)
+    return 0.375 * (even + odd) + 0.125 * (before + after)
+
+
+@keras.saving.register_keras_serializable("packshot")
+class Upsample2x(keras.layers.Layer):
+    """[batch, h, w, c] -> [batch, 2h, 2w, c], filtered with [1, 3, 3, 1] / 4 per axis (gain 2 against the zeros put in)."""
+
+    def call(self, inputs):
+        return _double(_double(inputs, 1), 2)
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        return (batch, height * 2, width * 2, channels)
+
+
+@keras.saving.register_keras_serializable("packshot")
+class Downsample2x(keras.layers.Layer):
+    """[batch, 2h, 2w, c] -> [batch, h, w, c], filtered with [1, 3, 3, 1] / 8 per axis."""
+
+    def call(self, inputs):
+        return _halve(_halve(inputs, 1), 2)
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        return (batch, height // 2, width // 2, channels)
+
+
+@keras.saving.register_keras_serializable("packshot")
+class PixelShuffle(keras.layers.Layer):
+    """[batch, h, w, c * block^2] -> [batch, h * block, w * block, c]: Shi et al. 2016, eq. 4."""
+
+    def __init__(self, block, **kwargs):
+        super().__init__(**kwargs)
+        self.block = block
+
+    def call(self, inputs):
+        return inputs if self.block == 1 else tf.nn.depth_to_space(inputs, self.block)
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        size = [None if side is None else side * self.block for side in (height, width)]
+        return (batch, *size, channels // self.block**2)
+
+    def get_config(self):
+        return super().get_config() | {"block": self.block}
+
+
+@keras.saving.register_keras_serializable("packshot")
+class PixelUnshuffle(keras.layers.Layer):
+    """[batch, h * block, w * block, c] -> [batch, h, w, c * block^2]: the inverse of PixelShuffle."""
+
+    def __init__(self, block, **kwargs):
+        super().__init__(**kwargs)
+        self.block = block
+
+    def call(self, inputs):
+        return inputs if self.block == 1 else tf.nn.space_to_depth(inputs, self.block)
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        return (batch, height // self.block, width // self.block, channels * self.block**2)
+
+    def get_config(self):
+        return super().get_config() | {"block": self.block}

@@ -1,0 +1,38 @@
+"""Penalties on the critic's slope: pure functions, one value per example, unweighted.
+
+`judge` is any function from pictures float32 [batch, height, width, channels] to logits float32 [batch], whose i-th logit depends on the
+i-th picture only (which batch normalisation breaks). All of them can be differentiated again.
+"""
+
+import tensorflow as tf
+
+
+def squared_slope(judge, pictures):
+    """Logits, and the squared norm of their gradient with respect to the pictures.
+
+    The zero-centred penalties R1 (on real pictures) and R2 (on fakes) are gamma / 2 times the second value: Mescheder et al. 2018,
+    eq. 9; Roth et al. 2017.
+
+    Returns:
+        (logits float32 [batch], squared gradient norms float32 [batch], >= 0).
+    """
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(pictures)
+        logits = judge(pictures)
+        total = tf.reduce_sum(logits)
+    slope = tf.cast(tape.gradient(total, pictures), tf.float32)
+    return logits, tf.reduce_sum(tf.square(slope), axis=[1, 2, 3])
+
+
+def gradient_penalty(judge, real, fake, mix, target=1.0, epsilon=1e-12):
+    """(|gradient at a random point between real and fake| - target)^2: Gulrajani et al. 2017, eq. 3 and algorithm 1.
+
+    Args:
+        mix: float32 [batch, 1, 1, 1], *uniform* on [0, 1): the share of `real` in the point.
+        epsilon: added under the root, so that the derivative at a zero gradient is finite.
+
+    Returns:
+        float32 [batch], >= 0.
+    """
+    _, squared = squared_slope(judge, mix * real + (1.0 - mix) * fake)
+    return tf.square(tf.sqrt(squared + epsilon) - target)

@@ -1,0 +1,134 @@
+"""pix2pix: from one picture to another, learned from aligned pairs.
+
+Isola, Zhu, Zhou and Efros, "Image-to-Image Translation with Conditional Adversarial Networks", CVPR 2017 (arXiv 1611.07004): a U-Net
+with skips against a critic that judges 70x70 patches of source and target together, plus 100 times the absolute difference. Layer
+widths, dropout and Adam are those of section 6.1 of the paper. Two departures: the exported model uses the moving statistics of
+batch normalisation and no dropout, so that a row's picture depends on that row alone; and it serves an averaged generator.
+
+Batch: `source`, `target`.
+
+    python -m trainer.task --model pix2pix --data folder:PHOTOS          # edges of each photo -> photo
+    python -m trainer.task --model pix2pix --data pairs:FOLDER           # your own pairs
+"""
+
+import math
+from dataclasses import dataclass
+
+import keras
+import tensorflow as tf
+
+from models.base import TwoPlayer
+from models.layers.norm import FusedBatchNormalization
+from models.losses.adversarial import objective
+from models.losses.reconstruction import absolute
+from models.tasks import Translation
+
+
+@dataclass(frozen=True)
+class Config:
+    """Hyperparameters. Counts of pictures are pairs shown."""
+
+    resolution: int = 128  # px, a power of two, at least 8
+    batch_size: int = 4  # pairs a step
+    images: int = 60_000  # length of training, pairs
+    width: int = 64  # channels of the first layers
+    widest: int = 512  # channels at most
+    critic_layers: int = 3  # strided convolutions of the critic; 3 judge patches of 70x70 px
+    dropout: float = 0.5  # share dropped in the three innermost layers of the decoder
+    objective: str = "non_saturating"
+    l1: float = 100.0  # weight of the absolute difference
+    critic_steps: int = 1  # critic steps for one generator step
+    penalty_every: int = 1  # no penalty here
+    learning_rate: float = 2e-4  # of both Adams
+    beta_1: float = 0.5  # Adam
+    ema_images: int = 2_000  # half-life of the averaged generator, pairs; 0: serve the trained one
+    ada_images: int = 100_000  # pairs in which ADA may go from 0 to 1
+
+
+PRESETS = {
+    "tiny": Config(16, 4, 64, width=8, widest=16, critic_layers=1, ema_images=500),
+    "64": Config(64, 8),
+    "128": Config(128),
+    "256": Config(256, 1, 200_000),
+}
+
+START = keras.initializers.RandomNormal(stddev=0.02)
+GAMMA = keras.initializers.RandomNormal(mean=1.0, stddev=0.02)
+
+
+def _down(x, channels, strides=2, norm=True):
+    x = keras.layers.Conv2D(channels, 4, strides, "same", use_bias=not norm, kernel_initializer=START)(x)
+    return FusedBatchNormalization(gamma_initializer=GAMMA)(x) if norm else x
+
+
+def build_generator(config, name):
+    """source [batch, resolution, resolution, 3] -> pictures float32 of the same shape in [-1, 1]: the U-Net, down to 1x1 px."""
+    source = keras.Input((config.resolution, config.resolution, 3), name="source")
+    stages = int(math.log2(config.resolution))
+    widths = [min(config.width * 2**stage, config.widest) for stage in range(stages)]
+    x, skips = source, []
+    for stage, channels in enumerate(widths):
+        if stage:
+            x = keras.layers.LeakyReLU(0.2)(x)
+        x = _down(x, channels, norm=0 < stage < stages - 1)
+        skips.append(x)
+    skips.pop()
+    for stage, channels in enumerate(reversed(widths[:-1])):
+        x = keras.layers.ReLU()(x)
+        x = keras.layers.Conv2DTranspose(channels, 4, 2, "same", use_bias=False, kernel_initializer=START)(x)
+        x = FusedBatchNormalization(gamma_initializer=GAMMA)(x)
+        if stage < 3 and config.dropout:
+            x = keras.layers.Dropout(config.dropout, seed=stage)(x)
+        x = keras.layers.Concatenate()([x, skips.pop()])
+    x = keras.layers.ReLU()(x)
+    x = keras.layers.Conv2DTranspose(3, 4, 2, "same", kernel_initializer=START)(x)
+    return keras.Model(source, keras.layers.Activation("tanh", dtype="float32")(x), name=name)
+
+
+def build_critic(config, name):
+    """Source and picture joined, [batch, resolution, resolution, 6] -> logits float32 [batch, patches, patches]."""
+    pair = keras.Input((config.resolution, config.resolution, 6), name="pair")
+    x = keras.layers.LeakyReLU(0.2)(_down(pair, config.width, norm=False))
+    for layer in range(1, config.critic_layers + 1):
+        channels = min(config.width * 2**layer, config.widest)
+        x = keras.layers.LeakyReLU(0.2)(_down(x, channels, strides=2 if layer < config.critic_layers else 1))
+    x = keras.layers.Conv2D(1, 4, 1, "same", kernel_initializer=START)(x)
+    return keras.Model(pair, keras.layers.Reshape(x.shape[1:3], dtype="float32")(x), name=name)
+
+
+class Model(Translation, TwoPlayer):
+    """min_G max_D of the conditional game, plus l1 times the absolute difference: paper, eq. 4. The critic's loss is halved."""
+
+    def __init__(self, config, *, classes=0, seed=0, augment="none"):
+        super().__init__(config, classes=classes, seed=seed, augment=augment)
+        if config.resolution < 8 or config.resolution & (config.resolution - 1):
+            raise ValueError(f"resolution must be a power of two, 8 or more, not {config.resolution}")
+        self.objective = objective(config.objective)
+        self.network, self.average = self.twins(lambda name: build_generator(config, name))
+        self.critic = build_critic(config, "critic")
+        self.generator_optimizer = self._adam("generator_adam", self.network)
+        self.critic_optimizer = self._adam("critic_adam", self.critic)
+
+    def _adam(self, name, network):
+        adam = keras.optimizers.Adam(self.config.learning_rate, self.config.beta_1, name=name)
+        adam.build(network.trainable_weights)
+        return adam
+
+    def judge(self, source, picture):
+        return self.critic(self.seen(tf.concat([source, picture], axis=-1)), training=True)
+
+    def play(self, batch):
+        return self.network(batch["source"], training=True)
+
+    def critic_terms(self, batch, fakes, penalise):
+        real, fake = self.judge(batch["source"], batch["target"]), self.judge(batch["source"], fakes)
+        self.note(real, fake, relativistic=self.objective.relativistic)
+        return {"adversarial": 0.5 * tf.reduce_mean(self.objective.critic(real, fake), axis=[1, 2])}
+
+    def generator_terms(self, batch, fakes):
+        fake = self.judge(batch["source"], fakes)
+        real = self.judge(batch["source"], batch["target"]) if self.objective.relativistic else None
+        return {
+            "adversarial": tf.reduce_mean(self.objective.generator(real, fake), axis=[1, 2]),
+            "l1": self.config.l1 * absolute(fakes, batch["target"]),
+        }
