@@ -1,0 +1,198 @@
+"""One run, from configuration to export: a list of calls."""
+
+import math
+import posixpath
+from dataclasses import asdict, dataclass, replace
+
+import keras
+import tensorflow as tf
+
+from data import pipeline, views
+from data.batch import ENHANCEMENT, GENERATION, TRANSLATION
+from data.cache import load_rows
+from data.catalogue import open_source
+from data.quarantine import Quarantine
+from models import catalogue
+from models.base import TwoPlayer
+from serving.export import export
+from trainer import callbacks
+from trainer.checkpoints import Checkpoints
+from trainer.config import RunConfig
+from trainer.errors import refusing
+from trainer.rundir import RunDir
+from trainer.sheets import make_draw
+from trainer.strategy import is_chief, make_strategy, set_precision
+
+AUGMENT_ROWS = {GENERATION: ("flip",), TRANSLATION: ("flip", "jitter"), ENHANCEMENT: ("dihedral",)}
+
+
+@dataclass(frozen=True)
+class Cadence:
+    """What a run writes how often; none of it changes what is computed."""
+
+    log_steps: int | None = None  # steps between two lines of metrics; None: about 1,000 lines a run
+    sample_images: int | None = None  # pictures between two sample sheets; None: 20 sheets a run
+    checkpoint_minutes: float = 5.0
+    steps_per_execution: int = 1  # steps TensorFlow takes in one call
+
+
+def make_view(run: RunConfig, config):
+    """What the run's family trains on, made from an example. ValueError if the settings do not fit together."""
+    task = catalogue.names()[run.model]
+    if task == GENERATION:
+        return views.generation(config.resolution)
+    if task == TRANSLATION:
+        return views.translation(config.resolution, run.view)
+    return views.enhancement(config.resolution, config.scale)
+
+
+def make_model(run: RunConfig, classes: int):
+    """The family's model for the run. ValueError if the configuration is contradictory."""
+    family = catalogue.load(run.model)
+    config = configuration(run)
+    keras.utils.set_random_seed(run.seed)
+    options = {"augment": run.augment} if issubclass(family.Model, TwoPlayer) else {}
+    return family.Model(config, classes=classes, seed=run.seed, **options)
+
+
+def configuration(run: RunConfig):
+    """The family's config dataclass that `run.settings` describes."""
+    family = catalogue.load(run.model)
+    settings = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in run.settings.items()
+    }
+    return family.Config(**settings)
+
+
+def describe_data(run: RunConfig) -> dict:
+    """What `--dry-run` says of the data, without reading the pictures. ValueError if there is nothing usable."""
+    source = open_source(run.data, run.seed)
+    return {
+        "spec": source.spec,
+        "examples": source.count,
+        "classes": list(source.classes),
+        "keys": sorted(source.keys),
+        "fingerprint": source.fingerprint(),
+        "view": make_view(run, configuration(run)).describe(),
+    }
+
+
+def train(run: RunConfig, root: str, cadence: Cadence, export_to: tuple[str, str] | None, say) -> str | None:
+    """Train, or go on training, the run in folder `root`, and export it.
+
+    Args:
+        export_to: (folder, name) of the export; None: do not export.
+        say: function (sentence) for the user.
+
+    Returns:
+        The exported version's folder, or None.
+
+    Raises:
+        Refused, Stopped, Interrupted: see `trainer.errors`.
+    """
+    with refusing():
+        strategy = make_strategy(run.strategy)
+        set_precision(run.precision)
+        config = configuration(run)
+        folder, chief = RunDir(root), is_chief(strategy)
+        if chief:
+            folder.open(run)
+        source, rows = _load(run, config, folder, say)
+        classes = len(source.classes) if run.conditional else 0
+        if run.conditional and not classes:
+            raise ValueError(f"--conditional needs categories, and {run.data} has none")
+        with strategy.scope():
+            model = make_model(run, classes)
+        _check_batch(config, strategy, rows)
+        checkpoints = Checkpoints(folder.checkpoints, model.state())
+        done = checkpoints.restore()
+    rows_per_step = config.batch_size * model.rows_per_step
+    progress = callbacks.Progress(done, math.ceil(config.images / rows_per_step), rows_per_step)
+    if done:
+        say(f"going on at {progress.images:,} of {progress.steps * rows_per_step:,} pictures")
+    if done < progress.steps:
+        _fit(run, config, folder, cadence, strategy, chief, model, rows, checkpoints, progress)
+    if not (chief and export_to):
+        return None
+    return export_run(run, folder, model, source, rows, progress, export_to, say)
+
+
+def _load(run, config, folder, say):
+    source = open_source(run.data, run.seed)
+    quarantine = Quarantine()
+    rows = load_rows(source, make_view(run, config), fit=run.fit, quarantine=quarantine, progress=callbacks.counting("reading"))
+    if len(quarantine):
+        quarantine.write(folder.quarantine)
+        say(f"{quarantine.sentence()} The list is in {folder.quarantine}.")
+    say(f"{rows.count:,} pictures to train on from {run.data}, {rows.nbytes / 1e6:,.0f} MB {'in memory' if rows.in_memory else 'on disk'}")
+    return source, rows
+
+
+def _check_batch(config, strategy, rows):
+    replicas = strategy.num_replicas_in_sync
+    if config.batch_size % replicas:
+        raise ValueError(f"batch_size={config.batch_size} cannot be shared evenly by {replicas} replicas")
+
+
+def _fit(run, config, folder, cadence, strategy, chief, model, rows, checkpoints, progress):
+    dataset, waiting = pipeline.training(
+        rows,
+        model.task,
+        strategy,
+        batch_size=progress.rows,
+        seed=run.seed,
+        position=progress.images,
+        augment=AUGMENT_ROWS[model.task],
+        keys=("label",) if model.classes else (),
+    )
+    watchers = [callbacks.Steps(progress)]
+    release = []
+    if chief:
+        folder.forget_metrics_after(progress.step)
+        console = callbacks.Console(progress)
+        board = callbacks.TensorBoard(folder.tensorboard, asdict(replace(run, settings={})) | run.settings)
+        rates = {f"learning_rate_{o.name}": lambda o=o: float(o.learning_rate) for o in model.optimizers()}
+        rates["data_wait"] = waiting
+        every = cadence.log_steps or max(1, min(50, progress.steps // 200))
+        writers = [callbacks.JsonLines(folder.metrics), board, callbacks.stop_at_nonfinite, console]
+        metrics = callbacks.Metrics(progress, every, rates, writers)
+        sheet_steps = max(1, (cadence.sample_images or config.images // 20) // progress.rows)
+        draw = make_draw(model, rows, config, run.seed)
+        saving = callbacks.Saving(progress, checkpoints, cadence.checkpoint_minutes, metrics)
+        sheets = callbacks.SampleSheets(progress, sheet_steps, draw, folder.sample_path, [board.sheet])
+        watchers += [metrics, sheets, saving]
+        release = [saving.release, console.close]
+    model.compile(steps_per_execution=cadence.steps_per_execution)
+    try:
+        model.fit(
+            dataset, epochs=1, steps_per_epoch=progress.steps - progress.step, verbose=0, callbacks=watchers, shuffle=False
+        )
+    finally:
+        for close in release:
+            close()
+
+
+def export_run(run, folder, model, source, rows, progress, export_to, say):
+    """Export the model's served network with what it was made from; returns the version's folder."""
+    to, name = export_to
+    facts = {
+        "model": run.model,
+        "task": model.task,
+        "configuration": asdict(run),
+        "classes": list(source.classes) if model.classes else [],
+        "data": {"spec": run.data, "fingerprint": source.fingerprint(), "rows": rows.count},
+        "images_seen": progress.images,
+    }
+    path = export(model, to, name, facts=facts)
+    say(f"exported and verified: {path}")
+    return path
+
+
+def default_export(folder: RunDir, run: RunConfig) -> tuple[str, str]:
+    """Where a run exports to unless told otherwise."""
+    return folder.exports, run.model
+
+
+def split_model_dir(uri: str) -> tuple[str, str]:
+    """AIP_MODEL_DIR as (folder, name), so that versions lie directly in it, as TensorFlow Serving wants them."""
+    return posixpath.split(uri.rstrip("/"))
