@@ -1,15 +1,15 @@
 """The studio: product photos drawn by packshot itself, so that everything runs with no files and no network.
 
-Example `i` depends on nothing but the seed, `i` and the size; at another size it is the same product. See studio_products.py
-for the shapes and studio_paint.py for how they are painted.
+Example `i` depends on nothing but the seed, `i` and the size; at another size it is the same product. The kinds are
+listed in studio_products.py, drawn in studio_clothes.py and studio_goods.py, and painted by studio_paint.py.
 """
 
 import hashlib
 
 import numpy as np
 
-from data.sources.studio_paint import Canvas, Pattern, blur
-from data.sources.studio_products import KINDS, Look
+from data.sources.studio_paint import Canvas, Look, Pattern, blur
+from data.sources.studio_products import KINDS
 
 VERSION = 1
 NATIVE = 128
@@ -53,7 +53,7 @@ def _apart(one, other) -> float:
 
 
 def _background(size: int, colour, horizon: float | None):
-    """A lit studio wall, with a floor from `horizon` (a height in the frame) down unless None: float32 [size, size, 3]."""
+    """A lit wall, with a floor below `horizon` (a height in the frame), float32 [size, size, 3]."""
     place = (np.arange(size, dtype=np.float32) + 0.5) / size
     right, down = place[None] - 0.5, place[:, None] - 0.45
     light = 1.025 - 0.16 * (right**2 + down**2)
@@ -69,17 +69,17 @@ def _shadow(alpha, stands: bool, strength: float):
         moved = np.zeros_like(alpha)
         right, down = round(0.012 * size), round(0.03 * size)
         moved[down:, right:] = alpha[: size - down, : size - right]
-        return strength * (0.55 * blur(moved, 0.03) + 0.25 * blur(alpha, 0.012))
+        return strength * (0.55 * blur(moved, 0.03, size) + 0.25 * blur(alpha, 0.012, size))
     place = (np.arange(size, dtype=np.float32) + 0.5) / size
     floor = place[np.flatnonzero(alpha.max(axis=1) > 0.5)[-1]]
     near = alpha * np.exp(-(((place[:, None] - floor) / 0.06) ** 2))
     columns = near.max(axis=0)
     soft = columns[None] * np.exp(-(((place[:, None] - floor - 0.005) / 0.025) ** 2))
-    return strength * np.minimum(0.75 * blur(soft, 0.012) + 0.7 * blur(soft, 0.045), 1.0)
+    return strength * np.minimum(0.75 * blur(soft, 0.012, size) + 0.7 * blur(soft, 0.045, size), 1.0)
 
 
 def _placed(rng, kind, parts):
-    """Where the product stands in the frame, whole and large: (matrix [2, 2], origin [2]) from product to frame coordinates."""
+    """Matrix [2, 2] and origin [2] from product to frame coordinates: the product whole, large and a little askew."""
     tilt = rng.uniform(-1, 1) * (0.025 if kind.stands else 0.12)
     mirror = np.array([-1.0 if kind.flips and rng.random() < 0.5 else 1.0, 1.0])
     turn = np.array([[np.cos(tilt), -np.sin(tilt)], [np.sin(tilt), np.cos(tilt)]]) * mirror
@@ -107,7 +107,7 @@ class Studio:
         return hashlib.sha256(f"studio {VERSION} {self.count} {self.seed}".encode()).hexdigest()
 
     def examples(self, size: int | None = None, fit: str = "crop", quarantine=None):
-        """Yield `count` examples as `example` returns them. The pictures are square and sound: `fit` and `quarantine` are idle."""
+        """Yield the examples in order, as `example` gives them. All are square and sound: `fit` changes nothing."""
         for index in range(self.count):
             yield self.example(index, size)
 
@@ -136,10 +136,12 @@ class Studio:
         canvas = Canvas(wall, *_placed(rng, kind, parts), rng.uniform(0, 2 * np.pi, 3))
 
         covers = [canvas.cover(part) for part in parts]
-        whole = np.max(covers, axis=0)
-        canvas.image *= 1.0 - _shadow(whole, kind.stands, rng.uniform(0.4, 0.6))[..., None]
-        for part, cover in zip(parts, covers, strict=True):
-            canvas.paint(part, cover)
+        whole = np.zeros((size, size), np.float32)
+        for window, cover in covers:
+            np.maximum(whole[window], cover, out=whole[window])
+        canvas.image *= 1.0 - _shadow(whole, kind.stands, np.float32(rng.uniform(0.4, 0.6)))[..., None]
+        for part, (window, cover) in zip(parts, covers, strict=True):
+            canvas.paint(part, window, cover)
 
         words = kind.noun.format(f"{name} {print_name}".strip())
         article = "an" if words[0] in "aeiou" else "a"
