@@ -11,7 +11,7 @@ from data.sources.studio_paint import BRASS, CLOTH, FLAT, KNIT, LEATHER, METAL, 
 
 def t_shirt(rng, look):
     """A t-shirt laid flat: crew or v-neck, short to elbow-long sleeves."""
-    chest, length, sleeve = rng.uniform(0.44, 0.54), rng.uniform(1.25, 1.5), rng.uniform(0.34, 0.85)
+    chest, length, sleeve = rng.uniform(0.44, 0.54), rng.uniform(1.3, 1.5), rng.uniform(0.34, 0.78)
     neck, scoop, angle = rng.uniform(0.17, 0.21), rng.uniform(0.12, 0.28), rng.uniform(0.7, 1.0)
     smooth = rng.choice([0.0, 1.0], p=[0.35, 0.65])
     bare = look.trim if rng.random() < 0.55 else look.plain
@@ -125,9 +125,10 @@ def sneaker(rng, look):
     elif mark == 1:
         bars = [ribbon([(x + 0.14, -0.06), (x - 0.06, step)], 0.075) for x in (-0.36, -0.19, -0.02)]
         parts += [look.trim(bar, LEATHER) for bar in bars]
+    lace = WHITE if sum(look.main) < 2.5 else look.second
     eyelets = curve(throat, closed=False)[2:-2]
     for x, y in eyelets[np.linspace(0, len(eyelets) - 1, 5 if high > 0.2 else 4).astype(int)]:
-        parts += [Part(ribbon([(x + 0.03, y - 0.01), (x - 0.14, y + 0.1)], 0.055), WHITE, RUBBER)]
+        parts += [Part(ribbon([(x + 0.03, y - 0.01), (x - 0.14, y + 0.1)], 0.055), lace, RUBBER)]
     return [*parts, Part(midsole, rubber, RUBBER), Part(tread, dim(look.second, 0.15), FLAT, lift=0)]
 
 
