@@ -11,9 +11,9 @@ import tensorflow as tf
 
 from data import batch as contract
 from models import augment as augmentations
+from models.catalogue import AUGMENTS
 from models.random import StepRandom
 
-AUGMENTS = ("none", "diffaugment", "ada")
 ADA_TARGET = 0.6  # Karras et al. 2020 (ADA), section 3.1: where the sign of the critic's answers should stay
 ADA_EVERY = 4  # steps between two changes of p
 

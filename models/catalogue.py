@@ -11,6 +11,8 @@ from pathlib import Path
 
 from data.batch import TASKS
 
+AUGMENTS = ("none", "diffaugment", "ada")  # what a critic may see; here, where no TensorFlow is needed to know it
+
 
 def names() -> dict[str, str]:
     """Family name -> task, in order of task and name."""
@@ -51,3 +53,10 @@ def configure(family: types.ModuleType, preset: str | None, changes: dict[str, o
         if name not in fields:
             raise ValueError(f"unknown setting {name!r}; {closest(name, sorted(fields))}")
     return dataclasses.replace(config, **changes)
+
+
+def default_preset(family: types.ModuleType, resolution: int | None) -> str:
+    """The first preset behind "tiny", or the first of that resolution when there is one."""
+    presets = [name for name in family.PRESETS if name != "tiny"]
+    fitting = [name for name in presets if family.PRESETS[name].resolution == resolution]
+    return (fitting or presets)[0]

@@ -10,6 +10,8 @@ import re
 import types
 import typing
 
+STRATEGIES = ("auto", "one", "mirrored", "multiworker", "tpu")
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 LENGTH = "images"  # the one setting that a resumed run may change
 
 

@@ -14,7 +14,7 @@ from data.catalogue import open_source
 from data.quarantine import Quarantine
 from models import catalogue
 from models.base import TwoPlayer
-from serving.export import export
+from serving.export import export, latest
 from trainer import callbacks
 from trainer.checkpoints import Checkpoints
 from trainer.config import RunConfig
@@ -114,7 +114,7 @@ def train(run: RunConfig, root: str, cadence: Cadence, export_to: tuple[str, str
         _fit(run, config, folder, cadence, strategy, chief, model, rows, checkpoints, progress)
     if not (chief and export_to):
         return None
-    return export_run(run, folder, model, source, rows, progress, export_to, say)
+    return export_run(run, model, source, progress.images, export_to, say)
 
 
 def _load(run, config, folder, say):
@@ -172,7 +172,7 @@ def _fit(run, config, folder, cadence, strategy, chief, model, rows, checkpoints
             close()
 
 
-def export_run(run, folder, model, source, rows, progress, export_to, say):
+def export_run(run, model, source, images, export_to, say, version=None):
     """Export the model's served network with what it was made from; returns the version's folder."""
     to, name = export_to
     facts = {
@@ -180,17 +180,41 @@ def export_run(run, folder, model, source, rows, progress, export_to, say):
         "task": model.task,
         "configuration": asdict(run),
         "classes": list(source.classes) if model.classes else [],
-        "data": {"spec": run.data, "fingerprint": source.fingerprint(), "rows": rows.count},
-        "images_seen": progress.images,
+        "data": {"spec": run.data, "fingerprint": source.fingerprint()},
+        "images_seen": images,
     }
-    path = export(model, to, name, facts=facts)
+    path = export(model, to, name, version, facts=facts)
     say(f"exported and verified: {path}")
     return path
 
 
-def default_export(folder: RunDir, run: RunConfig) -> tuple[str, str]:
-    """Where a run exports to unless told otherwise."""
-    return folder.exports, run.model
+def export_checkpoint(root: str, to: str, name: str | None, version: int | None, say) -> str:
+    """Export the newest checkpoint of the run in folder `root`; returns the version's folder. ValueError if there is none."""
+    folder = RunDir(root)
+    run = folder.read_config()
+    set_precision(run.precision)
+    source = open_source(run.data, run.seed)
+    model = make_model(run, len(source.classes) if run.conditional else 0)
+    step = Checkpoints(folder.checkpoints, model.state()).restore()
+    if not step:
+        raise ValueError(f"{root} holds no checkpoint yet")
+    images = step * configuration(run).batch_size * model.rows_per_step
+    return export_run(run, model, source, images, (to, name or run.model), say, version)
+
+
+def find_export(path: str, say) -> str:
+    """The newest exported version of a run, of a model's folder, or that folder itself. ValueError if there is none.
+
+    A run whose training still goes on, or was stopped, is exported as it stands first.
+    """
+    folder = RunDir(path)
+    if not tf.io.gfile.exists(folder.config):
+        return latest(path)
+    run = folder.read_config()
+    if not tf.io.gfile.exists(posixpath.join(folder.exports, run.model)):
+        say(f"{path} has no export yet; exporting its newest checkpoint")
+        return export_checkpoint(path, folder.exports, run.model, None, say)
+    return latest(posixpath.join(folder.exports, run.model))
 
 
 def split_model_dir(uri: str) -> tuple[str, str]:

@@ -6,8 +6,7 @@ import os
 import keras
 import tensorflow as tf
 
-STRATEGIES = ("auto", "one", "mirrored", "multiworker", "tpu")
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+from trainer.config import STRATEGIES
 
 
 def make_strategy(name: str) -> tf.distribute.Strategy:
@@ -17,8 +16,10 @@ def make_strategy(name: str) -> tf.distribute.Strategy:
     mirrored: all GPUs, or all logical CPUs when there is no GPU.
 
     Raises:
-        ValueError: `tpu` without a TPU, `multiworker` without a cluster in TF_CONFIG.
+        ValueError: an unknown name, `tpu` without a TPU, `multiworker` without a cluster in TF_CONFIG.
     """
+    if name not in STRATEGIES:
+        raise ValueError(f"unknown strategy {name!r}; have: {', '.join(STRATEGIES)}")
     if name == "auto":
         if _workers() > 1:
             name = "multiworker"
@@ -57,5 +58,5 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
 
 
 def set_precision(name: str) -> None:
-    """Make `name` (one of PRECISIONS) the type that layers compute in; weights and losses stay float32."""
+    """Make `name` (one of `trainer.config.PRECISIONS`) the type that layers compute in; weights and losses stay float32."""
     keras.config.set_dtype_policy(name)

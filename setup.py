@@ -1,0 +1,39 @@
+"""Packaging of packshot; tool settings are in pyproject.toml."""
+
+from setuptools import setup
+
+setup(
+    name="packshot",
+    version="0.1.0",
+    description="Train image models of products with Keras, and ship them to TensorFlow Serving",
+    license="Apache-2.0",
+    python_requires=">=3.11,<3.14",
+    packages=[
+        "data",
+        "data.sources",
+        "models",
+        "models.enhancement",
+        "models.generation",
+        "models.layers",
+        "models.losses",
+        "models.translation",
+        "serving",
+        "trainer",
+    ],
+    install_requires=[
+        "tensorflow>=2.20,<2.22",
+        "keras>=3.13",
+        "tensorboard>=2.20",
+        "tensorflow-datasets>=4.9",
+        "numpy>=2.0",
+        "scipy>=1.13",
+        "pillow>=11.0",
+        "click>=8.1",
+        "tqdm>=4.60",
+    ],
+    extras_require={
+        "test": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.9"],
+        "bench": ["torch>=2.6"],
+    },
+    entry_points={"console_scripts": ["packshot=trainer.cli:main"]},
+)

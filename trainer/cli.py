@@ -1,0 +1,178 @@
+"""The `packshot` command: everything a person does, by verb. Each command imports what it needs when it runs."""
+
+import json
+import os
+from pathlib import Path
+
+import click
+
+from data.catalogue import KINDS
+from trainer import task
+from trainer.errors import Refused, refusing
+
+CONTEXT = {"show_default": True, "max_content_width": 110, "token_normalize_func": task.both_spellings}
+
+
+@click.group(context_settings=CONTEXT)
+@click.version_option(package_name="packshot")
+def main():
+    """Train image models of products, and ship them to TensorFlow Serving."""
+
+
+main.add_command(task.main, "train")
+
+
+# fmt: off
+@main.command(context_settings=CONTEXT, epilog="""
+\b
+Examples:
+  packshot sample runs/r3gan-cpu-64-studio --n 64 --seed 7 --out grid.png
+  packshot sample models/r3gan/1 --label shoes --n 16 --out shoes.png
+""")
+@click.argument("export_or_run")
+@click.option("--n",          help="Number of pictures", metavar="N", type=click.IntRange(1, 4096), default=64)
+@click.option("--seed",       help="Seed of the first picture; the others follow", metavar="N", type=click.IntRange(0), default=0)
+@click.option("--label",      help="Category, for a conditional model [default: all in turn]", metavar="NAME")
+@click.option("--truncation", help="Below 1: more typical, less varied pictures", metavar="X", type=click.FloatRange(0, 2), default=1.0)
+@click.option("--out",        help="PNG file to write", metavar="FILE", default="samples.png")
+# fmt: on
+def sample(export_or_run, n, seed, label, truncation, out):
+    """Make pictures with an exported model, or with the newest export of a run, as one grid."""
+    from data.images import grid, save_png
+    from serving import pictures
+
+    with refusing():
+        made = pictures.sample(_exported(export_or_run), n=n, seed=seed, label=label, truncation=truncation)
+        _make_parent(out)
+    save_png(out, grid(made))
+    task.say(f"{n} pictures: {out}")
+
+
+# fmt: off
+@main.command(context_settings=CONTEXT, epilog="""
+\b
+Example:
+  packshot apply runs/espcn-x4-train photos/ --out larger/
+""")
+@click.argument("export_or_run")
+@click.argument("photos", type=click.Path(exists=True))
+@click.option("--out", help="Folder for the PNG files", metavar="DIR", required=True)
+# fmt: on
+def apply(export_or_run, photos, out):
+    """Send a photo, or a folder of photos, through an exported translation or enhancement model."""
+    from tqdm import tqdm
+
+    from data.images import write_bytes
+    from serving import pictures
+
+    files = sorted(p for p in Path(photos).rglob("*") if p.is_file() and not p.name.startswith(".")) if os.path.isdir(photos) else [Path(photos)]
+    root = Path(photos) if os.path.isdir(photos) else Path(photos).parent
+    if not files:
+        raise Refused(f"{photos} holds no files")
+    with refusing():
+        results = pictures.apply(_exported(export_or_run), (file.read_bytes() for file in files))
+        failed = 0
+        for file, result in zip(files, tqdm(results, total=len(files), unit="photo", disable=None), strict=True):
+            if isinstance(result, Exception):
+                failed += 1
+                task.say(f"{file}: {result}")
+                continue
+            target = Path(out) / file.relative_to(root).with_suffix(".png")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_bytes(str(target), result)
+    task.say(f"{len(files) - failed} of {len(files)} pictures: {out}")
+    if failed == len(files):
+        raise Refused("none of the files could be used")
+
+
+# fmt: off
+@main.command(context_settings=CONTEXT, epilog="""
+\b
+Example:
+  packshot export runs/r3gan-cpu-64-studio --to models
+""")
+@click.argument("run_folder", metavar="RUN")
+@click.option("--to",      help="Folder of models, as TensorFlow Serving's base paths lie in it", metavar="DIR", required=True)
+@click.option("--name",    help="Name of the model [default: the family's]", metavar="NAME")
+@click.option("--version", help="Version [default: the last plus one]", metavar="N", type=click.IntRange(1))
+# fmt: on
+def export(run_folder, to, name, version):
+    """Export the newest checkpoint of a run, verified in TensorFlow Serving's own runtime."""
+    from trainer import loop
+
+    with refusing():
+        loop.export_checkpoint(run_folder, to, name, version, task.say)
+
+
+# fmt: off
+@main.command(context_settings=CONTEXT, epilog="""
+\b
+Example:
+  packshot prepare folder:photos/train --out shards --size 128
+  python -m trainer.task --data 'tfrecord:shards/*.tfrecord'
+""")
+@click.argument("source", metavar="SOURCE")
+@click.option("--out",    help="Folder for the shards", metavar="DIR", required=True)
+@click.option("--size",   help="Side of the square pictures", metavar="PX", type=click.IntRange(8, 4096), required=True)
+@click.option("--fit",    help="How a picture becomes square", type=click.Choice(["crop", "pad", "stretch"]), default="crop")
+@click.option("--shards", help="Number of files", metavar="N", type=click.IntRange(1, 1024), default=4)
+# fmt: on
+def prepare(source, out, size, fit, shards):
+    """Decode a source once and write it as TFRecord shards, which read fast from anywhere."""
+    from tqdm import tqdm
+
+    from data import catalogue
+    from data.sources import tfrecord
+
+    with refusing():
+        opened = catalogue.open_source(source)
+        with tqdm(total=opened.count, unit="img", disable=None) as bar:
+            summary = tfrecord.write(opened, out, size=size, fit=fit, shards=shards, progress=bar.update)
+    task.say(f"{summary['count']} examples in {shards} shards: {out}")
+
+
+prepare.help += f" SOURCE is one of {', '.join(KINDS)}."
+
+
+@main.command(context_settings=CONTEXT)
+@click.option("--json", "as_json", help="For machines", is_flag=True)
+def families(as_json):
+    """The model families: name, task, presets, parameters, paper."""
+    from trainer.families import table
+
+    rows = table()
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        click.echo(f"{row['name']}  ({row['task']})\n  {row['summary']}\n  {row['paper']}")
+        for preset, count in row["presets"].items():
+            click.echo(f"    {preset:<10} {count / 1e6:8.2f} M parameters served")
+
+
+@main.command(context_settings=CONTEXT)
+def doctor():
+    """What this machine has, and what is missing. Exit code 1 if something needed is."""
+    from trainer.doctor import report
+
+    lines, healthy = report()
+    click.echo("\n".join(lines))
+    if not healthy:
+        raise SystemExit(1)
+
+
+def _exported(export_or_run: str) -> str:
+    """The folder of a SavedModel version: of an export, a model's folder, or a run (its newest export, made now if it is behind)."""
+    from trainer import loop
+
+    return loop.find_export(export_or_run, task.say)
+
+
+def _make_parent(path: str) -> None:
+    parent = os.path.dirname(path)
+    if parent and "://" not in path:
+        os.makedirs(parent, exist_ok=True)
+
+
+if __name__ == "__main__":
+    main()
