@@ -134,13 +134,13 @@ def _scaled(size, target, fit):
 
 def _resize(image, size, fit):
     """All of `fit` but the white border, which comes last because it needs no colour conversion."""
-    box = None
-    if fit == "crop":
-        side = min(image.size)
-        left, top = (image.width - side) / 2, (image.height - side) / 2
-        box = (left, top, left + side, top + side)
     wanted = _scaled(image.size, size, fit)
-    return image.resize(wanted, Image.Resampling.BICUBIC, box=box, reducing_gap=3.0)
+    width, height = (min(image.size),) * 2 if fit == "crop" else image.size
+    left, top = (image.width - width) / 2, (image.height - height) / 2
+    # Hamming shrinks about as sharply as bicubic does, in two thirds of the time; it is not made for enlarging.
+    shrinks = wanted[0] <= width and wanted[1] <= height
+    method = Image.Resampling.HAMMING if shrinks else Image.Resampling.BICUBIC
+    return image.resize(wanted, method, box=(left, top, left + width, top + height), reducing_gap=3.0)
 
 
 def _on_white(image, size):
