@@ -39,7 +39,9 @@ def eight_bits(values: np.ndarray, wide: bool = False) -> np.ndarray:
 
 
 def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Convert what `plain` gives to RGB, through the embedded colour `profile` unless that is sRGB, broken or of another model."""
+    """Convert what `plain` gives to RGB, through the embedded colour `profile` unless that is sRGB, broken or of
+    another model.
+    """
     if image.mode == "LAB":
         return _lab_transform().apply(image)
     transform = _transform(profile, image.mode) if profile else None

@@ -1,4 +1,6 @@
-"""Files by path: plain ones through the operating system, gs:// and the like through tf.io.gfile (imported only then)."""
+"""Files by path: plain ones through the operating system, gs:// and the like through tf.io.gfile (imported only
+then).
+"""
 
 import os
 import re
@@ -20,16 +22,27 @@ def _gfile():
 
 
 def read(path: str) -> bytes:
-    """The bytes of a file. Raises OSError (tf.errors.OpError for a remote one)."""
+    """The bytes of a file. Raises OSError."""
     if is_remote(path):
-        with _gfile().GFile(path, "rb") as file:
-            return file.read()
+        return _read_remote(path)
     with open(path, "rb") as file:
         return file.read()
 
 
+def _read_remote(path):
+    from tensorflow.errors import OpError
+
+    try:
+        with _gfile().GFile(path, "rb") as file:
+            return file.read()
+    except OpError as error:
+        raise OSError(error.message) from error
+
+
 def write(path: str, content: bytes) -> None:
-    """Write a file in one go: a reader sees the old one, none, or the whole new one. Makes the folder. Raises OSError."""
+    """Write a file in one go: a reader sees the old one, none, or the whole new one. Makes the folder. Raises
+    OSError.
+    """
     if is_remote(path):
         with _gfile().GFile(path, "wb") as file:  # an object store shows an object only once it is complete
             file.write(content)
@@ -57,7 +70,9 @@ def size(path: str) -> int:
 
 
 def walk(root: str) -> Iterator[str]:
-    """Paths of the files under `root`, relative to it and with "/", in sorted order; what begins with a dot is left out."""
+    """Paths of the files under `root`, relative to it and with "/", in sorted order; what begins with a dot is left
+    out.
+    """
     walker = _gfile().walk(root) if is_remote(root) else os.walk(root, followlinks=True)
     found = []
     for folder, folders, names in walker:

@@ -1,7 +1,7 @@
 """The door for pictures: any file people really have becomes uint8 RGB, and arrays become files and float32.
 
-Pictures are uint8 [height, width, 3] at both ends and float32 in [-1, 1] between; `to_float` and `to_uint8` are the only two
-conversions. Importing this module does not import TensorFlow.
+Pictures are uint8 [height, width, 3] at both ends and float32 in [-1, 1] between; `to_float` and `to_uint8` are the
+only two conversions. Importing this module does not import TensorFlow.
 """
 
 import functools
@@ -44,9 +44,9 @@ class BadPicture(ValueError):
 def decode(content: bytes, size: int | None = None, fit: str = "crop") -> np.ndarray:
     """Decode the bytes of a picture file to sRGB: uint8 [size, size, 3], or [height, width, 3] when `size` is None.
 
-    Orientation is applied, transparency is laid over white, and of an animation the first frame is taken. What is not square
-    is cut to its middle (`crop`), set on white (`pad`) or squeezed (`stretch`). Raises BadPicture when the bytes are no
-    picture, a damaged one or one too large, and ValueError for an unknown `fit`.
+    Orientation is applied, transparency is laid over white, and of an animation the first frame is taken. What is not
+    square is cut to its middle (`crop`), set on white (`pad`) or squeezed (`stretch`). Raises BadPicture when the bytes
+    are no picture, a damaged one or one too large, and ValueError for an unknown `fit`.
     """
     _check_fit(fit)
     if not content:
@@ -93,7 +93,7 @@ def _check_fit(fit):
 
 def _open(content):
     if content.startswith(b"\xff\xd8\xff"):
-        # Opened by its class: quicker than asking every plugin, and a photo above Pillow's own limit may still be drafted.
+        # Opened by its class: quicker than asking every plugin, and photos above Pillow's own limit may be drafted.
         image = JpegImagePlugin.JpegImageFile(io.BytesIO(content))
         if image.width * image.height > 4 * MAX_PIXELS:
             raise _too_large(image.size)
@@ -152,7 +152,9 @@ def _on_white(image, size):
 
 
 def to_float(pixels):
-    """uint8 pixels of any shape to float32 in [-1, 1]; a NumPy array gives a NumPy array, a TensorFlow tensor a tensor."""
+    """uint8 pixels of any shape to float32 in [-1, 1]; a NumPy array gives a NumPy array, a TensorFlow tensor a
+    tensor.
+    """
     if isinstance(pixels, np.ndarray):
         return pixels.astype(np.float32) / np.float32(127.5) - np.float32(1)
     import tensorflow as tf
@@ -161,7 +163,9 @@ def to_float(pixels):
 
 
 def to_uint8(pixels):
-    """Floats in [-1, 1] of any shape back to uint8: clipped, and rounded with halves to even. Undoes `to_float` exactly."""
+    """Floats in [-1, 1] of any shape back to uint8: clipped, and rounded with halves to even. Undoes `to_float`
+    exactly.
+    """
     if isinstance(pixels, np.ndarray):
         return np.rint(np.clip((pixels.astype(np.float32) + 1) * np.float32(127.5), 0, 255)).astype(np.uint8)
     import tensorflow as tf
@@ -177,6 +181,13 @@ def encode_png(array: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
+def encode_jpeg(array: np.ndarray, quality: int = 95) -> bytes:
+    """JPEG bytes of a uint8 [height, width, 3] array, with colour at full resolution."""
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, "JPEG", quality=quality, subsampling=0)
+    return buffer.getvalue()
+
+
 def save_png(path: str, array: np.ndarray) -> None:
     """Write `encode_png(array)` in one go; `path` may be gs:// and the like. Raises OSError."""
     files.write(path, encode_png(array))
@@ -187,8 +198,8 @@ def grid(
 ) -> np.ndarray:
     """Lay uint8 [n, height, width, 3] pictures out row by row on white: uint8 [H, W, 3].
 
-    Without `columns` the sheet is about square. `gap` is the white between pictures, in pixels; `row_names` are written to
-    the left of the rows. Raises ValueError for no pictures at all.
+    Without `columns` the sheet is about square. `gap` is the white between pictures, in pixels; `row_names` are written
+    to the left of the rows. Raises ValueError for no pictures at all.
     """
     count, height, width, _ = images.shape
     if count == 0:
@@ -210,11 +221,12 @@ def grid(
 
 
 def bicubic(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize a uint8 [..., height, width, channels] array to `size` (height, width) as MATLAB's imresize does; returns uint8.
+    """Resize a uint8 [..., height, width, channels] array to `size` (height, width) as MATLAB's imresize does; returns
+    uint8.
 
-    The kernel (a = -0.5) is widened when shrinking, so it antialiases. Beyond the border stands the nearest pixel, and the
-    picture is rounded to uint8 between the two passes, of which the one that shrinks more comes first: so were the published
-    pairs of Set5 made, and they come out bit for bit.
+    The kernel (a = -0.5) is widened when shrinking, so it antialiases. Beyond the border stands the nearest pixel, and
+    the picture is rounded to uint8 between the two passes, of which the one that shrinks more comes first: so were the
+    published pairs of Set5 made, and they come out bit for bit.
     """
     axes = sorted((-3, -2), key=lambda axis: size[axis + 3] / array.shape[axis])
     for axis in axes:

@@ -30,7 +30,9 @@ class Quarantine:
         return len(self._reasons)
 
     def sentence(self, total: int | None = None) -> str:
-        """One line for people, such as "2 of 120 pictures were left out: a.jpg (truncated), b.jpg (the file is empty)"."""
+        """One line for people, such as "2 of 120 pictures were left out: a.jpg (truncated), b.jpg (the file is
+        empty)".
+        """
         items = self.items
         of = "" if total is None else f" of {total}"
         if not items:

@@ -1,7 +1,7 @@
 """`idx:PATH`: a folder with the IDX files of MNIST and its kin, gzipped or not; `idx:PATH#test` for the other split.
 
-The small grey pictures stand on black. Enlarged, they keep a black margin of an eighth of the size: 28 pixels become 32 by
-bordering alone, without blur, and 64 by doubling first.
+The small grey pictures stand on black. Enlarged, they keep a black margin of an eighth of the size: 28 pixels become 32
+by bordering alone, without blur, and 64 by doubling first.
 """
 
 import gzip

@@ -17,7 +17,9 @@ SPLITS = ("train", "validation", "test")
 
 def join(*parts: str) -> str:
     """Join path parts with "/", leaving empty ones out."""
-    return "/".join(part.rstrip("/") if index == 0 and len(part) > 1 else part for index, part in enumerate(parts) if part)
+    return "/".join(
+        part.rstrip("/") if index == 0 and len(part) > 1 else part for index, part in enumerate(parts) if part
+    )
 
 
 def list_pictures(root: str) -> tuple[list[str], list[str]]:

@@ -1,15 +1,15 @@
 """`pairs:PATH`: a source and a target picture an example, for translation.
 
-Either side by side in one file (left the source, right the target), or in two folders whose files are matched by name without
-extension: A and B, trainA and trainB, or source and target. Options after "#", joined by commas: a split (`pairs:PATH#test`)
-and `BtoA`, which exchanges source and target.
+Either side by side in one file (left the source, right the target), or in two folders whose files are matched by name
+without extension: A and B, trainA and trainB, or source and target. Options after "#", joined by commas: a split
+(`pairs:PATH#test`) and `BtoA`, which exchanges source and target.
 """
 
 import os
 
 from data import files
 from data.images import BadPicture, decode, square
-from data.sources.layout import SPLITS, choose_split, join, list_pictures, split_folders
+from data.sources.layout import choose_split, join, list_pictures, split_folders
 from data.sources.parallel import ordered_map, read_good
 from data.sources.protocol import SourceError, digest, split_option
 
@@ -94,17 +94,17 @@ def _read_options(options):
 
 
 def _find_twins(names, split):
-    """The two folders whose files belong together, such as ("trainA", "trainB"); None when there are no such folders."""
-    tops = {name.split("/")[0] for name in names if "/" in name}
+    """The two folders whose files belong together, such as ("trainA", "trainB"); None when there are none."""
+    part = split or "train"
     for left, right in _TWINS:
-        for prefix in (split or "train", ""):
-            if {prefix + left, prefix + right} <= tops:
-                inner = f"/{split}" if split and not prefix else ""
-                return prefix + left + inner, prefix + right + inner
-        for folder in (split, *SPLITS) if not split else (split,):
-            halves = [join(folder, side) for side in (left, right)]
-            if folder and all(any(name.startswith(half + "/") for name in names) for half in halves):
-                return tuple(halves)
+        layouts = [
+            (part + left, part + right),
+            (f"{left}/{part}", f"{right}/{part}"),
+            (f"{part}/{left}", f"{part}/{right}"),
+        ]
+        for twins in layouts if split else [*layouts, (left, right)]:
+            if all(any(name.startswith(twin + "/") for name in names) for twin in twins):
+                return twins
     return None
 
 

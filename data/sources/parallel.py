@@ -17,8 +17,8 @@ _CHUNK = 8  # items a task: one at a time, handing over costs a tenth of decodin
 def ordered_map(function: Callable, items: Iterable, workers: int | None = None) -> Iterator:
     """Yield `function(item)` for every item, in order, computed by `workers` threads (default: one a core).
 
-    At most a few chunks an idle consumer are computed ahead, so memory stays bounded. What `function` raises is raised when
-    its chunk is reached; closing the iterator stops the threads.
+    At most a few chunks an idle consumer are computed ahead, so memory stays bounded. What `function` raises is raised
+    when its chunk is reached; closing the iterator stops the threads.
     """
     workers = workers or os.cpu_count() or 1
     items = iter(items)
@@ -36,7 +36,8 @@ def ordered_map(function: Callable, items: Iterable, workers: int | None = None)
 
 
 def read_good(load: Callable, items: Iterable, quarantine: Quarantine, where: str) -> Iterator:
-    """Yield `load(item)` for every (name, item), in order; what raises BadPicture or OSError is quarantined under its name.
+    """Yield `load(item)` for every (name, item), in order; what raises BadPicture or OSError is quarantined under its
+    name.
 
     Raises SourceError at the end when nothing at all could be read under `where`.
     """

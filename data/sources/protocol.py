@@ -27,7 +27,9 @@ class Source(Protocol):
     def fingerprint(self) -> str:
         """Hex digest of what it would yield."""
 
-    def examples(self, size: int | None, fit: str, quarantine: Quarantine) -> Iterator[dict[str, np.ndarray | int | str]]:
+    def examples(
+        self, size: int | None, fit: str, quarantine: Quarantine
+    ) -> Iterator[dict[str, np.ndarray | int | str]]:
         """Yield examples of uint8 [size, size, channels] pictures; those that cannot be read go to `quarantine`."""
 
 
