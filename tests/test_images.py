@@ -73,6 +73,7 @@ def test_orientation_and_fit_commute(fit):
     assert np.abs(turned.astype(int) - images.square(upright, 16, fit)).max() <= 1
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 def test_broken_exif_does_not_lose_the_picture():
     content = saved(half_and_half(), "JPEG", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff")
     assert decode(content).shape == (20, 40, 3)
@@ -280,6 +281,7 @@ def test_a_large_jpeg_is_reduced_while_decoding(monkeypatch):
         decode(content, 16)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
 @settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=300), st.sampled_from([b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"II*\0"]))
 def test_garbage_raises_nothing_but_bad_picture(tail, head):
@@ -378,7 +380,7 @@ def test_the_axis_that_shrinks_more_goes_first():
 
 
 def test_bicubic_agrees_with_pillow_inside_and_on_a_stack():
-    picture = noise(64, 48, seed=5)
+    picture = 64 + noise(64, 48, seed=5) // 2  # where neither clips between its passes, whose order differs
     mine = images.bicubic(picture, (32, 24))
     pillow = np.asarray(Image.fromarray(picture).resize((24, 32), Image.Resampling.BICUBIC))
     assert np.abs(mine.astype(int) - pillow)[3:-3, 3:-3].max() <= 1  # at the border Pillow drops what MATLAB repeats

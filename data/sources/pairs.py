@@ -57,7 +57,7 @@ class Pairs:
             self._alone += [(side[stem], f"has no partner in {other}") for stem in lonely]
 
     def fingerprint(self) -> str:
-        """Digest of names, file sizes and direction; the pictures themselves are not read."""
+        """Digest of names, file sizes and direction; a picture exchanged for one of as many bytes goes unseen."""
         names = [name for pair in self._pairs.values() for name in pair]
         sizes = list(ordered_map(lambda name: files.size(join(self.root, name)), names))
         return digest("pairs", self._swap, names, sizes)
