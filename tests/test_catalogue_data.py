@@ -168,21 +168,22 @@ def test_preparing_refuses_to_overwrite_and_reading_wants_its_facts(shop, tmp_pa
 
 @pytest.fixture
 def tiny(tmp_path, monkeypatch):
-    """A dataset of TensorFlow Datasets, prepared under tmp_path: five grey pictures of two classes, three of them train."""
+    """A dataset of TensorFlow Datasets, kept under tmp_path: five grey pictures of two classes, three in train."""
     tfds = pytest.importorskip("tensorflow_datasets")
 
-    class PackshotTiny(tfds.core.GeneratorBasedBuilder):
+    class PackshotTiny(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         VERSION = tfds.core.Version("1.0.0")
 
         def _info(self):
-            return self.dataset_info_from_configs(
+            return tfds.core.DatasetInfo(
+                builder=self,
                 features=tfds.features.FeaturesDict(
                     {
                         "image": tfds.features.Image(shape=(None, None, 1)),
                         "label": tfds.features.ClassLabel(names=["hat", "shoe"]),
                         "objects": tfds.features.Sequence({"area": np.int64}),
                     }
-                )
+                ),
             )
 
         def _split_generators(self, manager):

@@ -20,7 +20,7 @@ class Tfds:
         info = self._builder.info
         if "image" not in info.features:
             raise SourceError(f"{self.spec} has no feature image, but: {', '.join(info.features)}")
-        label = info.features.get("label")
+        label = info.features["label"] if "label" in info.features else None
         self.classes = tuple(label.names) if isinstance(label, self._tfds.features.ClassLabel) else ()
         self.keys = frozenset({"image", "label"} if self.classes else {"image"})
         self._prepare()

@@ -121,9 +121,7 @@ class TfRecord:
         import tensorflow as tf
 
         shards = tf.data.Dataset.from_tensor_slices(self._shards)
-        records = shards.interleave(
-            tf.data.TFRecordDataset, cycle_length=len(self._shards), block_length=1, deterministic=True
-        )
+        records = shards.interleave(tf.data.TFRecordDataset, cycle_length=len(self._shards), block_length=1)
         named = ((f"record {i}", record) for i, record in enumerate(records.as_numpy_iterator()))
         try:
             yield from read_good(lambda record: _parse(record, size, fit), named, quarantine, self.spec)
