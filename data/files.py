@@ -1,0 +1,89 @@
+"""Files by path: plain ones through the operating system, gs:// and the like through tf.io.gfile (imported only
+then).
+"""
+
+import os
+import re
+import uuid
+from collections.abc import Iterator
+
+_SCHEME = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+
+
+def is_remote(path: str) -> bool:
+    """Whether `path` has a scheme such as gs://."""
+    return bool(_SCHEME.match(os.fspath(path)))
+
+
+def _gfile():
+    from tensorflow.io import gfile
+
+    return gfile
+
+
+def read(path: str) -> bytes:
+    """The bytes of a file. Raises OSError."""
+    if is_remote(path):
+        return _read_remote(path)
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def _read_remote(path):
+    from tensorflow.errors import OpError
+
+    try:
+        with _gfile().GFile(path, "rb") as file:
+            return file.read()
+    except OpError as error:
+        raise OSError(error.message) from error
+
+
+def write(path: str, content: bytes) -> None:
+    """Write a file in one go: a reader sees the old one, none, or the whole new one. Makes the folder. Raises
+    OSError.
+    """
+    if is_remote(path):
+        with _gfile().GFile(path, "wb") as file:  # an object store shows an object only once it is complete
+            file.write(content)
+        return
+    folder = os.path.dirname(os.path.abspath(path))
+    os.makedirs(folder, exist_ok=True)
+    temporary = os.path.join(folder, f".{os.path.basename(path)}.{uuid.uuid4().hex}")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(content)
+        os.replace(temporary, path)
+    finally:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+
+
+def is_folder(path: str) -> bool:
+    """Whether `path` is an existing folder."""
+    return _gfile().isdir(path) if is_remote(path) else os.path.isdir(path)
+
+
+def size(path: str) -> int:
+    """The length of a file in bytes. Raises OSError."""
+    return _gfile().stat(path).length if is_remote(path) else os.path.getsize(path)
+
+
+def walk(root: str) -> Iterator[str]:
+    """Paths of the files under `root`, relative to it and with "/", in sorted order; what begins with a dot is left
+    out.
+    """
+    walker = _gfile().walk(root) if is_remote(root) else os.walk(root, followlinks=True)
+    found = []
+    for folder, folders, names in walker:
+        inside = os.path.relpath(folder, root).replace(os.sep, "/") if not is_remote(root) else _inside(folder, root)
+        if any(part.startswith(".") for part in inside.split("/") if part != "."):
+            folders.clear()
+            continue
+        prefix = "" if inside == "." else inside + "/"
+        found += [prefix + name for name in names if not name.startswith(".")]
+    return iter(sorted(found))
+
+
+def _inside(folder, root):
+    return folder.rstrip("/")[len(root.rstrip("/")) + 1 :] or "."

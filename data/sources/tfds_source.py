@@ -1,0 +1,87 @@
+"""`tfds:NAME[/split]`: a dataset of TensorFlow Datasets with an `image` and perhaps a `label`; train when no split is
+named.
+
+NAME may hold a configuration (`mnist_corrupted/identity`), the split a slice (`train[:10%]`). Datasets are looked for,
+and if need be prepared, in the folder that TFDS_DATA_DIR names.
+"""
+
+from data.images import decode
+from data.sources.parallel import read_good
+from data.sources.protocol import SourceError, digest
+
+
+class Tfds:
+    """Raises SourceError when the package, the dataset or the split is missing, or when it cannot be downloaded."""
+
+    def __init__(self, name: str):
+        self.spec = f"tfds:{name}"
+        self._tfds = _package()
+        self._builder, self._split = _open(self._tfds, name)
+        info = self._builder.info
+        if "image" not in info.features:
+            raise SourceError(f"{self.spec} has no feature image, but: {', '.join(info.features)}")
+        label = info.features["label"] if "label" in info.features else None
+        self.classes = tuple(label.names) if isinstance(label, self._tfds.features.ClassLabel) else ()
+        self.keys = frozenset({"image", "label"} if self.classes else {"image"})
+        self._prepare()
+        self.count = self._count()
+
+    def _prepare(self):
+        try:
+            self._builder.download_and_prepare()
+        except Exception as error:  # a network, a disk, a missing package, a changed web page ...
+            reason = str(error).split("\n")[0]
+            raise SourceError(
+                f"{self.spec} is not prepared under {self._builder.data_dir}, and preparing it failed: {reason}"
+            ) from error
+
+    def _count(self):
+        splits = self._builder.info.splits
+        if not splits:
+            return None
+        try:
+            return splits[self._split].num_examples
+        except (KeyError, ValueError):
+            raise SourceError(f"there is no split {self._split} in {self.spec}; have: {', '.join(splits)}") from None
+
+    def fingerprint(self) -> str:
+        """Digest of the dataset's full name with its version, the split and the number of examples."""
+        return digest("tfds", self._builder.info.full_name, self._split, self.count)
+
+    def examples(self, size, fit, quarantine):
+        """Yield {"image": uint8 [size, size, 3]} with "label" (int) when there are classes; see `protocol.Source`."""
+        dataset = self._builder.as_dataset(
+            split=self._split,
+            shuffle_files=False,
+            read_config=self._tfds.ReadConfig(interleave_cycle_length=1),
+            decoders={"image": self._tfds.decode.SkipDecoding()},
+        )
+
+        def load(example):
+            loaded = {"image": decode(example["image"], size, fit)}
+            if self.classes:
+                loaded["label"] = int(example["label"])
+            return loaded
+
+        named = ((f"{self._split} example {i}", example) for i, example in enumerate(self._tfds.as_numpy(dataset)))
+        yield from read_good(load, named, quarantine, self.spec)
+
+
+def _package():
+    try:
+        import tensorflow_datasets
+    except ImportError as error:
+        raise SourceError(f"tfds: needs the package tensorflow-datasets ({error})") from error
+    return tensorflow_datasets
+
+
+def _open(tfds, name):
+    """The builder and the split, whose border in "a/b" only the catalogue of datasets knows."""
+    front, _, last = name.rpartition("/")
+    for dataset, split in ((name, "train"), (front, last)):
+        if dataset and "[" not in dataset:
+            try:
+                return tfds.builder(dataset), split
+            except (ValueError, AttributeError):  # not found, or no such configuration
+                continue
+    raise SourceError(f"TensorFlow Datasets has no dataset {name}")
