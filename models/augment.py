@@ -20,7 +20,7 @@ def diffaugment(pictures, random):
     """Colour, translation by up to 1/8 and a cutout of half the side, on every picture.
 
     Args:
-        pictures: float32 [batch, height, width, 3] in [-1, 1]. random: a StepRandom.
+        pictures: float32 [batch, height, width, 3k] in [-1, 1]. random: a StepRandom.
 
     Returns:
         pictures of the same shape; what is shifted in and cut out is 0 (mid grey).
@@ -40,7 +40,7 @@ def ada(pictures, random, p):
     """Flip, quarter turn, shift, scale and colour, each applied to a row with probability p.
 
     Args:
-        pictures: float32 [batch, height, width, 3] in [-1, 1], square. random: a StepRandom. p: float32 scalar in [0, 1].
+        pictures: float32 [batch, height, width, 3k] in [-1, 1], square. random: a StepRandom. p: float32 scalar in [0, 1].
 
     Returns:
         pictures of the same shape; borders are filled by reflection.
@@ -96,8 +96,8 @@ def brightness(pictures, amount):
 
 def saturation(pictures, factor):
     """Scale each pixel's distance from its own grey by `factor` float32 [batch]."""
-    grey = tf.reduce_mean(pictures, axis=3, keepdims=True)
-    return (pictures - grey) * factor[:, None, None, None] + grey
+    matrix = factor[:, None, None] * tf.eye(3) + (1.0 - factor[:, None, None]) / 3.0
+    return recolour(pictures, matrix, tf.zeros([1, 3]))
 
 
 def contrast(pictures, factor):
@@ -127,8 +127,9 @@ def warp(pictures, *, down=0.0, right=0.0, tall=1.0, wide=1.0, reflect=False):
         reflect: fill from the reflected picture; otherwise with 0.
     """
     pictures = tf.convert_to_tensor(pictures)
-    vertical = interpolation(pictures.shape[1], down, tall, reflect)
-    horizontal = interpolation(pictures.shape[2], right, wide, reflect)
+    rows = tf.zeros([rows_of(pictures)])
+    vertical = interpolation(pictures.shape[1], down + rows, tall + rows, reflect)
+    horizontal = interpolation(pictures.shape[2], right + rows, wide + rows, reflect)
     moved = tf.einsum("bij,bjwc->biwc", tf.cast(vertical, pictures.dtype), pictures)
     return tf.einsum("bij,bhjc->bhic", tf.cast(horizontal, pictures.dtype), moved)
 
@@ -137,8 +138,7 @@ def interpolation(side, shift, scale, reflect):
     """Float32 [batch, side, side]: row i holds the weights of the source pixels that output pixel i is made of."""
     middle = (side - 1) / 2
     pixel = tf.range(side, dtype=tf.float32)[None]
-    shift, scale = (tf.reshape(tf.convert_to_tensor(value, tf.float32), [-1, 1]) for value in (shift, scale))
-    source = (pixel - middle - shift) / scale + middle
+    source = (pixel - middle - shift[:, None]) / scale[:, None] + middle
     if reflect:
         period = 2.0 * max(side - 1, 1)
         source = tf.math.floormod(source, period)
@@ -172,7 +172,7 @@ def colour_matrix(*, light, stretch, invert, turn, vivid):
 
 
 def recolour(pictures, matrix, offset):
-    """Apply an affine map of RGB per row: pictures [batch, h, w, 3], matrix [batch, 3, 3], offset [batch, 3]."""
+    """Apply an affine map of RGB per row: pictures [batch, h, w, 3k], matrix [batch, 3, 3], offset [batch or 1, 3]."""
     shape = tf.shape(pictures)
     pixels = tf.reshape(pictures, [shape[0], -1, 3])
     changed = tf.matmul(pixels, tf.cast(matrix, pictures.dtype), transpose_b=True)

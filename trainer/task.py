@@ -55,7 +55,7 @@ def both_spellings(name: str) -> str:
 # fmt: off
 @click.option("--model",         help="Family, see `packshot families`", metavar="NAME", default="r3gan")
 @click.option("--preset",        help="Row of the family's table of settings [default: its first]", metavar="NAME")
-@click.option("--data",          help=f"Where the pictures come from: {", ".join(KINDS)} [default: studio]", metavar="SOURCE")
+@click.option("--data",          help=f"Where the pictures come from: {', '.join(KINDS)} [default: studio]", metavar="SOURCE")
 @click.option("--resolution",    help="Side of the pictures; picks the preset of that size when there is one", metavar="PX", type=click.IntRange(8, 2048))
 @click.option("--batch-size",    help="Pictures a step, over all replicas", metavar="N", type=click.IntRange(1))
 @click.option("--images",        help="Length of training, in pictures shown; may grow when a run is resumed", metavar="N", type=click.IntRange(1))

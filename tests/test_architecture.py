@@ -1,0 +1,109 @@
+"""Imports go one way; a family is known to nobody; files are named for what they know."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from models import catalogue
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("data", "models", "serving", "trainer")
+FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+FAMILIES = catalogue.names()
+
+
+def imports(path):
+    """Dotted names of our own modules that a file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{path}: relative import"
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in found if name.split(".")[0] in PACKAGES}
+
+
+def module(path):
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+def starts(name, *prefixes):
+    return any(name == prefix or name.startswith(prefix + ".") for prefix in prefixes)
+
+
+@pytest.mark.parametrize("path", FILES, ids=module)
+def test_imports_go_one_way(path):
+    here, used = module(path), imports(path)
+    if starts(here, "data"):
+        allowed = ("data",)
+    elif starts(here, "models"):
+        allowed = ("data.batch", "data.images", "models", "data")
+    elif starts(here, "serving"):
+        allowed = ("data.images", "data", "serving")
+    else:
+        allowed = PACKAGES
+    assert all(starts(name, *allowed) for name in used), used
+    if starts(here, "models"):
+        assert used & {"data.pipeline", "data.cache", "data.catalogue", "data.views"} == set()
+    if starts(here, "models.layers", "models.losses"):
+        assert not any(starts(name, "models.base", "models.catalogue", "models.tasks") for name in used), used
+
+
+@pytest.mark.parametrize("path", FILES, ids=module)
+def test_no_family_knows_another_and_nobody_knows_a_family(path):
+    families = {f"models.{task}.{name}" for name, task in FAMILIES.items()}
+    assert not [name for name in imports(path) if starts(name, *families)]
+
+
+@pytest.mark.parametrize("path", FILES, ids=module)
+def test_a_family_is_named_only_in_its_own_file(path):
+    strings = {
+        node.value
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    named = {name for name in FAMILIES if name in strings and path.stem != name}
+    default = {"r3gan"} if path.name == "task.py" else set()  # the one default has to stand somewhere
+    assert named <= default
+
+
+def test_no_file_is_named_for_nothing():
+    names = {"utils", "util", "common", "helpers", "helper", "misc", "core"}
+    assert not [path for path in FILES if path.stem in names]
+
+
+def test_packages_are_listed():
+    listed = set(ast.literal_eval(setup_argument("packages")))
+    there = {".".join(path.parent.relative_to(ROOT).parts) for path in FILES}
+    assert listed == there
+
+
+def setup_argument(name):
+    call = next(
+        node for node in ast.walk(ast.parse((ROOT / "setup.py").read_text())) if isinstance(node, ast.Call)
+    )
+    return ast.unparse(next(keyword.value for keyword in call.keywords if keyword.arg == name))
+
+
+QUICK = [
+    ["-c", "import data.catalogue, data.images, data.batch, models.catalogue, serving, trainer.config, trainer.cli"],
+    ["-m", "trainer.task", "--help"],
+    ["-m", "trainer.cli", "--help"],
+    ["-m", "trainer.cli", "sample", "--help"],
+]
+
+
+@pytest.mark.parametrize("command", QUICK, ids=lambda command: command[1])
+def test_importing_and_help_do_not_import_tensorflow(command):
+    """A stand-in for tensorflow that refuses to be imported comes first on the path."""
+    code = "import sys, runpy\nsys.modules['tensorflow'] = None\n"
+    if command[0] == "-c":
+        code += command[1]
+    else:
+        code += f"sys.argv = {['x', *command[2:]]!r}\nrunpy.run_module({command[1]!r}, run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
