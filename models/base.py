@@ -60,7 +60,7 @@ class ImageModel(keras.Model):
     def state(self):
         """Everything a resumed run needs: dict of name -> tf.Variable, the same names in every process."""
         return {
-            f"{owner.name}.{number:04d}.{variable.name}": variable.value
+            f"{owner.name}_{number:04d}": variable.value  # variables' own names count up with every network built
             for owner in (self, *self.optimizers())
             for number, variable in enumerate(owner.variables)
         }

@@ -17,12 +17,12 @@ class Checkpoints:
 
     Args:
         folder: where they lie.
-        state: dict of name -> tf.Variable, as `ImageModel.state()` gives it.
+        state: dict of identifier -> tf.Variable, as `ImageModel.state()` gives it.
     """
 
     def __init__(self, folder: str, state: dict[str, tf.Variable]):
         self._state = state
-        self._checkpoint = tf.train.Checkpoint(**{name.replace(".", "__"): value for name, value in state.items()})
+        self._checkpoint = tf.train.Checkpoint(**state)
         self._manager = tf.train.CheckpointManager(self._checkpoint, folder, max_to_keep=KEPT, checkpoint_name="step")
         self._folder = folder
 
