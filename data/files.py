@@ -44,6 +44,7 @@ def write(path: str, content: bytes) -> None:
     OSError.
     """
     if is_remote(path):
+        _gfile().makedirs(os.path.dirname(path))
         with _gfile().GFile(path, "wb") as file:  # an object store shows an object only once it is complete
             file.write(content)
         return

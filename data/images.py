@@ -51,8 +51,10 @@ def decode(content: bytes, size: int | None = None, fit: str = "crop") -> np.nda
     _check_fit(fit)
     if not content:
         raise BadPicture("the file is empty")
+    kind = "picture"
     try:
         image = _open(content)
+        kind = f"{image.format} picture"
         if size is not None and image.format == "JPEG":
             image.draft(None, _scaled(image.size, size, fit))
         if image.width * image.height > MAX_PIXELS:
@@ -71,7 +73,7 @@ def decode(content: bytes, size: int | None = None, fit: str = "crop") -> np.nda
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise BadPicture(f"more than {MAX_PIXELS // 1_000_000} million pixels") from error
     except Exception as error:  # on damaged bytes Pillow's decoders raise nearly any type
-        raise BadPicture(f"truncated or damaged {describe(content)} ({error})") from error
+        raise BadPicture(f"truncated or damaged {kind} ({error})") from error
 
 
 def square(array: np.ndarray, size: int | None, fit: str = "crop") -> np.ndarray:

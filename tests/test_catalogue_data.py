@@ -82,6 +82,24 @@ def test_prepared_png_shards_give_the_same_examples_in_the_same_order(shop, tmp_
     assert open_source(f"tfrecord:{out}/*.tfrecord").fingerprint() == prepared.fingerprint() != source.fingerprint()
 
 
+def test_remote_folders_work_as_local_ones_do():
+    pytest.importorskip("tensorflow")
+    root = "ram://bucket/shop"  # TensorFlow's file system in memory stands for gs://
+    for name, seed in (("shoe/2.png", 2), ("hat/deep/1.png", 1), ("hat/.hidden.png", 0)):
+        save_png(f"{root}/{name}", noise(8, 8, 3, seed=seed))
+    source = open_source(f"folder:{root}")
+    assert source.classes == ("hat", "shoe") and source.count == 2
+    examples, _ = read(source)
+    assert [np.array_equal(e["image"], noise(8, 8, 3, seed=i)) for e, i in zip(examples, (1, 2), strict=True)] == [
+        True,
+        True,
+    ]
+    tfrecord.write(source, "ram://bucket/prepared", 8, "crop", 2)
+    assert [e["label"] for e in read(open_source("tfrecord:ram://bucket/prepared"))[0]] == [0, 1]
+    with pytest.raises(SourceError, match="there is no folder ram://bucket/none"):
+        open_source("folder:ram://bucket/none")
+
+
 class Everything:
     """A source with every key there is."""
 
