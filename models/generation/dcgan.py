@@ -58,8 +58,14 @@ PRESETS = {
     "wgan_gp": Config(objective="wgan_gp", critic_steps=5, learning_rate=1e-4, beta_1=0.0, beta_2=0.9, images=1_000_000),
 }
 
-START = keras.initializers.RandomNormal(stddev=0.02)
-GAMMA = keras.initializers.RandomNormal(mean=1.0, stddev=0.02)
+
+def start():
+    """A new one for each layer: a Keras initialiser draws the same numbers every time it is used."""
+    return keras.initializers.RandomNormal(stddev=0.02)
+
+
+def start_gamma():
+    return keras.initializers.RandomNormal(mean=1.0, stddev=0.02)
 
 
 @keras.saving.register_keras_serializable("packshot")
@@ -87,14 +93,14 @@ def build_generator(config, classes, name):
     latent, labels = keras.Input((config.latent_size,), name="latent"), label_inputs(classes)
     x = join(latent, labels, classes, config.embedding_size)
     first, *rest = widths(config)
-    x = keras.layers.Dense(4 * 4 * first, use_bias=False, kernel_initializer=START)(x)
+    x = keras.layers.Dense(4 * 4 * first, use_bias=False, kernel_initializer=start())(x)
     x = keras.layers.Reshape((4, 4, first))(x)
     for channels in [*rest, None]:
-        x = FusedBatchNormalization(gamma_initializer=GAMMA)(x)
+        x = FusedBatchNormalization(gamma_initializer=start_gamma())(x)
         x = keras.layers.ReLU()(x)
         if channels:
-            x = keras.layers.Conv2DTranspose(channels, 4, 2, "same", use_bias=False, kernel_initializer=START)(x)
-    x = keras.layers.Conv2DTranspose(3, 4, 2, "same", kernel_initializer=START)(x)
+            x = keras.layers.Conv2DTranspose(channels, 4, 2, "same", use_bias=False, kernel_initializer=start())(x)
+    x = keras.layers.Conv2DTranspose(3, 4, 2, "same", kernel_initializer=start())(x)
     return keras.Model([latent, *labels], keras.layers.Activation("tanh", dtype="float32")(x), name=name)
 
 
@@ -104,13 +110,13 @@ def build_critic(config, classes, name):
     labels = label_inputs(classes)
     x = picture
     for stage, channels in enumerate(reversed(widths(config))):
-        x = keras.layers.Conv2D(channels, 4, 2, "same", use_bias=not stage, kernel_initializer=START)(x)
+        x = keras.layers.Conv2D(channels, 4, 2, "same", use_bias=not stage, kernel_initializer=start())(x)
         if stage and config.objective == "wgan_gp":
             x = keras.layers.LayerNormalization(axis=(1, 2, 3))(x)
         elif stage:
-            x = FusedBatchNormalization(gamma_initializer=GAMMA)(x)
+            x = FusedBatchNormalization(gamma_initializer=start_gamma())(x)
         x = keras.layers.LeakyReLU(0.2)(x)
-    network = keras.Model([picture, *labels], logits(keras.layers.Flatten()(x), labels, classes, START), name=name)
+    network = keras.Model([picture, *labels], logits(keras.layers.Flatten()(x), labels, classes, start), name=name)
     if config.objective == "wgan":
         for variable in network.trainable_weights:
             variable.constraint = Clip(config.clip)

@@ -65,6 +65,7 @@ PRESETS = {
 
 
 def initializer(gain=1.0):
+    """Deviation gain / sqrt(inputs). A new one for each layer: a Keras initialiser draws the same numbers every time it is used."""
     return keras.initializers.VarianceScaling(gain**2, "fan_in", "untruncated_normal")
 
 
@@ -88,10 +89,10 @@ def block(x, config, layers):
     """x + conv1(act(grouped conv3(act(conv1 x)))), with fix-up scaling for a network of `layers` blocks (section 3.3)."""
     channels = x.shape[-1]
     inner = channels * config.expansion
-    start = initializer((2.0 / (1 + LEAK**2)) ** 0.5 * layers**-0.25)
-    y = keras.layers.Conv2D(inner, 1, kernel_initializer=start)(x)
+    gain = (2.0 / (1 + LEAK**2)) ** 0.5 * layers**-0.25
+    y = keras.layers.Conv2D(inner, 1, kernel_initializer=initializer(gain))(x)
     y = keras.layers.LeakyReLU(LEAK)(y)
-    y = GroupedConv2D(inner, 3, max(inner // config.group_width, 1), kernel_initializer=start)(y)
+    y = GroupedConv2D(inner, 3, max(inner // config.group_width, 1), kernel_initializer=initializer(gain))(y)
     y = keras.layers.LeakyReLU(LEAK)(y)
     y = keras.layers.Conv2D(channels, 1, use_bias=False, kernel_initializer="zeros")(y)
     return x + y
@@ -133,7 +134,7 @@ def build_critic(config, classes, name):
             x = match(Downsample2x()(x), config.channels[stage - 1])
     x = keras.layers.DepthwiseConv2D(4, use_bias=False, depthwise_initializer=initializer())(x)
     x = keras.layers.Flatten()(x)
-    return keras.Model([picture, *labels], logits(x, labels, classes, initializer()), name=name)
+    return keras.Model([picture, *labels], logits(x, labels, classes, initializer, use_bias=False), name=name)
 
 
 class Model(Generation, TwoPlayer):

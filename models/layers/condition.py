@@ -15,11 +15,16 @@ def join(latent, labels, classes, size):
     return keras.layers.Concatenate()([latent, keras.layers.Embedding(classes, size, "normal")(labels[0])])
 
 
-def logits(features, labels, classes, kernel_initializer="glorot_uniform"):
+def logits(features, labels, classes, initializer=keras.initializers.GlorotUniform, use_bias=True):
     """Critic features [batch, n] -> float32 logits [batch]: a linear map, plus the product of the features with an embedding of the
-    category when there is one (the projection discriminator, Miyato & Koyama 2018, eq. 3)."""
-    total = keras.layers.Dense(1, kernel_initializer=kernel_initializer)(features)
+    category when there is one (the projection discriminator, Miyato & Koyama 2018, eq. 3).
+
+    Args:
+        initializer: function () -> a Keras initialiser.
+        use_bias: False for a relativistic game, in which a bias has no effect.
+    """
+    total = keras.layers.Dense(1, use_bias=use_bias, kernel_initializer=initializer())(features)
     if labels:
-        wanted = keras.layers.Embedding(classes, features.shape[-1], kernel_initializer)(labels[0])
+        wanted = keras.layers.Embedding(classes, features.shape[-1], initializer())(labels[0])
         total = total + keras.layers.Dot(axes=1)([features, wanted])
     return keras.layers.Reshape((), dtype="float32")(total)

@@ -52,13 +52,19 @@ PRESETS = {
     "256": Config(256, 1, 200_000),
 }
 
-START = keras.initializers.RandomNormal(stddev=0.02)
-GAMMA = keras.initializers.RandomNormal(mean=1.0, stddev=0.02)
+
+def start():
+    """A new one for each layer: a Keras initialiser draws the same numbers every time it is used."""
+    return keras.initializers.RandomNormal(stddev=0.02)
+
+
+def start_gamma():
+    return keras.initializers.RandomNormal(mean=1.0, stddev=0.02)
 
 
 def _down(x, channels, strides=2, norm=True):
-    x = keras.layers.Conv2D(channels, 4, strides, "same", use_bias=not norm, kernel_initializer=START)(x)
-    return FusedBatchNormalization(gamma_initializer=GAMMA)(x) if norm else x
+    x = keras.layers.Conv2D(channels, 4, strides, "same", use_bias=not norm, kernel_initializer=start())(x)
+    return FusedBatchNormalization(gamma_initializer=start_gamma())(x) if norm else x
 
 
 def build_generator(config, name):
@@ -75,13 +81,13 @@ def build_generator(config, name):
     skips.pop()
     for stage, channels in enumerate(reversed(widths[:-1])):
         x = keras.layers.ReLU()(x)
-        x = keras.layers.Conv2DTranspose(channels, 4, 2, "same", use_bias=False, kernel_initializer=START)(x)
-        x = FusedBatchNormalization(gamma_initializer=GAMMA)(x)
+        x = keras.layers.Conv2DTranspose(channels, 4, 2, "same", use_bias=False, kernel_initializer=start())(x)
+        x = FusedBatchNormalization(gamma_initializer=start_gamma())(x)
         if stage < 3 and config.dropout:
             x = keras.layers.Dropout(config.dropout, seed=stage)(x)
         x = keras.layers.Concatenate()([x, skips.pop()])
     x = keras.layers.ReLU()(x)
-    x = keras.layers.Conv2DTranspose(3, 4, 2, "same", kernel_initializer=START)(x)
+    x = keras.layers.Conv2DTranspose(3, 4, 2, "same", kernel_initializer=start())(x)
     return keras.Model(source, keras.layers.Activation("tanh", dtype="float32")(x), name=name)
 
 
@@ -92,7 +98,7 @@ def build_critic(config, name):
     for layer in range(1, config.critic_layers + 1):
         channels = min(config.width * 2**layer, config.widest)
         x = keras.layers.LeakyReLU(0.2)(_down(x, channels, strides=2 if layer < config.critic_layers else 1))
-    x = keras.layers.Conv2D(1, 4, 1, "same", kernel_initializer=START)(x)
+    x = keras.layers.Conv2D(1, 4, 1, "same", kernel_initializer=start())(x)
     return keras.Model(pair, keras.layers.Reshape(x.shape[1:3], dtype="float32")(x), name=name)
 
 
