@@ -1,4 +1,4 @@
-"""What an exported model answers: signatures, and the ready-made sets of them that a family picks from with one line.
+"""What an exported model answers: signatures, and ready-made sets of them from which a family picks with one line.
 
 Inputs and outputs are dicts of tensors with the batch axis first; pictures are uint8 outside and float32 in [-1, 1] inside. A
 row's answer depends on that row only, so a server may put requests of many callers into one batch. The server checks no
@@ -16,7 +16,10 @@ from data.images import to_float, to_uint8
 
 @dataclass(frozen=True)
 class Signature:
-    """`function` takes keyword tensors as in `inputs` and returns a dict of tensors; `samples(rng, n)` draws n-row requests."""
+    """One way to ask a model.
+
+    `function` takes keyword tensors as in `inputs` and returns a dict of tensors; `samples(rng, n)` draws n-row requests.
+    """
 
     function: Callable[..., dict[str, tf.Tensor]]
     inputs: dict[str, tf.TensorSpec]
@@ -31,7 +34,8 @@ def generation(
     `generate(z, label)` takes float32 [n, latent_size] and int32 [n] (None when `classes` is 0) and returns
     [n, resolution, resolution, 3] in [-1, 1] in any float type.
 
-    serving_default, generate: seed int64 [n], truncation float32 [n] (multiplies z), label int64 [n] -> images uint8 [n, H, W, 3]
+    serving_default, generate: seed int64 [n], truncation float32 [n] (multiplies z), label int64 [n]
+        -> images uint8 [n, resolution, resolution, 3]
     generate_png: the same -> image_bytes, PNG files [n]
     latents: z float32 [n, latent_size], label int64 [n] -> images
 
@@ -84,8 +88,8 @@ def pictures(
     fixes H and W; without it pictures of any size are taken.
 
     serving_default, apply: images uint8 [n, H, W, 3] -> images uint8
-    apply_bytes: image_bytes [n], each a JPEG, PNG, GIF, BMP or WebP of any size (transparency is laid over white; orientation
-        marks are not read) -> image_bytes, PNG files [n]. With `size` each is resized to size x size, antialiased.
+    apply_bytes: image_bytes [n], each a JPEG, PNG, GIF, BMP or WebP of any size -> image_bytes, PNG files [n].
+        Transparency is laid over white; orientation marks are not read. With `size` each is resized to it, antialiased.
 
     Bytes that are no picture, and a wrong shape, are answered with INVALID_ARGUMENT.
     """
@@ -143,7 +147,7 @@ def _noise(seed, latent_size):
 
 
 def _known_label(label, classes):
-    """The labels themselves, once all are known to lie in range; the model hangs on the answer, so it cannot run before."""
+    """The labels themselves, once all are known to lie in range: the model waits for them, so it cannot run before."""
     label = tf.ensure_shape(label, [None])
     fine = tf.reduce_all((label >= 0) & (label < classes))
     with tf.control_dependencies(

@@ -200,7 +200,7 @@ def tensor_to_proto(array: np.ndarray):
     proto.tensor_shape.SetInParent()
     for size in array.shape:
         proto.tensor_shape.dim.add(size=size)
-    if dtype == object:
+    if dtype.hasobject:
         proto.string_val.extend(text.encode() if isinstance(text, str) else text for text in array.ravel().tolist())
     else:
         proto.tensor_content = array.astype(dtype, copy=False).tobytes()
@@ -219,13 +219,13 @@ def proto_to_tensor(proto) -> np.ndarray:
     shape = [dim.size for dim in proto.tensor_shape.dim]
     if proto.tensor_shape.unknown_rank or any(size < 0 for size in shape):
         raise ValueError("the shape of the tensor is not fully known")
-    if proto.tensor_content and dtype != object:
+    if proto.tensor_content and not dtype.hasobject:
         if len(proto.tensor_content) != math.prod(shape) * dtype.itemsize:
             raise ValueError(f"tensor_content has {len(proto.tensor_content)} bytes, which do not make {shape}")
         return np.frombuffer(bytearray(proto.tensor_content), dtype).reshape(shape)
     values = list(getattr(proto, field)[: math.prod(shape)])
     if field == "half_val":
         values = np.array(values, np.uint16).view(dtype)
-    filled = np.full(math.prod(shape), values[-1] if len(values) else b"" if dtype == object else 0, dtype)
+    filled = np.full(math.prod(shape), values[-1] if len(values) else b"" if dtype.hasobject else 0, dtype)
     filled[: len(values)] = values
     return filled.reshape(shape)

@@ -13,7 +13,7 @@ import functools
 import os
 import threading
 from collections.abc import Mapping
-from ctypes import POINTER, byref, c_char_p, c_int, c_int64, c_size_t, c_void_p
+from ctypes import POINTER, c_char_p, c_int, c_int64, c_size_t, c_void_p
 from typing import NamedTuple
 
 import numpy as np
