@@ -1,8 +1,9 @@
 """What an exported model answers: signatures, and ready-made sets of them from which a family picks with one line.
 
-Inputs and outputs are dicts of tensors with the batch axis first; pictures are uint8 outside and float32 in [-1, 1] inside. A
-row's answer depends on that row only, so a server may put requests of many callers into one batch. The server checks no
-shapes, and a picture of the wrong rank aborts its process: hence `tf.ensure_shape` before anything else.
+Inputs and outputs are dicts of tensors with the batch axis first; pictures are uint8 outside and float32 in [-1, 1]
+inside. A row's answer depends on that row only, so a server may put requests of many callers into one batch. The
+server checks no shapes, and a picture of the wrong rank aborts its process: hence `tf.ensure_shape` before anything
+else.
 """
 
 from collections.abc import Callable
@@ -18,7 +19,8 @@ from data.images import to_float, to_uint8
 class Signature:
     """One way to ask a model.
 
-    `function` takes keyword tensors as in `inputs` and returns a dict of tensors; `samples(rng, n)` draws n-row requests.
+    `function` takes keyword tensors as in `inputs` and returns a dict of tensors; `samples(rng, n)` draws n-row
+    requests.
     """
 
     function: Callable[..., dict[str, tf.Tensor]]
@@ -84,8 +86,8 @@ def pictures(
 ) -> dict[str, Signature]:
     """The signatures of a model that makes a picture from a picture, the default first.
 
-    `apply(x)` takes float32 [n, H, W, 3] in [-1, 1] and returns [n, scale * H, scale * W, 3] in [-1, 1] in any float type. `size`
-    fixes H and W; without it pictures of any size are taken.
+    `apply(x)` takes float32 [n, H, W, 3] in [-1, 1] and returns [n, scale * H, scale * W, 3] in [-1, 1] in any float
+    type. `size` fixes H and W; without it pictures of any size are taken.
 
     serving_default, apply: images uint8 [n, H, W, 3] -> images uint8
     apply_bytes: image_bytes [n], each a JPEG, PNG, GIF, BMP or WebP of any size -> image_bytes, PNG files [n].

@@ -18,9 +18,9 @@ METRICS_PATH = "/monitoring/prometheus/metrics"
 def models(base_paths: Mapping[str, str], kept: str = "") -> str:
     """The text of a ModelServerConfig for the models of `base_paths` (name -> absolute path or URI).
 
-    A model that is in the text `kept` keeps its entry, with the policy and the labels somebody gave it; one that is only there
-    is dropped, because a missing base path keeps the server from loading any model. Raises ValueError when `kept` is no such
-    text, or a path is not absolute.
+    A model that is in the text `kept` keeps its entry, with the policy and the labels somebody gave it; one that is
+    only there is dropped, because a missing base path keeps the server from loading any model. Raises ValueError when
+    `kept` is no such text, or a path is not absolute.
     """
     try:
         known = {entry.name: entry for entry in text_format.Parse(kept, ModelServerConfig()).model_config_list.config}
@@ -40,7 +40,8 @@ def models(base_paths: Mapping[str, str], kept: str = "") -> str:
 def batching(sizes: tuple[int, ...] = (1, 2, 4, 8, 16), timeout_micros: int = 2000, threads: int = 2) -> str:
     """The text of BatchingParameters: a batch is padded to the next of `sizes` and waits `timeout_micros` to fill.
 
-    A request of more rows than the largest size is split. Raises ValueError unless the sizes rise: the model would not load.
+    A request of more rows than the largest size is split. Raises ValueError unless the sizes rise: the model would
+    not load.
     """
     if not sizes or list(sizes) != sorted(set(sizes)) or sizes[0] < 1:
         raise ValueError(f"batch sizes must rise from 1 or more, not {sizes}")

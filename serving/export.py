@@ -1,10 +1,11 @@
-"""Writes a model as a numbered version that TensorFlow Serving loads, or refuses with a sentence and leaves nothing behind.
+"""Writes a model as a numbered version that TensorFlow Serving loads, or refuses and leaves nothing behind.
 
     <to>/models.config batching.config monitoring.config
     <to>/<name>/<version>/saved_model.pb variables/ assets.extra/tf_serving_warmup_requests export.json
 
-The SavedModel tracks the raw tf.Variables alone: whatever holds a Keras 3 model saves weights a server does not find, or saves
-them twice. It is written beside the versions under a name a server ignores, passes the gate, and is then renamed.
+The SavedModel tracks the raw tf.Variables alone: whatever holds a Keras 3 model saves weights a server does not find,
+or saves them twice. It is written beside the versions under a name a server ignores, passes the gate, and is then
+renamed.
 """
 
 import contextlib
@@ -33,8 +34,8 @@ def export(model, to: str, name: str, version: int | None = None, *, facts: Mapp
     """Write `model` as `<to>/<name>/<version>` and return that path; `to` may be a folder or a URI such as gs://bucket/models.
 
     `model` has `signatures()` and `serving_variables()`. `version` defaults to the newest one plus 1. `facts` go into
-    export.json as they are: task, classes, configuration, fingerprint of the data. Raises ExportRefused when the version
-    exists or is not larger than the newest, when the model cannot be saved, and when the gate finds a fault.
+    export.json as they are: task, classes, configuration, fingerprint of the data. Raises ExportRefused when the
+    version exists or is not larger than the newest, when the model cannot be saved, and when the gate finds a fault.
     """
     to, remote = os.fspath(to).rstrip("/"), _is_remote(to)
     if not remote:
@@ -43,7 +44,7 @@ def export(model, to: str, name: str, version: int | None = None, *, facts: Mapp
     with _staging(None if remote else f"{to}/{name}") as staged:
         signatures, variables = model.signatures(), model.serving_variables()
         _save(signatures, variables, staged)
-        figures, exchanges = gate.inspect(staged, signatures, variables, np.random.default_rng(version))
+        figures, exchanges = gate.inspect(staged, signatures, np.random.default_rng(version))
         warmup.write(staged, name, exchanges)
         _write_report(staged, name, version, facts, variables, figures)
         path = f"{to}/{name}/{version}"
@@ -56,7 +57,7 @@ def export(model, to: str, name: str, version: int | None = None, *, facts: Mapp
 
 
 def versions(folder: str) -> list[int]:
-    """The versions of the model in `folder`, rising; [] when it does not exist. What is not a number is not a version."""
+    """The versions of the model in `folder`, rising; [] when there is none. Names that are no numbers do not count."""
     names = tf.io.gfile.listdir(folder) if tf.io.gfile.isdir(folder) else []
     return sorted(int(name.rstrip("/")) for name in names if name.rstrip("/").isdecimal())
 
@@ -101,7 +102,7 @@ def _next_version(folder, version):
 
 @contextlib.contextmanager
 def _staging(beside):
-    """A folder to build in, gone afterwards; in `beside`, so that the last step is a rename, under a name servers ignore."""
+    """A folder to build in, gone afterwards; within `beside` the last step is a rename, and servers ignore its name."""
     if beside is None:
         with tempfile.TemporaryDirectory() as folder:
             yield folder
@@ -174,7 +175,7 @@ def _settle(staged, path):
 
 
 def _upload(staged, path):
-    """Copy, saved_model.pb last: an object store has no rename, and without that file a server does not start loading."""
+    """Copy, saved_model.pb last: an object store has no rename, and without that file a server loads nothing."""
     files = [file.relative_to(staged).as_posix() for file in pathlib.Path(staged).rglob("*") if file.is_file()]
     for file in sorted(files, key=lambda file: (file == "saved_model.pb", file)):
         tf.io.gfile.makedirs(os.path.dirname(f"{path}/{file}"))
@@ -182,7 +183,7 @@ def _upload(staged, path):
 
 
 def _write_configs(to):
-    """models.config lists every model there is; the other two are written once, and then belong to whoever runs the server."""
+    """models.config lists every model there is; the others are written once, and then are for people to change."""
     path = f"{to}/models.config"
     kept = _read(path) if tf.io.gfile.exists(path) else ""
     _replace(path, config.models({name: f"{to}/{name}" for name in _models(to)}, kept))

@@ -20,9 +20,10 @@ def sample(
 ) -> np.ndarray:
     """Draw `n` pictures from the newest version under `export`: uint8 [n, H, W, 3].
 
-    Picture i has the seed `seed + i`, so any of them can be had again alone. `label` is a class by name or number; without
-    it a model that knows classes takes them in turn. Raises CannotServe for a model that does not sample, for a label it does
-    not know and for one given to a model without classes, and FileNotFoundError when there is no export.
+    Picture i has the seed `seed + i`, so any of them can be had again alone. `label` is a class by name or number;
+    without it a model that knows classes takes them in turn. Raises CannotServe for a model that does not sample, for
+    a label it does not know and for one given to a model without classes, and FileNotFoundError when there is no
+    export.
     """
     path = latest(export)
     with Session(path) as session:
@@ -39,8 +40,9 @@ def sample(
 def apply(export: str, photos: Iterable[bytes]) -> Iterator[bytes | Exception]:
     """Yield for each photo (the bytes of a file) the PNG bytes the newest version under `export` makes of it.
 
-    One that cannot be used yields the exception that says why (BadPicture, or SessionError from the model) in its place, and
-    the others go on. Raises CannotServe for a model that takes no pictures, and FileNotFoundError when there is no export.
+    One that cannot be used yields the exception that says why (BadPicture, or SessionError from the model) in its
+    place, and the others go on. Raises CannotServe for a model that takes no pictures, and FileNotFoundError when
+    there is no export.
     """
     path = latest(export)
     with Session(path) as session:

@@ -1,12 +1,13 @@
 """The messages of TensorFlow Serving, built when imported: no generated code, no TensorFlow.
 
-They live in a descriptor pool of their own, so that they may stand beside `tensorflow` and `tensorflow_serving` in one process
-whatever versions those have, and a client needs only `protobuf` and `numpy`. Only fields that packshot uses are declared;
-protobuf carries the others along untouched.
+They live in a descriptor pool of their own, so that they may stand beside `tensorflow` and `tensorflow_serving` in
+one process whatever versions those have, and a client needs only `protobuf` and `numpy`. Only fields that packshot
+uses are declared; protobuf carries the others along untouched.
 
-Sources of the field numbers: tensorflow/core/framework/{tensor,tensor_shape,types}.proto and, in tensorflow/serving 2.21,
-apis/{model,predict,prediction_log}.proto, config/{model_server_config,file_system_storage_path_source,monitoring_config}.proto
-and servables/tensorflow/session_bundle_config.proto.
+Sources of the field numbers: tensorflow/core/framework/{tensor,tensor_shape,types}.proto and, in tensorflow/serving
+2.21, apis/{model,predict,prediction_log}.proto,
+config/{model_server_config,file_system_storage_path_source,monitoring_config}.proto and
+servables/tensorflow/session_bundle_config.proto.
 """
 
 import math
@@ -189,8 +190,8 @@ _NUMBERS = {dtype: number for number, (dtype, _) in _KINDS.items()}
 def tensor_to_proto(array: np.ndarray):
     """The TensorProto of an array: numbers as `tensor_content`, `bytes` and `str` (in UTF-8) as `string_val`.
 
-    Give bytes in an array of dtype object: NumPy's own `S` arrays drop zeros at the end. Raises ValueError for a type that
-    has no place in a request.
+    Give bytes in an array of dtype object: NumPy's own `S` arrays drop zeros at the end. Raises ValueError for a type
+    that has no place in a request.
     """
     array = np.asarray(array)
     dtype = np.dtype(object) if array.dtype.kind in "OSU" else array.dtype.newbyteorder("<")
@@ -210,8 +211,8 @@ def tensor_to_proto(array: np.ndarray):
 def proto_to_tensor(proto) -> np.ndarray:
     """The array a TensorProto holds, read as the server reads it: strings as `bytes` in an array of dtype object.
 
-    Too few values repeat the last one, none are zeros, and too many are cut. Raises ValueError for a type that is not known, a
-    shape that is not, and a `tensor_content` of the wrong length. The array is the caller's to change.
+    Too few values repeat the last one, none are zeros, and too many are cut. Raises ValueError for a type that is not
+    known, a shape that is not, and a `tensor_content` of the wrong length. The array is the caller's to change.
     """
     if proto.dtype not in _KINDS:
         raise ValueError(f"no tensor of DataType {proto.dtype} can be read")

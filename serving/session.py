@@ -1,30 +1,28 @@
 """Runs an exported folder as TensorFlow Serving does: the C++ session behind the C API of the installed TensorFlow.
 
-What Python's `tf.saved_model.load` runs, a server may not: it finds variables, checks shapes and casts types where the server
-does none of it. `Session` loads with `TF_LoadSessionFromSavedModel` and runs with `TF_SessionRun`, the server's own code path,
-so what works here works there, with the same errors in the same words.
-
-Sources: tensorflow/c/c_api.h, tensorflow/c/tf_tensor.h and tensorflow/c/tf_tstring.h of TensorFlow 2.20 and 2.21.
+What Python's `tf.saved_model.load` runs, a server may not: it finds variables, checks shapes and casts types where
+the server does none of it. `Session` loads with `TF_LoadSessionFromSavedModel` and runs with `TF_SessionRun`, the
+server's own code path, so what works here works there, with the same errors in the same words.
 """
 
 import contextlib
 import ctypes
-import functools
 import os
 import threading
 from collections.abc import Mapping
-from ctypes import POINTER, c_char_p, c_int, c_int64, c_size_t, c_void_p
+from ctypes import c_char_p, c_int64, c_void_p
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 
+from serving.c_api import TSTRING_BYTES, Output, library
+
 # The numbers of TF_Code, which are those of gRPC.
 OK, INVALID_ARGUMENT, FAILED_PRECONDITION = 0, 3, 9
 
 _STRING = tf.string.as_datatype_enum
-_TSTRING_BYTES = 24  # sizeof(TF_TString)
 
 
 class SessionError(Exception):
@@ -51,71 +49,15 @@ class Signature(NamedTuple):
     outputs: dict[str, Tensor]
 
 
-class _Buffer(ctypes.Structure):
-    _fields_ = [("data", c_void_p), ("length", c_size_t), ("deallocator", c_void_p)]
-
-
-class _Output(ctypes.Structure):
-    _fields_ = [("operation", c_void_p), ("index", c_int)]
-
-
-_PROTOTYPES = {
-    "TF_NewStatus": (c_void_p,),
-    "TF_DeleteStatus": (None, c_void_p),
-    "TF_GetCode": (c_int, c_void_p),
-    "TF_Message": (c_char_p, c_void_p),
-    "TF_NewGraph": (c_void_p,),
-    "TF_DeleteGraph": (None, c_void_p),
-    "TF_GraphOperationByName": (c_void_p, c_void_p, c_char_p),
-    "TF_NewBuffer": (POINTER(_Buffer),),
-    "TF_NewBufferFromString": (POINTER(_Buffer), c_char_p, c_size_t),
-    "TF_DeleteBuffer": (None, POINTER(_Buffer)),
-    "TF_NewSessionOptions": (c_void_p,),
-    "TF_DeleteSessionOptions": (None, c_void_p),
-    "TF_LoadSessionFromSavedModel": (
-        *(c_void_p, c_void_p, c_void_p, c_char_p, POINTER(c_char_p), c_int),
-        *(c_void_p, POINTER(_Buffer), c_void_p),
-    ),
-    "TF_CloseSession": (None, c_void_p, c_void_p),
-    "TF_DeleteSession": (None, c_void_p, c_void_p),
-    "TF_SessionRun": (
-        *(None, c_void_p, POINTER(_Buffer), POINTER(_Output), POINTER(c_void_p), c_int),
-        *(POINTER(_Output), POINTER(c_void_p), c_int, c_void_p, c_int, c_void_p, c_void_p),
-    ),
-    "TF_AllocateTensor": (c_void_p, c_int, POINTER(c_int64), c_int, c_size_t),
-    "TF_DeleteTensor": (None, c_void_p),
-    "TF_TensorType": (c_int, c_void_p),
-    "TF_NumDims": (c_int, c_void_p),
-    "TF_Dim": (c_int64, c_void_p, c_int),
-    "TF_TensorByteSize": (c_size_t, c_void_p),
-    "TF_TensorData": (c_void_p, c_void_p),
-    "TF_StringInit": (None, c_void_p),
-    "TF_StringCopy": (None, c_void_p, c_char_p, c_size_t),
-    "TF_StringGetDataPointer": (c_void_p, c_void_p),
-    "TF_StringGetSize": (c_size_t, c_void_p),
-    "TF_StringDealloc": (None, c_void_p),
-}
-
-
-@functools.cache
-def _library():
-    # `import tensorflow` above has mapped the library: this returns the same one, and must not make its symbols global.
-    library = ctypes.CDLL(os.path.join(os.path.dirname(tf.__file__), "libtensorflow_cc.so.2"))
-    for name, (result, *arguments) in _PROTOTYPES.items():
-        function = getattr(library, name)
-        function.restype, function.argtypes = result, arguments
-    return library
-
-
 class Session:
     """One version of a model, loaded for serving. Safe to use from many threads; use it in a `with`, or `close()` it.
 
-    `signatures` maps each name to its `Signature`, and `meta_graph` is the MetaGraphDef of the folder. Raises SessionError
-    when the folder cannot be loaded.
+    `signatures` maps each name to its `Signature`, and `meta_graph` is the MetaGraphDef of the folder. Raises
+    SessionError when the folder cannot be loaded.
     """
 
     def __init__(self, path: str | os.PathLike):
-        self._c = _library()
+        self._c = library()
         self._running = 0
         self._idle = threading.Condition()
         self._open = True
@@ -137,9 +79,9 @@ class Session:
     ) -> dict[str, np.ndarray]:
         """Run `signature` ("" means serving_default) on arrays by alias and return its outputs by alias.
 
-        Strings are arrays of `bytes` with dtype object, both ways. `timeout` is in seconds. Raises SessionError with the code
-        and the sentence the server would answer: unknown signature, missing, surplus or misnamed inputs, wrong types, and
-        whatever the graph itself refuses. Shapes are not checked here, because the server does not.
+        Strings are arrays of `bytes` with dtype object, both ways. `timeout` is in seconds. Raises SessionError with
+        the code and the sentence the server would answer: unknown signature, missing, surplus or misnamed inputs,
+        wrong types, and whatever the graph itself refuses. Shapes are not checked here, because the server does not.
         """
         name = signature or "serving_default"
         if name not in self.signatures:
@@ -230,7 +172,7 @@ class Session:
             self._c.TF_DeleteBuffer(buffer)
 
     def _ends(self, tensors):
-        ends = (_Output * len(tensors))()
+        ends = (Output * len(tensors))()
         for end, tensor in zip(ends, tensors.values(), strict=True):
             operation, _, index = tensor.name.partition(":")
             end.operation = self._c.TF_GraphOperationByName(self._graph, operation.encode())
@@ -242,10 +184,10 @@ class Session:
         """A TF_Tensor that holds a copy of `array`."""
         strings = array.dtype == object
         dtype = _STRING if strings else tf.as_dtype(array.dtype).as_datatype_enum
-        length = array.size * _TSTRING_BYTES if strings else array.nbytes
+        length = array.size * TSTRING_BYTES if strings else array.nbytes
         tensor = self._c.TF_AllocateTensor(dtype, (c_int64 * array.ndim)(*array.shape), array.ndim, length)
         data = self._c.TF_TensorData(tensor)
-        places = range(data, data + length, _TSTRING_BYTES) if strings and length else ()
+        places = range(data, data + length, TSTRING_BYTES) if strings and length else ()
         for place in places:
             self._c.TF_StringInit(place)
         try:
@@ -266,9 +208,9 @@ class Session:
         length, data = self._c.TF_TensorByteSize(tensor), self._c.TF_TensorData(tensor)
         dtype = tf.as_dtype(self._c.TF_TensorType(tensor))
         if dtype == tf.string:
-            texts = np.empty(length // _TSTRING_BYTES, object)
+            texts = np.empty(length // TSTRING_BYTES, object)
             for index in range(texts.size):
-                place = data + index * _TSTRING_BYTES
+                place = data + index * TSTRING_BYTES
                 texts[index] = ctypes.string_at(self._c.TF_StringGetDataPointer(place), self._c.TF_StringGetSize(place))
             return texts.reshape(shape)
         content = ctypes.string_at(data, length) if length else b""

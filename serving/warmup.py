@@ -1,8 +1,8 @@
-"""The warm-up file: the requests TensorFlow Serving replays when it loads a version, each beside the response it should give.
+"""The warm-up file: the requests TensorFlow Serving replays when it loads a version, each with the response due.
 
-`assets.extra/tf_serving_warmup_requests` is a TFRecord of PredictionLog. The server reads the requests alone; the responses make
-the same file a set of golden pairs for whoever wants to know whether a server still answers as it did at export. Reading
-needs no TensorFlow.
+`assets.extra/tf_serving_warmup_requests` is a TFRecord of PredictionLog. The server reads the requests alone; the
+responses make the same file a set of golden pairs for whoever wants to know whether a server still answers as it did
+at export. Reading needs no TensorFlow.
 
 Sources: tensorflow_serving/g3doc/saved_model_warmup.md; tensorflow/core/lib/io/record_writer.h for the framing.
 """
@@ -28,7 +28,7 @@ class Exchange(NamedTuple):
 
 
 def write(folder: str, model: str, exchanges: Iterable[Exchange]) -> None:
-    """Write `exchanges` as the warm-up file of the version in `folder`, a local path; `model` is the name in the requests."""
+    """Write `exchanges` as the warm-up file of the version in `folder`, a local path; requests are to `model`."""
     import tensorflow as tf  # for the checksums of the records
 
     path = os.path.join(folder, FILE)

@@ -91,20 +91,22 @@ X = np.zeros((1, 2), np.float32)
             "join",
             {"a": X},
             3,
-            "input size does not match signature: 1!=2 len({a}) != len({a,b}). Sent extra: {}. Missing but required: {b}.",
+            "input size does not match signature: 1!=2 len({a}) != len({a,b}). Sent extra: {}. "
+            "Missing but required: {b}.",
         ),
         (
             "",
             {"x": X, "z": X},
             3,
-            "input size does not match signature: 2!=1 len({x,z}) != len({x}). Sent extra: {z}. Missing but required: {}.",
+            "input size does not match signature: 2!=1 len({x,z}) != len({x}). Sent extra: {z}. "
+            "Missing but required: {}.",
         ),
         (
             "",
             {"z": X},
             3,
-            "Signature input alias: x(feed name: serving_default_x:0) not found in request and no default value provided. "
-            "Inputs expected to be in the request {z}, or default input alias set: ",
+            "Signature input alias: x(feed name: serving_default_x:0) not found in request and no default value "
+            "provided. Inputs expected to be in the request {z}, or default input alias set: ",
         ),
         ("", {"x": X.astype(np.float64)}, 3, "Expects arg[0] to be float but double is provided"),
         ("", {"x": np.array([b"x"], object)}, 3, "Expects arg[0] to be float but string is provided"),
