@@ -41,6 +41,7 @@ def export(model, to: str, name: str, version: int | None = None, *, facts: Mapp
     if not remote:
         to = os.path.abspath(to)
     version = _next_version(f"{to}/{name}", version)
+    _models_config(to)  # one that cannot be kept is better found before the work than after
     with _staging(None if remote else f"{to}/{name}") as staged:
         signatures, variables = model.signatures(), model.serving_variables()
         _save(signatures, variables, staged)
@@ -184,17 +185,21 @@ def _upload(staged, path):
 
 def _write_configs(to):
     """models.config lists every model there is; the others are written once, and then are for people to change."""
-    path = f"{to}/models.config"
-    kept = _read(path) if tf.io.gfile.exists(path) else ""
-    _replace(path, config.models({name: f"{to}/{name}" for name in _models(to)}, kept))
+    _replace(f"{to}/models.config", _models_config(to))
     for file, text in (("batching.config", config.batching()), ("monitoring.config", config.monitoring())):
         if not tf.io.gfile.exists(f"{to}/{file}"):
             _replace(f"{to}/{file}", text)
 
 
-def _read(path):
-    with tf.io.gfile.GFile(path) as file:
-        return file.read()
+def _models_config(to):
+    kept = ""
+    if tf.io.gfile.exists(f"{to}/models.config"):
+        with tf.io.gfile.GFile(f"{to}/models.config") as file:
+            kept = file.read()
+    try:
+        return config.models({name: f"{to}/{name}" for name in _models(to)}, kept)
+    except ValueError as error:
+        raise ExportRefused(f"models.config: {error}") from error
 
 
 def _replace(path, text):

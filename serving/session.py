@@ -52,8 +52,8 @@ class Signature(NamedTuple):
 class Session:
     """One version of a model, loaded for serving. Safe to use from many threads; use it in a `with`, or `close()` it.
 
-    `signatures` maps each name to its `Signature`, and `meta_graph` is the MetaGraphDef of the folder. Raises
-    SessionError when the folder cannot be loaded.
+    `signatures` maps each name to its `Signature`, and `meta_graph` is the MetaGraphDef of the folder without the
+    graph. Raises SessionError when the folder cannot be loaded.
     """
 
     def __init__(self, path: str | os.PathLike):
@@ -79,9 +79,10 @@ class Session:
     ) -> dict[str, np.ndarray]:
         """Run `signature` ("" means serving_default) on arrays by alias and return its outputs by alias.
 
-        Strings are arrays of `bytes` with dtype object, both ways. `timeout` is in seconds. Raises SessionError with
-        the code and the sentence the server would answer: unknown signature, missing, surplus or misnamed inputs,
-        wrong types, and whatever the graph itself refuses. Shapes are not checked here, because the server does not.
+        Strings are arrays of `bytes` with dtype object, both ways (`str` goes as UTF-8). `timeout` is in seconds.
+        Raises SessionError with the code and the sentence the server would answer: unknown signature, missing,
+        surplus or misnamed inputs, wrong types, and whatever the graph itself refuses. Shapes are not checked here,
+        because the server does not.
         """
         name = signature or "serving_default"
         if name not in self.signatures:
@@ -129,7 +130,9 @@ class Session:
                     options, None, path.encode(), tags, 1, self._graph, buffer, status
                 )
             content = ctypes.string_at(buffer.contents.data, buffer.contents.length)
-            return meta_graph_pb2.MetaGraphDef.FromString(content)
+            meta_graph = meta_graph_pb2.MetaGraphDef.FromString(content)
+            meta_graph.ClearField("graph_def")
+            return meta_graph
         finally:
             self._c.TF_DeleteSessionOptions(options)
             self._c.TF_DeleteBuffer(buffer)
@@ -193,6 +196,7 @@ class Session:
         try:
             if strings:
                 for place, text in zip(places, array.flat, strict=True):
+                    text = text.encode() if isinstance(text, str) else text
                     self._c.TF_StringCopy(place, text, len(text))
             else:
                 ctypes.memmove(data, array.ctypes.data, length)
@@ -232,9 +236,7 @@ def _tensors(infos):
 
 def _array(value):
     array = np.asarray(value)
-    if array.dtype.kind == "U":
-        array = np.char.encode(array, "utf-8")
-    return array.astype(object) if array.dtype.kind == "S" else np.asarray(array, order="C")
+    return array.astype(object) if array.dtype.kind in "SU" else np.asarray(array, order="C")
 
 
 def _check_names(wanted, given):

@@ -140,6 +140,13 @@ def test_the_configs_stand_beside_the_models(painter, exported, tmp_path):
     assert "prometheus" in (tmp_path / "monitoring.config").read_text()
 
 
+def test_a_models_config_that_cannot_be_kept_stops_the_export_before_it_starts(tmp_path):
+    (tmp_path / "models.config").write_text("my notes")
+    with pytest.raises(ExportRefused, match="models.config that is there cannot be read"):
+        export(_enhancer(), tmp_path, "sharp", facts={})
+    assert [path.name for path in tmp_path.iterdir()] == ["models.config"]
+
+
 def test_versions_count_up_and_never_back(tmp_path):
     model = _enhancer()
     assert export(model, tmp_path, "sharp", facts={}) == str(tmp_path / "sharp" / "1")

@@ -4,7 +4,7 @@ import importlib
 
 import numpy as np
 import pytest
-from google.protobuf import text_format
+from google.protobuf import descriptor_pb2, text_format
 
 from serving import config, protocol
 
@@ -95,9 +95,10 @@ def _compare(ours, theirs, seen):
     assert ours.full_name == theirs.full_name
     for field in ours.fields:
         upstream = theirs.fields_by_name[field.name]
-        assert field.number == upstream.number, field.full_name
-        assert field.type == upstream.type, field.full_name
-        assert field.is_repeated == upstream.is_repeated, field.full_name
+        a, b = descriptor_pb2.FieldDescriptorProto(), descriptor_pb2.FieldDescriptorProto()
+        field.CopyToProto(a)
+        upstream.CopyToProto(b)
+        assert (a.number, a.type, a.label, a.type_name) == (b.number, b.type, b.label, b.type_name), field.full_name
         assert bool(field.containing_oneof) == bool(upstream.containing_oneof), field.full_name
         if field.message_type:
             _compare(field.message_type, upstream.message_type, seen)
