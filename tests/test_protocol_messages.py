@@ -88,16 +88,21 @@ def test_every_tensor_field_is_the_one_tensorflow_has():
     _compare(protocol.TensorProto.DESCRIPTOR, tensor_pb2.TensorProto.DESCRIPTOR, set())
 
 
+def _declared(message):
+    proto = descriptor_pb2.DescriptorProto()
+    message.CopyToProto(proto)
+    return {field.name: field for field in proto.field}
+
+
 def _compare(ours, theirs, seen):
     if ours.full_name in seen:
         return
     seen.add(ours.full_name)
     assert ours.full_name == theirs.full_name
+    our_fields, their_fields = _declared(ours), _declared(theirs)
     for field in ours.fields:
         upstream = theirs.fields_by_name[field.name]
-        a, b = descriptor_pb2.FieldDescriptorProto(), descriptor_pb2.FieldDescriptorProto()
-        field.CopyToProto(a)
-        upstream.CopyToProto(b)
+        a, b = our_fields[field.name], their_fields[field.name]
         assert (a.number, a.type, a.label, a.type_name) == (b.number, b.type, b.label, b.type_name), field.full_name
         assert bool(field.containing_oneof) == bool(upstream.containing_oneof), field.full_name
         if field.message_type:
