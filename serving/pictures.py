@@ -1,0 +1,79 @@
+"""Pictures from an exported folder alone, by the server's own code: what `packshot sample` and `packshot apply` do."""
+
+import json
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from data.images import BadPicture, decode, encode_png
+from serving.export import REPORT, latest
+from serving.session import Session, SessionError
+
+
+class CannotServe(ValueError):
+    """The export cannot do what was asked of it; the sentence says why."""
+
+
+def sample(
+    export: str, n: int, seed: int, label: str | int | None = None, truncation: float = 1.0, batch: int = 16
+) -> np.ndarray:
+    """Draw `n` pictures from the newest version under `export`: uint8 [n, H, W, 3].
+
+    Picture i has the seed `seed + i`, so any of them can be had again alone. `label` is a class by name or number;
+    without it a model that knows classes takes them in turn. Raises CannotServe for a model that does not sample, for
+    a label it does not know and for one given to a model without classes, and FileNotFoundError when there is no
+    export.
+    """
+    path = latest(export)
+    with Session(path) as session:
+        _require(session, "generate", path)
+        request = {"seed": np.arange(seed, seed + n, dtype=np.int64), "truncation": np.full(n, truncation, np.float32)}
+        if "label" in session.signatures["generate"].inputs:
+            request["label"] = _labels(path, n, label)
+        elif label is not None:
+            raise CannotServe(f"the model in {path} was trained without classes; leave the label out")
+        parts = [{alias: rows[i : i + batch] for alias, rows in request.items()} for i in range(0, n, batch)]
+        return np.concatenate([session.run("generate", part)["images"] for part in parts])
+
+
+def apply(export: str, photos: Iterable[bytes]) -> Iterator[bytes | Exception]:
+    """Yield for each photo (the bytes of a file) the PNG bytes the newest version under `export` makes of it.
+
+    One that cannot be used yields the exception that says why (BadPicture, or SessionError from the model) in its
+    place, and the others go on. Raises CannotServe for a model that takes no pictures, and FileNotFoundError when
+    there is no export.
+    """
+    path = latest(export)
+    with Session(path) as session:
+        _require(session, "apply_bytes", path)
+        for photo in photos:
+            try:
+                # Through the door of all pictures: it turns them upright and reads what TensorFlow does not.
+                content = encode_png(decode(photo))
+                answer = session.run("apply_bytes", {"image_bytes": np.array([content], object)})
+                yield answer["image_bytes"][0]
+            except (BadPicture, SessionError) as error:
+                yield error
+
+
+def _require(session, name, path):
+    if name not in session.signatures:
+        have = ", ".join(sorted(session.signatures))
+        raise CannotServe(f"the model in {path} has no signature {name}; it has: {have}")
+
+
+def _labels(path, n, label):
+    with tf.io.gfile.GFile(f"{path}/{REPORT}") as file:
+        classes = json.load(file)["facts"].get("classes") or []
+    if label is None:
+        if not classes:
+            raise CannotServe(f"{path} does not say what its classes are; give a label by number")
+        return np.arange(n, dtype=np.int64) % len(classes)
+    if label in classes:
+        number = classes.index(label)
+    elif str(label).isdecimal() and (not classes or int(label) < len(classes)):
+        number = int(label)
+    else:
+        raise CannotServe(f"unknown label {label!r}; have: {', '.join(classes) or 'numbers from 0'}")
+    return np.full(n, number, np.int64)

@@ -1,0 +1,261 @@
+"""Runs an exported folder as TensorFlow Serving does: the C++ session behind the C API of the installed TensorFlow.
+
+What Python's `tf.saved_model.load` runs, a server may not: it finds variables, checks shapes and casts types where
+the server does none of it. `Session` loads with `TF_LoadSessionFromSavedModel` and runs with `TF_SessionRun`, the
+server's own code path, so what works here works there, with the same errors in the same words.
+"""
+
+import contextlib
+import ctypes
+import os
+import threading
+from collections.abc import Mapping
+from ctypes import c_char_p, c_int64, c_void_p
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
+
+from serving.c_api import TSTRING_BYTES, Output, library
+
+# The numbers of TF_Code, which are those of gRPC.
+OK, INVALID_ARGUMENT, FAILED_PRECONDITION = 0, 3, 9
+
+_STRING = tf.string.as_datatype_enum
+
+
+class SessionError(Exception):
+    """What the server would answer: `code` is a TF_Code (= gRPC status code) and `message` its sentence."""
+
+    def __init__(self, code: int, message: str):
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class Tensor(NamedTuple):
+    """One input or output of a signature; in `shape` None stands for any size, and a `shape` of None for any rank."""
+
+    dtype: tf.DType
+    shape: tuple[int | None, ...] | None
+    name: str
+
+
+class Signature(NamedTuple):
+    """Inputs and outputs of a signature, by alias."""
+
+    inputs: dict[str, Tensor]
+    outputs: dict[str, Tensor]
+
+
+class Session:
+    """One version of a model, loaded for serving. Safe to use from many threads; use it in a `with`, or `close()` it.
+
+    `signatures` maps each name to its `Signature`, and `meta_graph` is the MetaGraphDef of the folder without the
+    graph. Raises SessionError when the folder cannot be loaded.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self._c = library()
+        self._running = 0
+        self._idle = threading.Condition()
+        self._open = True
+        self._session = None
+        self._graph = self._c.TF_NewGraph()
+        try:
+            self.meta_graph = self._load(os.fspath(path))
+            self.signatures = {
+                name: Signature(_tensors(definition.inputs), _tensors(definition.outputs))
+                for name, definition in self.meta_graph.signature_def.items()
+                if not name.startswith("__saved_model")
+            }
+        except BaseException:
+            self.close()
+            raise
+
+    def run(
+        self, signature: str, inputs: Mapping[str, np.ndarray], *, timeout: float | None = None
+    ) -> dict[str, np.ndarray]:
+        """Run `signature` ("" means serving_default) on arrays by alias and return its outputs by alias.
+
+        Strings are arrays of `bytes` with dtype object, both ways (`str` goes as UTF-8). `timeout` is in seconds.
+        Raises SessionError with the code and the sentence the server would answer: unknown signature, missing,
+        surplus or misnamed inputs, wrong types, and whatever the graph itself refuses. Shapes are not checked here,
+        because the server does not.
+        """
+        name = signature or "serving_default"
+        if name not in self.signatures:
+            raise SessionError(FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
+        wanted, given = self.signatures[name], {alias: _array(value) for alias, value in inputs.items()}
+        _check_names(wanted.inputs, given)
+        with self._alive(), contextlib.ExitStack() as stack:
+            feeds = [stack.enter_context(self._tensor(given[alias])) for alias in wanted.inputs]
+            fetched = (c_void_p * len(wanted.outputs))()
+            stack.callback(lambda: [self._c.TF_DeleteTensor(tensor) for tensor in fetched if tensor])
+            with self._status() as status:
+                self._c.TF_SessionRun(
+                    *(self._session, stack.enter_context(self._options(timeout))),
+                    *(self._ends(wanted.inputs), (c_void_p * len(feeds))(*feeds), len(feeds)),
+                    *(self._ends(wanted.outputs), fetched, len(fetched)),
+                    *(None, 0, None, status),
+                )
+            return {alias: self._value(tensor) for alias, tensor in zip(wanted.outputs, fetched, strict=True)}
+
+    def close(self) -> None:
+        """Wait for the runs under way, then free the model. Closing twice is no error."""
+        with self._idle:
+            was_open, self._open = self._open, False
+            self._idle.wait_for(lambda: not self._running)
+        if not was_open:
+            return
+        if self._session:
+            for end in (self._c.TF_CloseSession, self._c.TF_DeleteSession):
+                with self._status() as status:
+                    end(self._session, status)
+        self._c.TF_DeleteGraph(self._graph)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def _load(self, path):
+        tags = (c_char_p * 1)(b"serve")
+        buffer, options = self._c.TF_NewBuffer(), self._c.TF_NewSessionOptions()
+        try:
+            with self._status() as status:
+                self._session = self._c.TF_LoadSessionFromSavedModel(
+                    options, None, path.encode(), tags, 1, self._graph, buffer, status
+                )
+            content = ctypes.string_at(buffer.contents.data, buffer.contents.length)
+            meta_graph = meta_graph_pb2.MetaGraphDef.FromString(content)
+            meta_graph.ClearField("graph_def")
+            return meta_graph
+        finally:
+            self._c.TF_DeleteSessionOptions(options)
+            self._c.TF_DeleteBuffer(buffer)
+
+    @contextlib.contextmanager
+    def _alive(self):
+        with self._idle:
+            if not self._open:
+                raise SessionError(FAILED_PRECONDITION, "Session has been closed.")
+            self._running += 1
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._running -= 1
+                self._idle.notify_all()
+
+    @contextlib.contextmanager
+    def _status(self):
+        """A TF_Status for one call; raises what it says afterwards."""
+        status = self._c.TF_NewStatus()
+        try:
+            yield status
+            code = self._c.TF_GetCode(status)
+            if code != OK:
+                raise SessionError(code, self._c.TF_Message(status).decode(errors="replace"))
+        finally:
+            self._c.TF_DeleteStatus(status)
+
+    @contextlib.contextmanager
+    def _options(self, timeout):
+        if timeout is None:
+            yield None
+            return
+        content = config_pb2.RunOptions(timeout_in_ms=max(1, round(timeout * 1000))).SerializeToString()
+        buffer = self._c.TF_NewBufferFromString(content, len(content))
+        try:
+            yield buffer
+        finally:
+            self._c.TF_DeleteBuffer(buffer)
+
+    def _ends(self, tensors):
+        ends = (Output * len(tensors))()
+        for end, tensor in zip(ends, tensors.values(), strict=True):
+            operation, _, index = tensor.name.partition(":")
+            end.operation = self._c.TF_GraphOperationByName(self._graph, operation.encode())
+            end.index = int(index or 0)
+        return ends
+
+    @contextlib.contextmanager
+    def _tensor(self, array):
+        """A TF_Tensor that holds a copy of `array`."""
+        strings = array.dtype == object
+        dtype = _STRING if strings else tf.as_dtype(array.dtype).as_datatype_enum
+        length = array.size * TSTRING_BYTES if strings else array.nbytes
+        tensor = self._c.TF_AllocateTensor(dtype, (c_int64 * array.ndim)(*array.shape), array.ndim, length)
+        data = self._c.TF_TensorData(tensor)
+        places = range(data, data + length, TSTRING_BYTES) if strings and length else ()
+        for place in places:
+            self._c.TF_StringInit(place)
+        try:
+            if strings:
+                for place, text in zip(places, array.flat, strict=True):
+                    text = text.encode() if isinstance(text, str) else text
+                    self._c.TF_StringCopy(place, text, len(text))
+            else:
+                ctypes.memmove(data, array.ctypes.data, length)
+            yield tensor
+        finally:
+            # The library frees the array of strings it was given, but not what the long ones point to.
+            for place in places:
+                self._c.TF_StringDealloc(place)
+            self._c.TF_DeleteTensor(tensor)
+
+    def _value(self, tensor):
+        shape = [self._c.TF_Dim(tensor, axis) for axis in range(self._c.TF_NumDims(tensor))]
+        length, data = self._c.TF_TensorByteSize(tensor), self._c.TF_TensorData(tensor)
+        dtype = tf.as_dtype(self._c.TF_TensorType(tensor))
+        if dtype == tf.string:
+            texts = np.empty(length // TSTRING_BYTES, object)
+            for index in range(texts.size):
+                place = data + index * TSTRING_BYTES
+                texts[index] = ctypes.string_at(self._c.TF_StringGetDataPointer(place), self._c.TF_StringGetSize(place))
+            return texts.reshape(shape)
+        content = ctypes.string_at(data, length) if length else b""
+        return np.frombuffer(bytearray(content), dtype.as_numpy_dtype).reshape(shape)
+
+
+def _tensors(infos):
+    return {
+        alias: Tensor(
+            tf.as_dtype(info.dtype),
+            None
+            if info.tensor_shape.unknown_rank
+            else tuple(None if dim.size < 0 else dim.size for dim in info.tensor_shape.dim),
+            info.name,
+        )
+        for alias, info in sorted(infos.items())
+    }
+
+
+def _array(value):
+    array = np.asarray(value)
+    return array.astype(object) if array.dtype.kind in "SU" else np.asarray(array, order="C")
+
+
+def _check_names(wanted, given):
+    """The checks the server makes before it looks at a value, in its words."""
+    if len(wanted) != len(given):
+        raise SessionError(
+            INVALID_ARGUMENT,
+            f"input size does not match signature: {len(given)}!={len(wanted)} len({_braces(given)}) != "
+            f"len({_braces(wanted)}). Sent extra: {_braces(given.keys() - wanted.keys())}. "
+            f"Missing but required: {_braces(wanted.keys() - given.keys())}.",
+        )
+    for alias, tensor in wanted.items():
+        if alias not in given:
+            raise SessionError(
+                INVALID_ARGUMENT,
+                f"Signature input alias: {alias}(feed name: {tensor.name}) not found in request and no default value "
+                f"provided. Inputs expected to be in the request {_braces(given)}, or default input alias set: ",
+            )
+
+
+def _braces(names):
+    return "{" + ",".join(sorted(names)) + "}"

@@ -1,0 +1,283 @@
+"""An export passes the gate and serves the model's own pixels, or is refused by name and leaves nothing behind."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import types
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from google.protobuf import text_format
+
+from models import signatures
+from serving import protocol, warmup
+from serving.export import ExportRefused, export, latest, versions
+from serving.session import Session
+
+SIZE, LATENT = 8, 4
+FACTS = {"task": "generation", "classes": ["shoes", "hats"], "data": "ab12"}
+
+
+def _variables(*models):
+    return [variable.value for model in models for variable in model.variables]
+
+
+def _painter(dtype=None):
+    """A generator of two classes with normalisation, dropout and a hidden layer: what Keras has trouble saving."""
+    keras.utils.set_random_seed(0)
+    layers = [
+        keras.layers.Dense(2 * 2 * 16, dtype=dtype),
+        keras.layers.Reshape((2, 2, 16), dtype=dtype),
+        keras.layers.BatchNormalization(dtype=dtype),
+        keras.layers.UpSampling2D(4, dtype=dtype),
+        keras.layers.Dropout(0.5, dtype=dtype),
+        keras.layers.Conv2D(3, 3, padding="same", activation="tanh", dtype=dtype),
+    ]
+    net = keras.Sequential([keras.Input((LATENT + 2,)), *layers])
+
+    def generate(z, label):
+        return net(tf.concat([z, tf.one_hot(label, 2)], 1), training=False)
+
+    ready = signatures.generation(generate, latent_size=LATENT, classes=2, resolution=SIZE)
+    return types.SimpleNamespace(signatures=lambda: ready, serving_variables=lambda: _variables(net), net=net)
+
+
+def _single(function, spec=None, weights=()):
+    """A model with one signature, `x` -> what `function` makes of it."""
+    spec = tf.TensorSpec([None, 4], tf.float32) if spec is None else spec
+    tail = [size or 1 for size in spec.shape[1:]]
+
+    def samples(rng, n):
+        return {"x": rng.uniform(0, 1, [n, *tail]).astype(spec.dtype.as_numpy_dtype)}
+
+    signature = signatures.Signature(function, {"x": spec}, samples)
+    return types.SimpleNamespace(
+        signatures=lambda: {"serving_default": signature}, serving_variables=lambda: list(weights)
+    )
+
+
+def _enhancer():
+    ready = signatures.pictures(lambda x: -x)
+    return types.SimpleNamespace(signatures=lambda: ready, serving_variables=lambda: [])
+
+
+def _json(path):
+    return json.loads(pathlib.Path(path, "export.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def painter():
+    return _painter()
+
+
+@pytest.fixture(scope="module")
+def exported(painter, tmp_path_factory):
+    """(folder of the models, path of version 1)."""
+    to = tmp_path_factory.mktemp("models")
+    return to, export(painter, to, "painter", facts=FACTS)
+
+
+def test_the_version_serves_the_pixels_of_the_live_model(painter, exported):
+    _, path = exported
+    with Session(path) as session:
+        assert set(session.signatures) == {"serving_default", "generate", "generate_png", "latents"}
+        for name, signature in painter.signatures().items():
+            request = signature.samples(np.random.default_rng(7), 2)
+            live = signature.function(**{alias: tf.constant(value) for alias, value in request.items()})
+            served = session.run(name, request)
+            if "images" in live:
+                np.testing.assert_allclose(served["images"].astype(int), live["images"].numpy().astype(int), atol=1)
+
+
+def test_weights_are_stored_once_and_accounted_for(painter, exported):
+    _, path = exported
+    needed = sum(variable.numpy().nbytes for variable in painter.serving_variables())
+    report = _json(path)
+    assert report["checks"]["bytes of weights stored"] == needed
+    assert report["parameters"] == sum(variable.numpy().size for variable in painter.serving_variables())
+    assert os.path.getsize(f"{path}/variables/variables.data-00000-of-00001") < needed + 2000
+
+
+def test_the_report_says_what_was_exported(exported):
+    _, path = exported
+    report = _json(path)
+    assert (report["name"], report["version"], report["facts"]) == ("painter", 1, FACTS)
+    assert report["checks"]["largest difference from the live model"] <= 1 / 255
+    assert report["libraries"]["tensorflow"] == tf.__version__
+    assert len(report["weights sha256"]) == 64 and report["bytes"]["saved_model.pb"] > 0
+
+
+def test_the_warm_up_file_holds_what_a_server_replays_and_what_it_should_answer(exported):
+    _, path = exported
+    records = list(tf.data.TFRecordDataset(f"{path}/{warmup.FILE}"))  # checks the checksums
+    exchanges = list(warmup.read(path))
+    assert len(exchanges) == len(records) == 8  # four signatures, one row and three
+    with Session(path) as session:
+        for signature, request, response in exchanges:
+            assert len(next(iter(request.values()))) in (1, 3)
+            answer = session.run(signature, request)
+            for alias in response:
+                np.testing.assert_array_equal(answer[alias], response[alias])
+
+
+def test_the_configs_stand_beside_the_models(painter, exported, tmp_path):
+    export(_enhancer(), tmp_path, "sharp", facts={})
+    (tmp_path / "batching.config").write_text("# mine\n")
+    (tmp_path / "notes").mkdir()
+    export(painter, tmp_path, "painter", facts=FACTS)
+    text = (tmp_path / "models.config").read_text()
+    entries = text_format.Parse(text, protocol.ModelServerConfig()).model_config_list.config
+    assert [(entry.name, entry.base_path) for entry in entries] == [
+        ("painter", str(tmp_path / "painter")),
+        ("sharp", str(tmp_path / "sharp")),
+    ]
+    assert (tmp_path / "batching.config").read_text() == "# mine\n"
+    assert "prometheus" in (tmp_path / "monitoring.config").read_text()
+
+
+def test_a_models_config_that_cannot_be_kept_stops_the_export_before_it_starts(tmp_path):
+    (tmp_path / "models.config").write_text("my notes")
+    with pytest.raises(ExportRefused, match="models.config that is there cannot be read"):
+        export(_enhancer(), tmp_path, "sharp", facts={})
+    assert [path.name for path in tmp_path.iterdir()] == ["models.config"]
+
+
+def test_versions_count_up_and_never_back(tmp_path):
+    model = _enhancer()
+    assert export(model, tmp_path, "sharp", facts={}) == str(tmp_path / "sharp" / "1")
+    assert export(model, tmp_path, "sharp", 7, facts={}).endswith("/7")
+    for version in (7, 3, 0, -1):
+        with pytest.raises(ExportRefused, match="version"):
+            export(model, tmp_path, "sharp", version, facts={})
+    assert versions(tmp_path / "sharp") == [1, 7]
+    assert (
+        latest(tmp_path) == latest(tmp_path / "sharp") == latest(tmp_path / "sharp" / "7") == str(tmp_path / "sharp/7")
+    )
+
+
+def test_latest_says_what_is_wrong(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no exported model"):
+        latest(tmp_path / "nothing")
+    for name in ("a", "b"):
+        (tmp_path / name / "1").mkdir(parents=True)
+    with pytest.raises(FileNotFoundError, match="several models; name one of: a, b"):
+        latest(tmp_path)
+
+
+def test_an_export_to_an_object_store_is_the_same_export():
+    path = export(_enhancer(), "ram://bucket/models", "sharp", facts={})
+    assert path == "ram://bucket/models/sharp/1"
+    assert latest("ram://bucket/models") == path
+    with tf.io.gfile.GFile("ram://bucket/models/models.config") as file:
+        assert 'base_path: "ram://bucket/models/sharp"' in file.read()
+    with Session(path) as session:
+        assert "apply" in session.signatures
+
+
+def test_a_mixed_precision_model_has_a_plain_interface(tmp_path):
+    model = _painter(keras.DTypePolicy("mixed_bfloat16"))
+    with Session(export(model, tmp_path, "half", facts=FACTS)) as session:
+        dtypes = {tensor.dtype for s in session.signatures.values() for side in s for tensor in side.values()}
+    assert dtypes == {tf.float32, tf.int64, tf.uint8, tf.string}
+
+
+def _untracked():
+    layer = keras.layers.Dense(4)
+    layer.build((None, 4))
+    return _single(lambda x: {"y": layer(x)})
+
+
+def _tracked_as_keras():
+    layer = keras.layers.Dense(4)
+    layer.build((None, 4))
+    return _single(lambda x: {"y": layer(x)}, weights=layer.variables)
+
+
+def _doubled():
+    weights, average = tf.Variable(tf.ones([512, 4])), tf.Variable(tf.ones([512, 4]))
+    return _single(lambda x: {"y": x * average[0]}, weights=[weights, average])
+
+
+def _doubled_by_keras():
+    layer = keras.layers.Dense(64)
+    layer.build((None, 4))
+    return _single(lambda x: {"y": layer(x)}, weights=layer.variables + _variables(layer))
+
+
+def _python():
+    def function(x):
+        return {"y": tf.ensure_shape(tf.numpy_function(lambda x: x, [x], tf.float32), [None, 4])}
+
+    return _single(function)
+
+
+@tf.function(jit_compile=True)
+def _compiled(x):
+    return 2 * x
+
+
+def _counting():
+    counter = tf.Variable(0.0)
+    return _single(lambda x: {"y": x + 0 * counter.assign_add(1)}, weights=[counter])
+
+
+def _other_when_traced(x):
+    return {"y": x if tf.executing_eagerly() else x + 0.1}
+
+
+def _reading_a_file(x):
+    return {"y": x, "t_bytes": tf.fill([tf.shape(x)[0]], tf.io.read_file("/etc/hostname"))}
+
+
+def _for_one_row_only(x):
+    tf.debugging.Assert(tf.shape(x)[0] < 2, ["one at a time"])
+    return {"y": x}
+
+
+FAULTS = {
+    "a variable nobody tracks": (_untracked, "saving"),
+    "a Keras variable": (_tracked_as_keras, "running: .*Could not find variable"),
+    "weights nobody reads": (_doubled, "weights: 16384 bytes are stored where the signatures read 8192"),
+    "weights stored twice": (_doubled_by_keras, "weights: 2560 bytes are stored where the signatures read 1280"),
+    "weights that move": (_counting, "operations: AssignAdd"),
+    "Python in the graph": (_python, "operations: .*PyFunc"),
+    "a file in the graph": (lambda: _single(_reading_a_file), "operations: ReadFile"),
+    "a compiled function": (lambda: _single(lambda x: {"y": _compiled(x)}), "jit_compile"),
+    "a fixed batch": (lambda: _single(lambda x: {"y": x}, tf.TensorSpec([1, 4])), "batch axis"),
+    "an output without batch": (lambda: _single(lambda x: {"y": tf.reduce_sum(x)}), "batch axis"),
+    "half floats": (lambda: _single(lambda x: {"y": tf.cast(x, tf.float16)}), "interface: y .* float16"),
+    "rows that see each other": (lambda: _single(lambda x: {"y": x - tf.reduce_mean(x, 0, keepdims=True)}), "rows"),
+    "other pixels than the model": (lambda: _single(_other_when_traced), "pixels: .* differ by 0.1"),
+    "not a number": (lambda: _single(lambda x: {"y": x / 0.0 - x / 0.0}), "pixels: .* differ by nan"),
+    "a signature that fails": (lambda: _single(_for_one_row_only), "running: .*one at a time"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_refused_by_name_and_nothing_is_left(fault, tmp_path):
+    make, words = FAULTS[fault]
+    with pytest.raises(ExportRefused, match=words):
+        export(make(), tmp_path, "bad", facts={})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_export_that_is_killed_leaves_no_version(tmp_path):
+    code = f"""
+import os, signal, types
+import tensorflow as tf
+from models import signatures
+from serving import export, gate
+gate.inspect = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+ready = signatures.pictures(lambda x: -x)
+model = types.SimpleNamespace(signatures=lambda: ready, serving_variables=lambda: [])
+export.export(model, {str(tmp_path)!r}, "sharp", facts={{}})
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert versions(tmp_path / "sharp") == [] and os.listdir(tmp_path / "sharp")
+    assert export(_enhancer(), tmp_path, "sharp", facts={}).endswith("/1")

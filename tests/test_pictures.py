@@ -1,0 +1,83 @@
+"""Pictures from an exported folder alone: seeds, labels, and photos of which some are bad."""
+
+import io
+import types
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from models import signatures
+from serving import pictures
+from serving.export import export
+
+SIZE = 4
+
+
+def _model(ready):
+    return types.SimpleNamespace(signatures=lambda: ready, serving_variables=lambda: [])
+
+
+def _tinted(z, label):
+    noise = tf.reshape(tf.tile(z, [1, 3 * SIZE]), [-1, SIZE, SIZE, 3])
+    return tf.tanh(noise if label is None else noise + tf.cast(label, tf.float32)[:, None, None, None])
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """A folder with `labelled` and `plain` generators, and `negative`, which takes photos."""
+    to = tmp_path_factory.mktemp("models")
+    labelled = signatures.generation(_tinted, latent_size=SIZE, classes=2, resolution=SIZE)
+    plain = signatures.generation(_tinted, latent_size=SIZE, resolution=SIZE)
+    export(_model(labelled), to, "labelled", facts={"classes": ["shoes", "hats"]})
+    export(_model(labelled), to, "nameless", facts={})
+    export(_model(plain), to, "plain", facts={})
+    export(_model(signatures.pictures(lambda x: -x)), to, "negative", facts={})
+    return to
+
+
+def _png(array):
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_picture_i_has_the_seed_plus_i_whatever_the_batch(models):
+    images = pictures.sample(models / "labelled", 5, seed=3, label="hats", batch=2)
+    assert images.shape == (5, SIZE, SIZE, 3) and images.dtype == np.uint8
+    np.testing.assert_array_equal(pictures.sample(models / "labelled", 1, seed=5, label=1)[0], images[2])
+
+
+def test_without_a_label_the_classes_take_turns(models):
+    in_turn = pictures.sample(models / "labelled", 2, seed=3)
+    for i, label in enumerate(["shoes", "hats"]):
+        np.testing.assert_array_equal(in_turn[i], pictures.sample(models / "labelled", 1, seed=3 + i, label=label)[0])
+
+
+@pytest.mark.parametrize("label", ["boots", 2, -1, "9"])
+def test_an_unknown_label_names_the_known_ones(models, label):
+    with pytest.raises(pictures.CannotServe, match="have: shoes, hats"):
+        pictures.sample(models / "labelled", 1, seed=0, label=label)
+
+
+def test_classes_without_names_are_asked_for_by_number(models):
+    assert len(pictures.sample(models / "nameless", 1, seed=0, label=1)) == 1
+    with pytest.raises(pictures.CannotServe, match="by number"):
+        pictures.sample(models / "nameless", 1, seed=0)
+
+
+def test_what_a_model_cannot_do_is_said(models):
+    with pytest.raises(pictures.CannotServe, match="no signature apply_bytes; it has: generate"):
+        next(pictures.apply(models / "plain", [b""]))
+    with pytest.raises(pictures.CannotServe, match="no signature generate; it has: apply"):
+        pictures.sample(models / "negative", 1, seed=0)
+    with pytest.raises(pictures.CannotServe, match="without classes"):
+        pictures.sample(models / "plain", 1, seed=0, label="hats")
+
+
+def test_one_bad_photo_does_not_fail_the_others(models):
+    photo = np.random.default_rng(0).integers(256, size=(5, 7, 3)).astype(np.uint8)
+    good, bad, again = pictures.apply(models / "negative", [_png(photo), b"no picture", _png(photo)])
+    assert isinstance(bad, ValueError) and good == again
+    np.testing.assert_array_equal(np.array(Image.open(io.BytesIO(good))), 255 - photo)
