@@ -166,6 +166,11 @@ class Console:
             self._bar.close()
 
 
+def counting(examples, total):
+    """An iterator over `examples` with a bar on a terminal, and none elsewhere."""
+    return tqdm(examples, desc="reading", total=total, unit="img", disable=None)
+
+
 def clock(seconds: float) -> str:
     """3725 -> "1:02:05"."""
     minutes, seconds = divmod(int(seconds), 60)

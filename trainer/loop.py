@@ -120,10 +120,10 @@ def train(run: RunConfig, root: str, cadence: Cadence, export_to: tuple[str, str
 def _load(run, config, folder, say):
     source = open_source(run.data, run.seed)
     quarantine = Quarantine()
-    rows = load_rows(source, make_view(run, config), fit=run.fit, quarantine=quarantine, progress=callbacks.counting("reading"))
+    rows = load_rows(source, make_view(run, config), fit=run.fit, quarantine=quarantine, progress=callbacks.counting)
     if len(quarantine):
         quarantine.write(folder.quarantine)
-        say(f"{quarantine.sentence()} The list is in {folder.quarantine}.")
+        say(f"{quarantine.sentence()}; the list is in {folder.quarantine}.")
     say(f"{rows.count:,} pictures to train on from {run.data}, {rows.nbytes / 1e6:,.0f} MB {'in memory' if rows.in_memory else 'on disk'}")
     return source, rows
 

@@ -1,0 +1,168 @@
+"""Every example decoded and prepared once, and kept as one array a key: in memory when it fits, else in memory-mapped files.
+
+A set on disk lies in a folder named by what it was made from; its `rows.json` is written last, so a folder without one is half done
+and is made again.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from data.quarantine import Quarantine
+
+MEMORY_SHARE = 0.25  # of what the machine has free
+CAPTION = 256  # bytes kept of a caption
+REPORT = "rows.json"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a run trains on.
+
+    arrays: key -> array with one entry a row: uint8 [count, side, side, channels], or int32 [count] (label), or bytes of at most 256 [count] (caption).
+    """
+
+    arrays: dict[str, np.ndarray]
+    classes: tuple[str, ...]
+    in_memory: bool
+    count: int = field(init=False)
+
+    def __post_init__(self):
+        object.__setattr__(self, "count", len(next(iter(self.arrays.values()))))
+
+    @property
+    def nbytes(self) -> int:
+        return sum(array.nbytes for array in self.arrays.values())
+
+    def take(self, indices) -> dict[str, np.ndarray]:
+        """Some rows, in the order asked for."""
+        return {key: np.asarray(array[np.asarray(indices)]) for key, array in self.arrays.items()}
+
+
+def load_rows(source, view, *, fit="crop", cache_dir=None, memory=None, quarantine=None, progress=None) -> Rows:
+    """All rows that `view` makes of the examples of `source`.
+
+    Args:
+        cache_dir: where sets too large for memory go; default ~/.cache/packshot.
+        memory: bytes that may be kept in memory; default a quarter of what is free.
+        quarantine: takes what cannot be read or used.
+        progress: function (examples, total or None) -> wrapped iterator, as tqdm is.
+
+    Raises:
+        ValueError: the source lacks what the view needs, or no row came of it.
+    """
+    view.check(source.keys)
+    folder = Path(cache_dir or _default_folder()) / _key(source, view, fit)
+    if (folder / REPORT).exists():
+        return _open(folder, source.classes)
+    memory = memory or _free_memory() * MEMORY_SHARE
+    quarantine = quarantine if quarantine is not None else Quarantine()
+    store = _Store(folder, memory)
+    try:
+        examples = source.examples(view.size, fit, quarantine)
+        for number, example in enumerate(progress(examples, source.count) if progress else examples):
+            try:
+                rows = view.rows(example)
+            except ValueError as error:
+                quarantine.add(f"example {number}", str(error))
+                continue
+            for row in rows:
+                store.add(row)
+        if not store.count:
+            raise ValueError(f"nothing usable was found in {source.spec}. {quarantine.sentence()}")
+        return store.finish(source.classes)
+    finally:
+        store.close()
+
+
+class _Store:
+    """Rows as they come: in lists, until those are too large, from then on in files."""
+
+    def __init__(self, folder, memory):
+        self._folder, self._memory = folder, memory
+        self._lists, self._files, self._kinds = {}, None, {}
+        self._held, self.count = 0, 0
+        self._temporary = None
+
+    def add(self, row):
+        values = {key: _as_array(key, value) for key, value in row.items()}
+        if not self.count:
+            self._kinds = {key: (value.dtype, value.shape) for key, value in values.items()}
+            self._lists = {key: [] for key in values}
+        if values.keys() != self._kinds.keys():
+            raise ValueError(f"examples differ in what they have: {sorted(values)} and {sorted(self._kinds)}")
+        for key, value in values.items():
+            if self._files is None:
+                self._lists[key].append(value)
+                self._held += value.nbytes
+            else:
+                self._files[key].write(value.tobytes())
+        self.count += 1
+        if self._files is None and self._held > self._memory:
+            self._spill()
+
+    def _spill(self):
+        self._folder.parent.mkdir(parents=True, exist_ok=True)
+        self._temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=self._folder.parent))
+        self._files = {key: open(self._temporary / f"{key}.raw", "wb") for key in self._kinds}
+        for key, values in self._lists.items():
+            for value in values:
+                self._files[key].write(value.tobytes())
+        self._lists = {}
+
+    def finish(self, classes):
+        if self._files is None:
+            arrays = {key: np.stack(self._lists.pop(key)) for key in list(self._lists)}
+            return Rows(arrays, classes, in_memory=True)
+        self._close_files()
+        kinds = {key: [dtype.str, list(shape)] for key, (dtype, shape) in self._kinds.items()}
+        (self._temporary / REPORT).write_text(json.dumps({"count": self.count, "kinds": kinds}))
+        if self._folder.exists():
+            shutil.rmtree(self._folder)
+        os.rename(self._temporary, self._folder)
+        return _open(self._folder, classes)
+
+    def _close_files(self):
+        for file in (self._files or {}).values():
+            file.close()
+
+    def close(self):
+        self._close_files()
+        if self._temporary is not None and self._temporary.exists():
+            shutil.rmtree(self._temporary)
+
+
+def _as_array(key, value):
+    if key == "label":
+        return np.int32(value)
+    if key == "caption":
+        return np.array(value.encode()[:CAPTION], f"S{CAPTION}")
+    return np.ascontiguousarray(value)
+
+
+def _open(folder, classes):
+    facts = json.loads((folder / REPORT).read_text())
+    arrays = {
+        key: np.memmap(folder / f"{key}.raw", dtype, "r", shape=(facts["count"], *shape))
+        for key, (dtype, shape) in facts["kinds"].items()
+    }
+    return Rows(arrays, classes, in_memory=False)
+
+
+def _key(source, view, fit):
+    made_from = [source.fingerprint(), view.describe(), fit]
+    return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:24]
+
+
+def _default_folder():
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "packshot"
+
+
+def _free_memory():
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,138 @@
+"""Rows to batches: the only place that shuffles, repeats, batches, augments and prefetches.
+
+Row i of the training stream is a pure function of (seed, i): it belongs to epoch i // count, and a keyed permutation of that epoch says which
+row it is. So a stream can start anywhere, which is all that a resumed run needs, and a worker takes its slice of every batch
+without talking to the others.
+"""
+
+import os
+
+import numpy as np
+import tensorflow as tf
+
+from data import augment as augmentations
+from data.batch import PICTURES, REQUIRED
+from data.images import to_float
+
+AHEAD = 2  # batches prepared while the model computes
+ROUNDS = 16  # of the keyed permutation
+
+
+def dataset(rows, task, *, batch_size, seed, position=0, augment=(), keys=(), shard=(0, 1)) -> tf.data.Dataset:
+    """The endless training stream from a position on.
+
+    Args:
+        rows: a `data.cache.Rows`. task: one of `data.batch.TASKS`, which names the keys; `keys` adds optional ones.
+        batch_size: rows of a global batch. position: rows seen before, a multiple of batch_size.
+        augment: names of `data.augment.AUGMENTATIONS`, applied in order.
+        shard: (number, count): which equal slice of each global batch to yield.
+
+    Yields:
+        dict of float32 [batch_size / count, side, side, 3] in [-1, 1] (mask: [0, 1]), label int32, caption string.
+
+    Raises:
+        ValueError: batch_size cannot be shared evenly, or rows lack a key.
+    """
+    number, count = shard
+    if batch_size % count:
+        raise ValueError(f"batch_size={batch_size} cannot be shared evenly by {count} workers")
+    wanted = (*REQUIRED[task], *keys)
+    missing = [key for key in wanted if key not in rows.arrays]
+    if missing:
+        raise ValueError(f"the rows have no {', '.join(missing)}")
+    local = batch_size // count
+    gather = _gather({key: rows.arrays[key] for key in wanted}, rows.in_memory)
+
+    def make(step):
+        places = step * batch_size + number * local + tf.range(local, dtype=tf.int64)
+        dice = tf.random.stateless_uniform([batch_size, len(augment), 3], [tf.constant(seed, tf.int64), step], alg="philox")
+        return _finish(gather(_shuffled(places, rows.count, seed)), augment, dice[number * local : (number + 1) * local])
+
+    steps = tf.data.Dataset.range(position // batch_size, np.iinfo(np.int64).max // batch_size)
+    made = steps.map(make, num_parallel_calls=os.cpu_count(), deterministic=True).prefetch(AHEAD)
+    return made.with_options(_options())
+
+
+def training(rows, task, strategy, *, batch_size, seed, position, augment, keys=()):
+    """What `fit` is given under a strategy: (dataset or distributed dataset, function () -> share of time spent waiting for data).
+
+    The share is of the time since it was last asked for; it is measured where one replica takes its batches, and 0 on several.
+    """
+    arguments = {"batch_size": batch_size, "seed": seed, "position": position, "augment": augment, "keys": keys}
+    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        replicas = strategy.num_replicas_in_sync
+
+        def worker(context):
+            pipelines, number = context.num_input_pipelines, context.input_pipeline_id
+            whole = dataset(rows, task, **arguments, shard=(number, pipelines))
+            return whole.unbatch().batch(batch_size // replicas, drop_remainder=True).with_options(_options())
+
+        return strategy.distribute_datasets_from_function(worker), lambda: 0.0
+    made = dataset(rows, task, **arguments)
+    if strategy.num_replicas_in_sync > 1:
+        return made, lambda: 0.0
+    return _timed(made)
+
+
+def _shuffled(places, count, seed):
+    epoch = places // count
+    keys = tf.stack([tf.fill(tf.shape(places), tf.constant(seed, tf.int64)), epoch, tf.zeros_like(epoch)], axis=1)
+    # The raw op, because `tf.random.experimental.index_shuffle` takes neither a key for each index nor more than four rounds,
+    # after which neighbours still lie near one another.
+    last = tf.constant(count - 1, tf.int64)
+    return tf.raw_ops.RandomIndexShuffle(index=places % count, seed=keys, max_index=last, rounds=ROUNDS)
+
+
+def _gather(arrays, in_memory):
+    if in_memory:
+        tensors = {key: tf.constant(array) for key, array in arrays.items()}
+        return lambda indices: {key: tf.gather(tensor, indices) for key, tensor in tensors.items()}
+
+    def read(indices):
+        return [np.asarray(array[np.sort(indices)])[np.argsort(np.argsort(indices))] for array in arrays.values()]
+
+    def gather(indices):
+        kinds = [tf.as_dtype(array.dtype) for array in arrays.values()]
+        found = tf.numpy_function(read, [indices], kinds, stateful=False)
+        for tensor, array in zip(found, arrays.values(), strict=True):
+            tensor.set_shape([indices.shape[0], *array.shape[1:]])
+        return dict(zip(arrays, found, strict=True))
+
+    return gather
+
+
+def _finish(batch, augment, dice):
+    pictures = {key: value for key, value in batch.items() if key in PICTURES or key == "mask"}
+    pictures = augmentations.apply(augment, pictures, dice)
+    made = {key: to_float(value) for key, value in pictures.items()}
+    if "mask" in made:
+        made["mask"] = (made["mask"] + 1.0) / 2.0
+    return {key: made.get(key, value) for key, value in batch.items()}
+
+
+def _options():
+    options = tf.data.Options()
+    options.autotune.enabled = False  # its start and end can nearly double a short fit
+    options.deterministic = True
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    return options
+
+
+def _timed(made):
+    """The dataset with a clock before and after each batch is taken, and a function that reads the share of time between them."""
+    waited = tf.Variable(0.0, dtype=tf.float64, trainable=False)
+    clock = tf.data.Dataset.counter().map(lambda _: tf.timestamp())
+
+    def note(before, batch, after):
+        waited.assign_add(after - before)
+        return batch
+
+    last = [tf.timestamp()]
+
+    def share():
+        now, seconds = tf.timestamp(), waited.numpy()
+        waited.assign(0.0)
+        passed, last[0] = float(now - last[0]), now
+        return float(seconds) / max(passed, 1e-9)
+
+    return tf.data.Dataset.zip(clock, made, clock).map(note).with_options(_options()), share

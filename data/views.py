@@ -1,0 +1,145 @@
+"""What a task trains on, made from one example: rows of pictures of a fixed size.
+
+A view says at what size it wants to read (`size`; None: as they are) and turns an example into a list of rows, each a dict of uint8
+pictures [side, side, 3] (mask [side, side, 1]) and perhaps `label` (int) and `caption` (str). Everything here is done once an example,
+before the cache, so it may be slow and exact.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from data.degrade import downscale, modcrop
+from data.lines import edges, outline
+
+KINDS = ("auto", "edges", "outline", "mask", "pair")
+EXTRAS = ("label", "caption")
+
+# Colours that differ in hue and lightness, one a category; used in turn when there are more categories.
+PALETTE = np.array(
+    [
+        (230, 25, 75), (60, 180, 75), (0, 130, 200), (245, 130, 48), (145, 30, 180), (70, 240, 240),
+        (240, 50, 230), (170, 110, 40), (0, 0, 128), (128, 128, 0), (250, 190, 212), (0, 128, 128),
+    ],
+    np.uint8,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One row an example: the picture as it is."""
+
+    size: int
+
+    def check(self, keys):
+        _require("image", keys, "generation trains on single pictures")
+
+    def rows(self, example):
+        return [example]
+
+    def describe(self):
+        return {"view": "generation", "resolution": self.size}
+
+
+@dataclass(frozen=True)
+class Translation:
+    """One row an example: `source` and `target`; kind as in `KINDS`."""
+
+    size: int
+    kind: str
+
+    def check(self, keys):
+        wanted = {"pair": "source", "mask": "mask", "outline": "mask"}.get(self.kind, "image")
+        if self.kind != "auto":
+            _require(wanted, keys, f"the view {self.kind!r} is made from it")
+        elif "source" not in keys:
+            _require("image", keys, "translation starts from a picture or a pair")
+
+    def rows(self, example):
+        kind = self.kind
+        if kind == "auto":
+            kind = "pair" if "source" in example else "outline" if "mask" in example else "edges"
+        extras = {key: example[key] for key in EXTRAS if key in example}
+        if kind == "pair":
+            return [{"source": example["source"], "target": example["target"], **extras}]
+        picture = example["image"]
+        if kind == "mask":
+            colour = PALETTE[example.get("label", 0) % len(PALETTE)]
+            share = example["mask"] / np.float32(255)
+            source = np.rint(255 + share * (colour - np.float32(255))).astype(np.uint8)
+        else:
+            source = edges(picture) if kind == "edges" else outline(picture, example["mask"])
+        return [{"source": source, "target": picture, **extras}]
+
+    def describe(self):
+        return {"view": "translation", "resolution": self.size, "kind": self.kind}
+
+
+@dataclass(frozen=True)
+class Enhancement:
+    """Patches of `side` px on a grid of step `stride`, and the same patches of the picture made `scale` times smaller.
+
+    The whole picture is made smaller, as the published protocols do, so a patch's border knows its neighbourhood.
+    """
+
+    side: int
+    scale: int
+    stride: int
+    size = None
+
+    def check(self, keys):
+        _require("image", keys, "enhancement makes its own low-resolution pictures")
+
+    def rows(self, example):
+        high = modcrop(example["image"], self.scale)
+        height, width = high.shape[:2]
+        if min(height, width) < self.side:
+            raise ValueError(f"too small: {width}x{height} px, patches are {self.side}x{self.side}")
+        low = downscale(high, self.scale)
+        found = []
+        for top in self._starts(height):
+            for left in self._starts(width):
+                y, x, small = top // self.scale, left // self.scale, self.side // self.scale
+                found.append(
+                    {
+                        "high": high[top : top + self.side, left : left + self.side],
+                        "low": low[y : y + small, x : x + small],
+                    }
+                )
+        return found
+
+    def _starts(self, length):
+        last = length - self.side
+        return sorted({*range(0, last + 1, self.stride), last // self.scale * self.scale})
+
+    def describe(self):
+        return {"view": "enhancement", "patch": self.side, "scale": self.scale, "stride": self.stride}
+
+
+def generation(resolution: int) -> Generation:
+    """Rows {"image" [, "label", "caption", "mask"]} of side `resolution`."""
+    return Generation(resolution)
+
+
+def translation(resolution: int, kind: str = "auto") -> Translation:
+    """Rows {"source", "target" [, "label", "caption"]} of side `resolution`. ValueError for an unknown kind.
+
+    edges: drawn from the picture. outline: drawn from the mask. mask: filled with the category's colour. pair: as given. auto: a pair, else
+    an outline, else edges, whichever the data can give.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"unknown view {kind!r}; have: {', '.join(KINDS)}")
+    return Translation(resolution, kind)
+
+
+def enhancement(resolution: int, scale: int, stride: int | None = None) -> Enhancement:
+    """Rows {"high" [resolution, resolution, 3], "low" [resolution / scale, ...]}. ValueError unless both are multiples of scale."""
+    stride = stride or max(resolution // 2 // scale, 1) * scale
+    if resolution % scale or stride % scale:
+        raise ValueError(f"patches of {resolution} px and steps of {stride} px must be multiples of the scale, {scale}")
+    return Enhancement(resolution, scale, stride)
+
+
+def _require(key, keys, why):
+    if key not in keys:
+        raise ValueError(f"the data has no {key!r} (it has: {', '.join(sorted(keys))}), and {why}")
