@@ -117,7 +117,7 @@ def test_six_channels_are_moved_together():
 def test_replicas_draw_the_rows_of_one():
     whole = random().normal(6, 2).numpy()
     halves = [random(replicas=2, replica=replica).normal(3, 2).numpy() for replica in (0, 1)]
-    np.testing.assert_array_equal(np.concatenate(halves), whole)
+    np.testing.assert_allclose(np.concatenate(halves), whole, atol=1e-6)
 
 
 def test_draws_differ_by_call_and_step_and_repeat_by_both():
@@ -127,3 +127,21 @@ def test_draws_differ_by_call_and_step_and_repeat_by_both():
     np.testing.assert_array_equal(random().uniform(5), a)
     assert np.abs(random(1).uniform(5).numpy() - a).max() > 0.01
     assert a.min() >= 0 and a.max() < 1
+
+
+def test_numbers_have_their_distribution():
+    drawn = random().normal(200, 100).numpy()
+    assert abs(drawn.mean()) < 0.02 and abs(drawn.std() - 1) < 0.02 and abs((drawn**3).mean()) < 0.05
+    assert abs((drawn**4).mean() - 3) < 0.15
+    assert abs(np.corrcoef(drawn[:, 0], drawn[:, 1])[0, 1]) < 0.25
+    flat = random().uniform(20000).numpy()
+    np.testing.assert_allclose(np.histogram(flat, 10, (0, 1))[0] / 20000, 0.1, atol=0.01)
+
+
+def test_compiled_draws_are_the_same():
+    def draw(step):
+        return StepRandom(3, step).uniform(50), StepRandom(3, step).normal(50)
+
+    plain, compiled = tf.function(draw)(tf.constant(4)), tf.function(draw, jit_compile=True)(tf.constant(4))
+    np.testing.assert_array_equal(plain[0], compiled[0])
+    np.testing.assert_allclose(plain[1], compiled[1], atol=1e-5)

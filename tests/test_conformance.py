@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -17,6 +18,7 @@ BATCH_STATISTICS = "batch normalisation takes its statistics from the rows of on
 EXCEPTIONS = {
     ("two_replicas", "dcgan"): BATCH_STATISTICS,
     ("two_replicas", "pix2pix"): BATCH_STATISTICS,
+    ("mixed_float16", "r3gan"): "TensorFlow has no gradient of a grouped float16 convolution on CPU",
     ("xla", "pix2pix"): "dropout draws from Keras' generator, whose numbers depend on the compiler",
 }
 
@@ -31,6 +33,14 @@ def assert_close(found, expected, rtol=1e-4, atol=1e-5):
     assert found.keys() == expected.keys()
     for key, value in expected.items():
         np.testing.assert_allclose(found[key], value, rtol=rtol, atol=atol, err_msg=key)
+
+
+def excused(promise, name, check):
+    """Run the check; a family on the list of exceptions must fail it."""
+    if (promise, name) not in EXCEPTIONS:
+        return check()
+    with pytest.raises((AssertionError, tf.errors.OpError)):
+        check()
 
 
 @family
@@ -124,14 +134,6 @@ def test_traced_equals_eager(name):
     assert_close(found, expected)
 
 
-def excused(promise, name, check):
-    """Run the check; a family on the list of exceptions must fail it."""
-    if (promise, name) not in EXCEPTIONS:
-        return check()
-    with pytest.raises(AssertionError):
-        check()
-
-
 @family
 def test_xla_equals_no_xla(name):
     def check():
@@ -146,10 +148,14 @@ def test_xla_equals_no_xla(name):
     excused("xla", name, check)
 
 
-@family
-def test_two_replicas_equal_one(name):
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+@pytest.fixture(scope="module")
+def strategy():
+    """One for all families: a second one would reuse the first one's collective keys for other shapes."""
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 
+
+@family
+def test_two_replicas_equal_one(name, strategy):
     def check():
         one = tiny(name)
         with strategy.scope():
@@ -177,10 +183,7 @@ def test_two_replicas_equal_one(name):
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 @family
 def test_mixed_precision_stays_finite(name, policy):
-    import keras
-
-    keras.config.set_dtype_policy(policy)
-    try:
+    def check():
         model = tiny(name)
         traced = tf.function(model.train_step)
         for number in range(3):
@@ -189,6 +192,10 @@ def test_mixed_precision_stays_finite(name, policy):
         assert all(value.dtype == tf.float32 for value in losses.values())
         assert all(np.isfinite(value).all() for value in values(model).values())
         assert all(variable.dtype == "float32" for variable in model.average.weights)
+
+    keras.config.set_dtype_policy(policy)
+    try:
+        excused(policy, name, check)
     finally:
         keras.config.set_dtype_policy("float32")
 
