@@ -25,7 +25,7 @@ _PYTHON = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})
 _OUTSIDE = frozenset({"ReadFile", "WriteFile", "MatchingFiles", "PrintV2", "Print", "LoadDataset", "TFRecordDataset"})
 
 
-class ExportRefused(Exception):
+class ExportRefused(ValueError):
     """The export did not pass; the sentence names the check and what it found."""
 
 

@@ -82,8 +82,8 @@ class Metrics(keras.callbacks.Callback):
 
 
 def stop_at_nonfinite(step, images, values):
-    """A writer that stops the run when a logged number is not finite, naming the first such term."""
-    bad = [name for name, value in values.items() if not math.isfinite(value)]
+    """A writer that stops the run when a logged number is not finite, naming such a term."""
+    bad = sorted((name for name, value in values.items() if not math.isfinite(value)), key=lambda name: name.endswith("loss"))
     if bad:
         raise Stopped(
             f"{bad[0]} is {values[bad[0]]} at step {step} ({images} pictures): training has diverged. The last good checkpoint is kept."

@@ -62,7 +62,7 @@ def apply(export_or_run, photos, out):
     """Send a photo, or a folder of photos, through an exported translation or enhancement model."""
     from tqdm import tqdm
 
-    from data.images import write_bytes
+    from data import files as paths
     from serving import pictures
 
     files = sorted(p for p in Path(photos).rglob("*") if p.is_file() and not p.name.startswith(".")) if os.path.isdir(photos) else [Path(photos)]
@@ -79,7 +79,7 @@ def apply(export_or_run, photos, out):
                 continue
             target = Path(out) / file.relative_to(root).with_suffix(".png")
             target.parent.mkdir(parents=True, exist_ok=True)
-            write_bytes(str(target), result)
+            paths.write(str(target), result)
     task.say(f"{len(files) - failed} of {len(files)} pictures: {out}")
     if failed == len(files):
         raise Refused("none of the files could be used")
@@ -137,7 +137,7 @@ prepare.help += f" SOURCE is one of {', '.join(KINDS)}."
 @main.command(context_settings=CONTEXT)
 @click.option("--json", "as_json", help="For machines", is_flag=True)
 def families(as_json):
-    """The model families: name, task, presets, parameters, paper."""
+    """The model families: name, task, presets, parameters of the default preset, paper."""
     from trainer.families import table
 
     rows = table()
@@ -146,8 +146,7 @@ def families(as_json):
         return
     for row in rows:
         click.echo(f"{row['name']}  ({row['task']})\n  {row['summary']}\n  {row['paper']}")
-        for preset, count in row["presets"].items():
-            click.echo(f"    {preset:<10} {count / 1e6:8.2f} M parameters served")
+        click.echo(f"  presets: {', '.join(row['presets'])}; {row['preset']}: {row['parameters'] / 1e6:.2f} M parameters served\n")
 
 
 @main.command(context_settings=CONTEXT)

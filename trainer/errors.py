@@ -27,8 +27,8 @@ class Interrupted(click.ClickException):
 
 @contextlib.contextmanager
 def refusing():
-    """Turn a ValueError of the code inside, which judges what the user gave, into `Refused`."""
+    """Turn a ValueError or OSError of the code inside, which judges what the user gave, into `Refused`."""
     try:
         yield
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise Refused(str(error)) from error

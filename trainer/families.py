@@ -2,18 +2,29 @@
 
 import re
 
-import keras
-
 from models import catalogue
 
 
 def table() -> list[dict]:
-    """One dict a family: name, task, summary and paper (from its docstring), presets (name -> weights of the served network)."""
+    """One dict a family: name, task, summary and paper (from its docstring), presets, the default preset and the number of weights that
+    it serves."""
     rows = []
     for name, task in catalogue.names().items():
         family = catalogue.load(name)
         summary, paper = headline(family.__doc__)
-        rows.append({"name": name, "task": task, "summary": summary, "paper": paper, "presets": _sizes(family)})
+        preset = catalogue.default_preset(family, None)
+        model = family.Model(family.PRESETS[preset])
+        rows.append(
+            {
+                "name": name,
+                "task": task,
+                "summary": summary,
+                "paper": paper,
+                "presets": list(family.PRESETS),
+                "preset": preset,
+                "parameters": model.average.count_params(),
+            }
+        )
     return rows
 
 
@@ -24,10 +35,3 @@ def headline(docstring: str) -> tuple[str, str]:
     paper = " ".join(title.group(1).split()) if title else ""
     return docstring.splitlines()[0], f"{paper} (arXiv {number.group(1)})" if number else paper
 
-
-def _sizes(family):
-    sizes = {}
-    for preset, config in family.PRESETS.items():
-        sizes[preset] = family.Model(config).average.count_params()
-        keras.backend.clear_session()
-    return sizes

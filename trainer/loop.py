@@ -114,7 +114,8 @@ def train(run: RunConfig, root: str, cadence: Cadence, export_to: tuple[str, str
         _fit(run, config, folder, cadence, strategy, chief, model, rows, checkpoints, progress)
     if not (chief and export_to):
         return None
-    return export_run(run, model, source, progress.images, export_to, say)
+    with refusing():
+        return export_run(run, model, source, progress.images, export_to, say)
 
 
 def _load(run, config, folder, say):
@@ -173,7 +174,12 @@ def _fit(run, config, folder, cadence, strategy, chief, model, rows, checkpoints
 
 
 def export_run(run, model, source, images, export_to, say, version=None):
-    """Export the model's served network with what it was made from; returns the version's folder."""
+    """Export the model's served network, computing in float32, with what it was made from; returns the version's folder."""
+    if run.precision != "float32":
+        set_precision("float32")
+        trained, model = model.state(), make_model(run, model.classes)
+        for identifier, variable in model.state().items():
+            variable.assign(trained[identifier])
     to, name = export_to
     facts = {
         "model": run.model,

@@ -1,0 +1,347 @@
+"""A run from the command line: what it leaves, how it goes on, and what it says when something is wrong."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from click.testing import CliRunner
+from PIL import Image
+
+from trainer import callbacks, cli, task
+from trainer.config import RunConfig, differences, parse_settings
+from trainer.errors import Stopped
+
+ROOT = Path(__file__).parent.parent
+TINY = ["--preset", "tiny", "--data", "studio:40"]
+
+
+@pytest.fixture(autouse=True)
+def float32():
+    yield
+    keras.config.set_dtype_policy("float32")
+
+
+def invoke(command, *arguments, **environment):
+    result = CliRunner().invoke(command, [str(a) for a in arguments], env=environment or None)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def train(*arguments, **environment):
+    return invoke(task.main, *arguments, **environment)
+
+
+def checkpoint(folder):
+    """Every variable of the newest checkpoint of a run, by name."""
+    reader = tf.train.load_checkpoint(f"{folder}/checkpoints")
+    names = [name for name in reader.get_variable_to_shape_map() if ".ATTRIBUTES" in name and "save_counter" not in name]
+    return {name: reader.get_tensor(name) for name in names}
+
+
+def lines(folder):
+    return [json.loads(line) for line in (Path(folder) / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """One finished run of the default family, shared by the tests that only look."""
+    folder = tmp_path_factory.mktemp("runs") / "straight"
+    result = train(*TINY, "--images", 64, "--sample-images", 24, "--log-steps", 2, "--job-dir", folder, "--conditional")
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+def test_a_run_leaves_what_it_promises(run):
+    config = json.loads((run / "config.json").read_text())
+    assert config["model"] == "r3gan" and config["settings"]["images"] == 64 and config["conditional"] is True
+    assert [line["step"] for line in lines(run)] == [2, 4, 6, 8]
+    first = lines(run)[0]
+    for name in ("critic_adversarial", "critic_r1", "critic_r2", "critic_loss", "generator_loss", "images_per_second",
+                 "data_wait", "learning_rate_generator_adam"):  # fmt: skip
+        assert np.isfinite(first[name])
+    assert sorted(p.name for p in (run / "samples").iterdir()) == [
+        f"{images:09d}.png" for images in (0, 24, 48, 64)
+    ]
+    sheet = np.asarray(Image.open(run / "samples" / "000000064.png"))
+    assert sheet.shape[0] > 10 * 16 and sheet.std() > 0  # a line a category
+    assert list((run / "tensorboard").glob("events.out.tfevents.*"))
+    assert (run / "export" / "r3gan" / "1" / "saved_model.pb").exists()
+    assert not list(run.rglob("*.writing"))
+
+
+def test_tensorboard_holds_scalars_sheets_and_hyperparameters(run):
+    events = tf.data.TFRecordDataset([str(path) for path in (run / "tensorboard").glob("events*")])
+    tags = set()
+    for record in events:
+        event = tf.compat.v1.Event.FromString(record.numpy())
+        tags |= {value.tag for value in event.summary.value}
+    assert {"critic/r1", "generator/loss", "run/images_per_second", "run/data_wait", "samples"} <= tags
+    assert any(tag.startswith("_hparams_") for tag in tags)
+
+
+def test_repeating_the_command_of_a_finished_run_trains_no_more(run):
+    before = lines(run)
+    result = train(*TINY, "--images", 64, "--sample-images", 24, "--log-steps", 2, "--job-dir", run, "--conditional", "--no-export")
+    assert result.exit_code == 0, result.output
+    assert lines(run) == before
+
+
+def test_sample_from_the_run_and_from_its_export(run, tmp_path):
+    one, two = tmp_path / "a" / "grid.png", tmp_path / "grid.png"
+    for target, source in ((one, run), (two, run / "export" / "r3gan" / "1")):
+        result = invoke(cli.main, "sample", source, "--n", 6, "--seed", 7, "--label", "mug", "--out", target)
+        assert result.exit_code == 0, result.output
+    pixels = np.asarray(Image.open(one))
+    np.testing.assert_array_equal(pixels, np.asarray(Image.open(two)))
+    assert pixels.std() > 0
+
+
+def test_an_unknown_label_names_the_known(run, tmp_path):
+    result = invoke(cli.main, "sample", run, "--label", "mugg", "--out", tmp_path / "x.png")
+    assert result.exit_code == 2 and "mug" in result.output and "handbag" in result.output
+    assert not (tmp_path / "x.png").exists()
+
+
+def test_export_again_gets_the_next_version(run, tmp_path):
+    for version in (1, 2):
+        result = invoke(cli.main, "export", run, "--to", tmp_path, "--name", "shop")
+        assert result.exit_code == 0, result.output
+        assert (tmp_path / "shop" / str(version) / "saved_model.pb").exists()
+    result = invoke(cli.main, "export", run, "--to", tmp_path, "--name", "shop", "--version", 2)
+    assert result.exit_code == 2 and "2" in result.output
+    report = json.loads((tmp_path / "shop" / "1" / "export.json").read_text())
+    assert report["facts"]["images_seen"] == 64 and len(report["facts"]["classes"]) == 10
+
+
+def test_an_export_trained_in_bfloat16_computes_in_float32(tmp_path):
+    result = train(*TINY, "--images", 16, "--precision", "mixed_bfloat16", "--job-dir", tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    assert keras.config.dtype_policy().name == "float32"
+
+
+def test_a_changed_configuration_is_refused_with_the_difference(run):
+    result = train(*TINY, "--images", 64, "--job-dir", run, "--set", "gamma=3", "--conditional")
+    assert result.exit_code == 2 and "gamma: 1.0 -> 3.0" in result.output
+    assert json.loads((run / "config.json").read_text())["settings"]["gamma"] == 1.0
+
+
+def test_longer_training_goes_on_from_the_end(tmp_path):
+    for images, straight in ((16, False), (32, False), (32, True)):
+        folder = tmp_path / ("straight" if straight else "grown")
+        result = train(*TINY, "--images", images, "--job-dir", folder, "--no-export", "--augment", "ada")
+        assert result.exit_code == 0, result.output
+    grown, straight = checkpoint(tmp_path / "grown"), checkpoint(tmp_path / "straight")
+    assert grown.keys() == straight.keys() and len(grown) > 50
+    for name, value in straight.items():
+        np.testing.assert_array_equal(grown[name], value, err_msg=name)
+
+
+def start(folder, *arguments):
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-m", "trainer.task", *TINY, "--job-dir", str(folder), "--no-export", *map(str, arguments)]
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(condition, process, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_kill_9_and_the_same_command_equal_a_straight_run(tmp_path):
+    options = ["--images", 1600, "--checkpoint-minutes", 0.01, "--log-steps", 20]
+    process = start(tmp_path / "killed", *options)
+    wait_for((tmp_path / "killed" / "checkpoints" / "checkpoint").exists, process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    saved = tf.train.latest_checkpoint(str(tmp_path / "killed" / "checkpoints"))
+    assert 0 < int(saved.rsplit("-", 1)[1]) < 200
+    again = start(tmp_path / "killed", *options)
+    _, said = again.communicate(timeout=180)
+    assert again.returncode == 0, said
+    assert "going on at" in said
+    straight = start(tmp_path / "straight", *options)
+    assert straight.wait(timeout=180) == 0
+    killed, whole = checkpoint(tmp_path / "killed"), checkpoint(tmp_path / "straight")
+    assert killed.keys() == whole.keys()
+    for name, value in whole.items():
+        np.testing.assert_array_equal(killed[name], value, err_msg=name)
+    steps = [line["step"] for line in lines(tmp_path / "killed")]
+    assert steps == sorted(set(steps)) and steps[-1] == 200
+
+
+def test_sigterm_saves_and_says_how_to_go_on(tmp_path):
+    process = start(tmp_path, "--images", 80000)
+    wait_for(lambda: (tmp_path / "metrics.jsonl").exists(), process)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "SIGTERM" in said and "the same command goes on" in said and "Traceback" not in said
+    saved = tf.train.latest_checkpoint(str(tmp_path / "checkpoints"))
+    assert int(saved.rsplit("-", 1)[1]) >= lines(tmp_path)[-1]["step"] > 0
+
+
+def test_divergence_stops_with_the_cause_and_keeps_the_good_checkpoint(tmp_path):
+    arguments = [*TINY, "--job-dir", tmp_path, "--no-export", "--log-steps", 1]
+    assert train(*arguments, "--images", 16, "--model", "espcn", "--set", "learning_rate=1e30").exit_code == 1
+    assert tf.train.latest_checkpoint(str(tmp_path / "checkpoints")) is None
+    result = train(*arguments, "--images", 16, "--model", "espcn", "--set", "learning_rate=1e30")
+    assert "squared is" in result.output and "last good checkpoint is kept" in result.output
+
+
+def test_a_collapsed_generator_stops_the_run(tmp_path):
+    progress = callbacks.Progress(10, 100, 8)
+    spreads = iter([0.9, 0.01, 0.01])
+    sheets = callbacks.SampleSheets(
+        progress, 10, lambda: (np.zeros((4, 4, 3), np.uint8), next(spreads)), lambda n: str(tmp_path / f"{n}.png"), []
+    )
+    sheets.write()
+    sheets.write()
+    with pytest.raises(Stopped, match="collapsed at step 10"):
+        sheets.write()
+
+
+TRANSLATION = ["--model", "pix2pix", *TINY, "--images", 16]
+ENHANCEMENT = ["--model", "espcn", *TINY, "--images", 16]
+
+
+@pytest.mark.parametrize(("arguments", "size"), [(TRANSLATION, 16), (ENHANCEMENT, 40)], ids=["pix2pix", "espcn"])
+def test_translation_and_enhancement_run_and_apply(arguments, size, tmp_path):
+    result = train(*arguments, "--job-dir", tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    photos = tmp_path / "photos" / "sub"
+    photos.mkdir(parents=True)
+    noise = np.random.default_rng(0).integers(0, 255, (20, 20, 3), np.uint8)
+    Image.fromarray(noise).save(photos / "a.jpg")
+    Image.fromarray(noise).convert("L").save(tmp_path / "photos" / "b.png")
+    (photos / "notes.jpg").write_text("not a picture")
+    result = invoke(cli.main, "apply", tmp_path / "run", tmp_path / "photos", "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "notes.jpg" in result.output and "2 of 3 pictures" in result.output
+    assert Image.open(tmp_path / "out" / "sub" / "a.png").size == (size, size)
+    assert Image.open(tmp_path / "out" / "b.png").size == (size, size)
+
+
+def test_two_replicas_train_through_fit(tmp_path):
+    result = train(*ENHANCEMENT, "--job-dir", tmp_path / "two", "--strategy", "mirrored", "--no-export")
+    assert result.exit_code == 0, result.output
+    assert train(*ENHANCEMENT, "--job-dir", tmp_path / "one", "--strategy", "one", "--no-export").exit_code == 0
+    two, one = checkpoint(tmp_path / "two"), checkpoint(tmp_path / "one")
+    for name, value in one.items():
+        np.testing.assert_allclose(two[name], value, rtol=5e-3, atol=2e-4, err_msg=name)
+
+
+def test_dry_run_prints_and_leaves_nothing(tmp_path):
+    result = train(*TINY, "--job-dir", tmp_path / "run", "--dry-run", "--batch_size=4", "--set", "gamma=2")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found["run"]["settings"]["batch_size"] == 4 and found["run"]["settings"]["gamma"] == 2.0
+    assert found["data"]["examples"] == 40 and len(found["data"]["classes"]) == 10
+    assert not (tmp_path / "run").exists()
+
+
+def test_resolution_picks_its_preset():
+    found = json.loads(train("--resolution", 32, "--dry-run").stdout)
+    assert found["run"]["preset"] == "cpu-32"
+
+
+def test_vertex_variables_are_defaults_and_flags_win(tmp_path):
+    there = {"AIP_MODEL_DIR": f"{tmp_path}/base/model/", "AIP_CHECKPOINT_DIR": f"{tmp_path}/base/checkpoints/",
+             "AIP_TENSORBOARD_LOG_DIR": f"{tmp_path}/base/logs/", "AIP_TRAINING_DATA_URI": f"{tmp_path}/photos"}  # fmt: skip
+    photos = tmp_path / "photos" / "shoe"
+    photos.mkdir(parents=True)
+    for number in range(3):
+        Image.fromarray(np.full((20, 24, 3), 80 * number, np.uint8)).save(photos / f"{number}.png")
+    result = train("--preset", "tiny", "--images", 16, **there)
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "base" / "model" / "1" / "saved_model.pb").exists()
+    assert (tmp_path / "base" / "checkpoints" / "checkpoint").exists()
+    assert list((tmp_path / "base" / "logs").glob("events*"))
+    found = json.loads(train("--dry-run", "--data", "studio:7", "--preset", "tiny", "--job-dir", "x", **there).stdout)
+    assert found["data"]["examples"] == 7 and found["job_dir"] == "x"
+
+
+WRONG = {
+    "model": (["--model", "r3gann"], "did you mean r3gan"),
+    "preset": (["--preset", "cpu-65"], "did you mean cpu-64"),
+    "setting": ([*TINY, "--set", "gama=1"], "did you mean gamma"),
+    "value": ([*TINY, "--set", "gamma=much"], "gamma takes a number, not 'much'"),
+    "whole number": ([*TINY, "--set", "latent_size=1.5"], "latent_size takes a whole number"),
+    "no equals": ([*TINY, "--set", "gamma"], "name=value"),
+    "negative": ([*TINY, "--set", "learning_rate=-1"], "learning_rate must be 0 or more"),
+    "not a number": ([*TINY, "--set", "learning_rate=nan"], "learning_rate must be 0 or more"),
+    "folder": ([*TINY[:2], "--data", "folder:/nowhere"], "/nowhere"),
+    "source": ([*TINY[:2], "--data", "ftp:/x"], "folder:PATH"),
+    "resolution": (["--preset", "tiny", "--resolution", "20"], "not resolution=20"),
+    "objective": (["--model", "dcgan", "--preset", "tiny", "--set", "objective=hing"], "unknown objective 'hing'"),
+    "tpu": ([*TINY, "--strategy", "tpu"], "--strategy tpu found no TPU"),
+    "multiworker": ([*TINY, "--strategy", "multiworker"], "TF_CONFIG"),
+    "view": (["--model", "pix2pix", *TINY, "--view", "pair"], "has no 'source'"),
+    "categories": (["--conditional", "--preset", "tiny", "--data", "FLAT"], "--conditional needs categories"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_wrong_input_gets_a_sentence(wrong, tmp_path):
+    arguments, sentence = WRONG[wrong]
+    if "FLAT" in arguments:
+        Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(tmp_path / "a.png")
+        arguments = [str(tmp_path) if word == "FLAT" else word for word in arguments]
+    result = train(*arguments, "--job-dir", tmp_path / "run")
+    assert result.exit_code == 2, result.output
+    assert sentence in " ".join(result.output.replace("│", " ").split()) and "Traceback" not in result.output
+
+
+def test_job_dir_that_is_a_file(tmp_path):
+    (tmp_path / "file").write_text("x")
+    result = train(*TINY, "--job-dir", tmp_path / "file")
+    assert result.exit_code == 2 and "is a file" in result.output
+
+
+def test_prepare_writes_shards_that_train(tmp_path):
+    result = invoke(cli.main, "prepare", "studio:12", "--out", tmp_path / "shards", "--size", 16, "--shards", 2)
+    assert result.exit_code == 0, result.output
+    found = train("--preset", "tiny", "--images", 16, "--data", f"tfrecord:{tmp_path}/shards/*.tfrecord", "--job-dir",
+                  tmp_path / "run", "--no-export")  # fmt: skip
+    assert found.exit_code == 0, found.output
+
+
+def test_families_table_lists_every_family():
+    rows = json.loads(invoke(cli.main, "families", "--json").stdout)
+    by_name = {row["name"]: row for row in rows}
+    assert {"mlp_gan", "dcgan", "r3gan", "pix2pix", "espcn"} <= set(by_name)
+    for row in rows:
+        assert row["summary"] and "arXiv" in row["paper"] and "tiny" in row["presets"] and row["parameters"] > 10_000
+
+
+def test_doctor_reports_versions():
+    result = invoke(cli.main, "doctor")
+    assert result.exit_code == 0 and f"tensorflow {tf.__version__}" in result.output and "device" in result.output
+
+
+def test_settings_are_read_by_type():
+    family = __import__("models.generation.r3gan", fromlist=["Config"])
+    found = parse_settings(["channels=(8, 16)", "gamma=2", "images=1e5", "beta-1=0.5"], family.Config)
+    assert found == {"channels": (8, 16), "gamma": 2.0, "images": 100_000, "beta_1": 0.5}
+    assert isinstance(found["gamma"], float) and isinstance(found["images"], int)
+
+
+def test_configuration_survives_json_and_shows_differences():
+    values = dict(model="m", preset=None, data="d", fit="crop", view="auto", seed=1, strategy="one", precision="float32",
+                  conditional=False, augment="none", settings={"a": 1, "channels": (1, 2), "images": 5})  # fmt: skip
+    one, other = RunConfig(**values), RunConfig(**values | {"seed": 2, "settings": {"a": 3, "channels": [1, 2], "images": 6}})
+    assert differences(RunConfig.from_json(one.to_json()), one) == []
+    assert differences(one, other) == ["seed: 1 -> 2", "a: 1 -> 3"]
+    with pytest.raises(ValueError, match="not a run configuration"):
+        RunConfig.from_json('{"model": 1}')
