@@ -36,7 +36,7 @@ class Config:
     images: int = 200_000  # length of training, pictures
     latent_size: int = 64  # numbers in z
     channels: tuple[int, ...] = (128, 96, 64, 32)  # of the stages, from 4x4 px upwards, each twice as wide
-    blocks: int = 1  # residual blocks a stage
+    blocks: tuple[int, ...] = (1, 1, 1, 1)  # residual blocks of the stages
     expansion: int = 2  # inner channels of a block / outer channels
     group_width: int = 16  # channels a group of the 3x3 convolution
     patch: int = 1  # px folded into channels at the picture's end of both networks, per side
@@ -54,13 +54,21 @@ class Config:
 
 
 PRESETS = {
-    "tiny": Config(16, 8, 64, latent_size=8, channels=(16, 16, 16), group_width=8, embedding_size=4, ema_images=500),
-    "cpu-32": Config(32, 64, 150_000, channels=(128, 96, 64), patch=2, penalty_every=4, gamma=0.5),
-    "cpu-64": Config(64, 64, 200_000, channels=(128, 96, 64, 48), patch=2, penalty_every=4, gamma=1.0),
-    "32": Config(32, 256, 10_000_000, channels=(384, 384, 384, 384), blocks=2, gamma=0.5, ema_images=500_000),
-    "64": Config(64, 256, 10_000_000, channels=(384, 384, 384, 384, 192), blocks=2, gamma=2.0, ema_images=500_000),
-    "128": Config(128, 128, 10_000_000, channels=(768, 768, 768, 384, 192, 96), blocks=2, gamma=15.0, ema_images=500_000),
-    "256": Config(256, 64, 10_000_000, channels=(768, 768, 768, 768, 384, 192, 96), blocks=2, gamma=150.0, ema_images=500_000),
+    "tiny": Config(
+        16, 8, 64, latent_size=8, channels=(16, 16, 16), blocks=(1, 1, 1), group_width=8, embedding_size=4, ema_images=500
+    ),
+    "cpu-64": Config(penalty_every=4, patch=2, gamma=10.0, batch_size=16, learning_rate=1e-3, ema_images=2_000),
+    "cpu-32": Config(
+        32, 16, channels=(128, 96, 64), blocks=(1, 1, 1), penalty_every=4, patch=2, gamma=3.0, learning_rate=1e-3, ema_images=2_000
+    ),
+    "32": Config(32, 256, 10_000_000, channels=(384,) * 4, blocks=(2,) * 4, gamma=0.5, ema_images=500_000),
+    "64": Config(64, 256, 10_000_000, channels=(384,) * 4 + (192,), blocks=(2,) * 5, gamma=2.0, ema_images=500_000),
+    "128": Config(
+        128, 128, 10_000_000, channels=(768,) * 3 + (384, 192, 96), blocks=(2,) * 6, gamma=15.0, ema_images=500_000
+    ),
+    "256": Config(
+        256, 64, 10_000_000, channels=(768,) * 4 + (384, 192, 96), blocks=(2,) * 7, gamma=150.0, ema_images=500_000
+    ),
 }
 
 
@@ -108,12 +116,12 @@ def build_generator(config, classes, name):
     """(latent [batch, latent_size] [, label [batch]]) -> pictures float32 [batch, resolution, resolution, 3], near [-1, 1]."""
     latent, labels = keras.Input((config.latent_size,), name="latent"), label_inputs(classes)
     x = join(latent, labels, classes, config.embedding_size)
-    layers = len(config.channels) * config.blocks
+    layers = sum(config.blocks)
     x = Basis(config.channels[0])(x)
-    for stage, channels in enumerate(config.channels):
+    for stage, (channels, blocks) in enumerate(zip(config.channels, config.blocks, strict=True)):
         if stage:
             x = Upsample2x()(match(x, channels))
-        for _ in range(config.blocks):
+        for _ in range(blocks):
             x = block(x, config, layers)
     x = keras.layers.Conv2D(3 * config.patch**2, 1, use_bias=False, kernel_initializer=initializer())(x)
     x = PixelShuffle(config.patch)(x)
@@ -124,11 +132,11 @@ def build_critic(config, classes, name):
     """(pictures [batch, resolution, resolution, 3] [, label [batch]]) -> logits float32 [batch]."""
     picture = keras.Input((config.resolution, config.resolution, 3), name="picture")
     labels = label_inputs(classes)
-    layers = len(config.channels) * config.blocks
+    layers = sum(config.blocks)
     x = PixelUnshuffle(config.patch)(picture)
     x = keras.layers.Conv2D(config.channels[-1], 1, use_bias=False, kernel_initializer=initializer())(x)
-    for stage, channels in reversed(list(enumerate(config.channels))):
-        for _ in range(config.blocks):
+    for stage, blocks in reversed(list(enumerate(config.blocks))):
+        for _ in range(blocks):
             x = block(x, config, layers)
         if stage:
             x = match(Downsample2x()(x), config.channels[stage - 1])
@@ -142,6 +150,8 @@ class Model(Generation, TwoPlayer):
 
     def __init__(self, config, *, classes=0, seed=0, augment="none"):
         super().__init__(config, classes=classes, seed=seed, augment=augment)
+        if len(config.blocks) != len(config.channels):
+            raise ValueError(f"channels={config.channels} and blocks={config.blocks} must name as many stages")
         if 4 * 2 ** (len(config.channels) - 1) * config.patch != config.resolution:
             raise ValueError(
                 f"{len(config.channels)} stages from 4x4 px with patch={config.patch} make"
