@@ -1,0 +1,78 @@
+"""What is particular to R3GAN."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from families import CLASSES, batch, tiny
+
+from models import catalogue
+from models.generation import r3gan
+
+
+def test_blocks_start_as_the_identity():
+    """Fix-up: the last convolution of a block is zero, so a new block changes nothing."""
+    config = r3gan.PRESETS["tiny"]
+    inputs = keras.Input((8, 8, 16))
+    network = keras.Model(inputs, r3gan.block(inputs, config, 3))
+    x = tf.random.stateless_normal([2, 8, 8, 16], [0, 1])
+    np.testing.assert_array_equal(network(x), x)
+
+
+def test_the_inner_convolutions_are_scaled_by_depth():
+    """Deviation sqrt(2 / (1 + 0.2^2)) / sqrt(inputs) times L^(-1/4) for L blocks of three convolutions: paper, section 3.3."""
+    config = catalogue.configure(r3gan, "tiny", {"expansion": 4, "group_width": 32})
+    inputs = keras.Input((8, 8, 64))
+    network = keras.Model(inputs, r3gan.block(inputs, config, 16))
+    first, grouped, _ = (v.numpy() for v in network.trainable_weights if v.name == "kernel")
+    gain = np.sqrt(2 / 1.04) * 16**-0.25
+    assert first.std() == pytest.approx(gain / np.sqrt(64), rel=0.03)
+    assert grouped.std() == pytest.approx(gain / np.sqrt(9 * 32), rel=0.03)
+
+
+def test_terms_by_hand_on_a_linear_critic():
+    """With D(x) = sum(w x) the slope is w for any picture, so r1 = r2 = gamma/2 |w|^2 times penalty_every, and the pairing
+    loss is softplus(D(fake) - D(real))."""
+    model = tiny("r3gan")
+    weight = np.random.default_rng(0).normal(0, 0.01, (16, 16, 3)).astype("float32")
+    model.judge = lambda pictures, rows: tf.reduce_sum(pictures * weight, [1, 2, 3])
+    rows = batch(model)
+    model._begin(rows)
+    fakes = -rows["image"]
+    terms = model.critic_terms(rows, fakes, True)
+    logits = np.sum(rows["image"].numpy() * weight, (1, 2, 3))
+    np.testing.assert_allclose(terms["adversarial"], np.log1p(np.exp(-2 * logits)), rtol=1e-4)
+    np.testing.assert_allclose(terms["r1"], [0.5 * np.sum(weight**2)] * 8, rtol=1e-5)
+    np.testing.assert_allclose(terms["r2"], terms["r1"], rtol=1e-6)
+    np.testing.assert_allclose(
+        model.generator_terms(rows, fakes)["adversarial"], np.log1p(np.exp(2 * logits)), rtol=1e-4
+    )
+
+
+def test_the_category_changes_pictures_and_logits():
+    model = tiny("r3gan", classes=CLASSES)
+    for network in (model.network, model.critic):
+        for variable in network.trainable_weights:  # away from the zeros of a new network
+            variable.assign(variable + 0.1 * tf.random.stateless_normal(variable.shape, [1, 2]))
+    latent = tf.random.stateless_normal([1, 8], [0, 1])
+    pictures = [model.network([latent, tf.constant([label])]).numpy() for label in range(CLASSES)]
+    assert np.abs(pictures[0] - pictures[1]).max() > 1e-3
+    logits = [float(model.critic([tf.constant(pictures[0]), tf.constant([label])])[0]) for label in range(CLASSES)]
+    assert len({round(logit, 6) for logit in logits}) == CLASSES
+
+
+@pytest.mark.parametrize("preset", [name for name in r3gan.PRESETS if name.startswith("cpu")])
+def test_presets_for_two_cores_are_narrow(preset):
+    """Under 0.06 GMAC a generator pass: multiply-adds counted from the layers' shapes."""
+    network = r3gan.build_generator(r3gan.PRESETS[preset], 0, "g")
+    total = 0
+    for layer in network.layers:
+        for kernel in (variable for variable in layer.weights if variable.name == "kernel" and len(variable.shape) == 4):
+            total += int(np.prod(kernel.shape)) * int(np.prod(layer.output.shape[1:3]))
+    assert 1e6 < total < 6e7
+
+
+def test_stages_must_make_the_resolution():
+    for changes, sentence in (({"resolution": 32}, "not resolution=32"), ({"blocks": (1, 1)}, "as many stages")):
+        with pytest.raises(ValueError, match=sentence):
+            r3gan.Model(catalogue.configure(r3gan, "tiny", changes))
