@@ -5,7 +5,8 @@ Huang, Gokaslan, Kuleshov and Tompkin, "The GAN is dead; long live the GAN! A Mo
 initialisation, smooth resampling, an averaged generator.
 
 Batch: `image` [, `label`]. The presets `32` to `256` follow the paper's widths for a GPU; `cpu-32` and `cpu-64` are narrow
-ones for two CPU cores, which fold 2x2 pixels into channels and take the penalties on every fourth step.
+ones for two CPU cores, whose first and last convolutions step over several pixels, and which take the penalties on every
+fourth step.
 
     python -m trainer.task --model r3gan --preset cpu-64 --data folder:PHOTOS --augment ada
 """
@@ -18,7 +19,7 @@ import tensorflow as tf
 from models.base import TwoPlayer
 from models.layers.condition import join, label_inputs, logits
 from models.layers.conv import GroupedConv2D
-from models.layers.resample import Downsample2x, PixelShuffle, PixelUnshuffle, Upsample2x
+from models.layers.resample import Downsample2x, Upsample2x
 from models.losses import penalties
 from models.losses.adversarial import objective
 from models.schedules import Cosine
@@ -39,7 +40,7 @@ class Config:
     blocks: tuple[int, ...] = (1, 1, 1, 1)  # residual blocks of the stages
     expansion: int = 2  # inner channels of a block / outer channels
     group_width: int = 16  # channels a group of the 3x3 convolution
-    patch: int = 1  # px folded into channels at the picture's end of both networks, per side
+    patch: int = 1  # stride in px of the convolution at the picture's end of both networks
     embedding_size: int = 32  # numbers in the embedding of a category
     gamma: float = 1.0  # weight of R1 and R2 (each enters as gamma / 2)
     penalty_every: int = 1  # critic steps between two penalised ones; the penalty is multiplied by it
@@ -112,6 +113,11 @@ def match(x, channels):
     return keras.layers.Conv2D(channels, 1, use_bias=False, kernel_initializer=initializer())(x)
 
 
+def _reach(config):
+    """Side in px of the convolution at the picture's end: 1 as in the paper, or twice the stride, so that patches overlap."""
+    return 1 if config.patch == 1 else 2 * config.patch
+
+
 def build_generator(config, classes, name):
     """(latent [batch, latent_size] [, label [batch]]) -> pictures float32 [batch, resolution, resolution, 3], near [-1, 1]."""
     latent, labels = keras.Input((config.latent_size,), name="latent"), label_inputs(classes)
@@ -123,8 +129,7 @@ def build_generator(config, classes, name):
             x = Upsample2x()(match(x, channels))
         for _ in range(blocks):
             x = block(x, config, layers)
-    x = keras.layers.Conv2D(3 * config.patch**2, 1, use_bias=False, kernel_initializer=initializer())(x)
-    x = PixelShuffle(config.patch)(x)
+    x = keras.layers.Conv2DTranspose(3, _reach(config), config.patch, "same", use_bias=False, kernel_initializer=initializer())(x)
     return keras.Model([latent, *labels], keras.layers.Activation("linear", dtype="float32")(x), name=name)
 
 
@@ -133,8 +138,9 @@ def build_critic(config, classes, name):
     picture = keras.Input((config.resolution, config.resolution, 3), name="picture")
     labels = label_inputs(classes)
     layers = sum(config.blocks)
-    x = PixelUnshuffle(config.patch)(picture)
-    x = keras.layers.Conv2D(config.channels[-1], 1, use_bias=False, kernel_initializer=initializer())(x)
+    x = keras.layers.Conv2D(
+        config.channels[-1], _reach(config), config.patch, "same", use_bias=False, kernel_initializer=initializer()
+    )(picture)
     for stage, blocks in reversed(list(enumerate(config.blocks))):
         for _ in range(blocks):
             x = block(x, config, layers)
