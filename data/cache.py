@@ -25,7 +25,8 @@ REPORT = "rows.json"
 class Rows:
     """What a run trains on.
 
-    arrays: key -> array with one entry a row: uint8 [count, side, side, channels], or int32 [count] (label), or bytes of at most 256 [count] (caption).
+    arrays: key -> array with one entry a row: uint8 [count, side, side, channels], or int32 [count] (label), or bytes
+    of at most 256 [count] (caption).
     """
 
     arrays: dict[str, np.ndarray]

@@ -9,7 +9,8 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 def edges(picture: np.ndarray) -> np.ndarray:
     """Canny's edges of a picture, drawn dark on white: Canny 1986, with thresholds set by the picture itself.
 
-    Smoothing grows with the picture, so that a drawing at 256 px shows what one at 64 px does. The strong threshold is such that about a tenth of
+    Smoothing grows with the picture, so that a drawing at 256 px shows what one at 64 px does. The strong threshold
+    is such that about a tenth of
     all pixels could start a line.
 
     Args:

@@ -1,6 +1,7 @@
 """Rows to batches: the only place that shuffles, repeats, batches, augments and prefetches.
 
-Row i of the training stream is a pure function of (seed, i): it belongs to epoch i // count, and a keyed permutation of that epoch says which
+Row i of the training stream is a pure function of (seed, i): it belongs to epoch i // count, and a keyed permutation
+of that epoch says which
 row it is. So a stream can start anywhere, which is all that a resumed run needs, and a worker takes its slice of every batch
 without talking to the others.
 """
@@ -45,8 +46,12 @@ def dataset(rows, task, *, batch_size, seed, position=0, augment=(), keys=(), sh
 
     def make(step):
         places = step * batch_size + number * local + tf.range(local, dtype=tf.int64)
-        dice = tf.random.stateless_uniform([batch_size, len(augment), 3], [tf.constant(seed, tf.int64), step], alg="philox")
-        return _finish(gather(_shuffled(places, rows.count, seed)), augment, dice[number * local : (number + 1) * local])
+        dice = tf.random.stateless_uniform(
+            [batch_size, len(augment), 3], [tf.constant(seed, tf.int64), step], alg="philox"
+        )
+        return _finish(
+            gather(_shuffled(places, rows.count, seed)), augment, dice[number * local : (number + 1) * local]
+        )
 
     steps = tf.data.Dataset.range(position // batch_size, np.iinfo(np.int64).max // batch_size)
     made = steps.map(make, num_parallel_calls=os.cpu_count(), deterministic=True).prefetch(AHEAD)

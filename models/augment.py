@@ -4,7 +4,8 @@ Every operation is linear in the picture given its random numbers, so penalties 
 it. Geometry is separable: one interpolation matrix per row of the batch for each axis, applied as two small batched matrix
 products, which are cheap on CPU and exact under any number of derivatives.
 
-`diffaugment` is the colour, translation and cutout policy of Zhao et al. 2020 (Differentiable Augmentation for Data-Efficient GAN Training),
+`diffaugment` is the colour, translation and cutout policy of Zhao et al. 2020 (Differentiable Augmentation for Data-
+Efficient GAN Training),
 section 3; `ada` applies flips, quarter turns, shifts, scaling and colour, each with probability p: Karras et al. 2020
 (Training GANs with Limited Data), appendix B, of which it leaves out free rotation (product photos stand upright).
 """

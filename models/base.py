@@ -225,9 +225,7 @@ class TwoPlayer(ImageModel):
         parts = self.config.critic_steps
         if parts == 1:
             return [batch]
-        return [
-            {key: tf.split(value, parts)[part] for key, value in batch.items()} for part in range(parts)
-        ]
+        return [{key: tf.split(value, parts)[part] for key, value in batch.items()} for part in range(parts)]
 
     def _critic_move(self, batch, fakes):
         """One critic step; returns its logs."""

@@ -44,4 +44,6 @@ class StepRandom:
         )
         if self._replicas > 1:
             bits = bits[self._replica * rows : (self._replica + 1) * rows]
-        return low + (high - low) * (tf.cast(tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32)), tf.float32) / 2.0**24)
+        return low + (high - low) * (
+            tf.cast(tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32)), tf.float32) / 2.0**24
+        )

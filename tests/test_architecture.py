@@ -83,9 +83,7 @@ def test_packages_are_listed():
 
 
 def setup_argument(name):
-    call = next(
-        node for node in ast.walk(ast.parse((ROOT / "setup.py").read_text())) if isinstance(node, ast.Call)
-    )
+    call = next(node for node in ast.walk(ast.parse((ROOT / "setup.py").read_text())) if isinstance(node, ast.Call))
     return ast.unparse(next(keyword.value for keyword in call.keywords if keyword.arg == name))
 
 

@@ -50,7 +50,9 @@ def test_ada_at_zero_changes_nothing():
 
 
 def test_ada_at_one_changes_every_row_and_is_seeded():
-    once, again, later = (augment.ada(tf.constant(PICTURES), random(step), tf.constant(1.0)).numpy() for step in (0, 0, 1))
+    once, again, later = (
+        augment.ada(tf.constant(PICTURES), random(step), tf.constant(1.0)).numpy() for step in (0, 0, 1)
+    )
     np.testing.assert_array_equal(once, again)
     assert np.abs(once - PICTURES).mean(axis=(1, 2, 3)).min() > 0.05
     assert np.abs(once - later).mean() > 0.05

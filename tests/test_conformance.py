@@ -142,7 +142,10 @@ def test_xla_equals_no_xla(name):
             expected = tf.function(plain.train_step)(batch(plain, number))
             found = tf.function(compiled.train_step, jit_compile=True)(batch(compiled, number))
             assert_close(
-                {k: float(v) for k, v in found.items()}, {k: float(v) for k, v in expected.items()}, rtol=1e-3, atol=1e-4
+                {k: float(v) for k, v in found.items()},
+                {k: float(v) for k, v in expected.items()},
+                rtol=1e-3,
+                atol=1e-4,
             )
 
     excused("xla", name, check)
@@ -171,9 +174,7 @@ def test_two_replicas_equal_one(name, strategy):
                 }
             )
             expected = {key: float(value) for key, value in train_one(whole).items()}
-            found = {
-                key: float(strategy.reduce("MEAN", value, axis=None)) for key, value in train_two(given).items()
-            }
+            found = {key: float(strategy.reduce("MEAN", value, axis=None)) for key, value in train_two(given).items()}
             assert_close(found, expected, rtol=2e-4)
         assert_close(values(two), values(one), rtol=5e-3, atol=2e-4)
 

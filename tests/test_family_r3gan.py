@@ -67,7 +67,9 @@ def test_presets_for_two_cores_are_narrow(preset):
     network = r3gan.build_generator(r3gan.PRESETS[preset], 0, "g")
     total = 0
     for layer in network.layers:
-        for kernel in (variable for variable in layer.weights if variable.name == "kernel" and len(variable.shape) == 4):
+        for kernel in (
+            variable for variable in layer.weights if variable.name == "kernel" and len(variable.shape) == 4
+        ):
             total += int(np.prod(kernel.shape)) * int(np.prod(layer.output.shape[1:3]))
     assert 1e6 < total < 6e7
 

@@ -43,7 +43,9 @@ def train(*arguments, **environment):
 def checkpoint(folder):
     """Every variable of the newest checkpoint of a run, by name."""
     reader = tf.train.load_checkpoint(f"{folder}/checkpoints")
-    names = [name for name in reader.get_variable_to_shape_map() if ".ATTRIBUTES" in name and "save_counter" not in name]
+    names = [
+        name for name in reader.get_variable_to_shape_map() if ".ATTRIBUTES" in name and "save_counter" not in name
+    ]
     return {name: reader.get_tensor(name) for name in names}
 
 
@@ -68,9 +70,7 @@ def test_a_run_leaves_what_it_promises(run):
     for name in ("critic_adversarial", "critic_r1", "critic_r2", "critic_loss", "generator_loss", "images_per_second",
                  "data_wait", "learning_rate_generator_adam"):  # fmt: skip
         assert np.isfinite(first[name])
-    assert sorted(p.name for p in (run / "samples").iterdir()) == [
-        f"{images:09d}.png" for images in (0, 24, 48, 64)
-    ]
+    assert sorted(p.name for p in (run / "samples").iterdir()) == [f"{images:09d}.png" for images in (0, 24, 48, 64)]
     sheet = np.asarray(Image.open(run / "samples" / "000000064.png"))
     assert sheet.shape[0] > 10 * 16 and sheet.std() > 0  # a line a category
     assert list((run / "tensorboard").glob("events.out.tfevents.*"))
@@ -90,7 +90,9 @@ def test_tensorboard_holds_scalars_sheets_and_hyperparameters(run):
 
 def test_repeating_the_command_of_a_finished_run_trains_no_more(run):
     before = lines(run)
-    result = train(*TINY, "--images", 64, "--sample-images", 24, "--log-steps", 2, "--job-dir", run, "--conditional", "--no-export")
+    result = train(
+        *TINY, "--images", 64, "--sample-images", 24, "--log-steps", 2, "--job-dir", run, "--conditional", "--no-export"
+    )
     assert result.exit_code == 0, result.output
     assert lines(run) == before
 
@@ -147,7 +149,16 @@ def test_longer_training_goes_on_from_the_end(tmp_path):
 
 def start(folder, *arguments):
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, "-m", "trainer.task", *TINY, "--job-dir", str(folder), "--no-export", *map(str, arguments)]
+    command = [
+        sys.executable,
+        "-m",
+        "trainer.task",
+        *TINY,
+        "--job-dir",
+        str(folder),
+        "--no-export",
+        *map(str, arguments),
+    ]
     return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
 
 
@@ -340,7 +351,10 @@ def test_settings_are_read_by_type():
 def test_configuration_survives_json_and_shows_differences():
     values = dict(model="m", preset=None, data="d", fit="crop", view="auto", seed=1, strategy="one", precision="float32",
                   conditional=False, augment="none", settings={"a": 1, "channels": (1, 2), "images": 5})  # fmt: skip
-    one, other = RunConfig(**values), RunConfig(**values | {"seed": 2, "settings": {"a": 3, "channels": [1, 2], "images": 6}})
+    one, other = (
+        RunConfig(**values),
+        RunConfig(**values | {"seed": 2, "settings": {"a": 3, "channels": [1, 2], "images": 6}}),
+    )
     assert differences(RunConfig.from_json(one.to_json()), one) == []
     assert differences(one, other) == ["seed: 1 -> 2", "a: 1 -> 3"]
     with pytest.raises(ValueError, match="not a run configuration"):

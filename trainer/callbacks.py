@@ -69,9 +69,7 @@ class Metrics(keras.callbacks.Callback):
         """Write the average of what has come since the last line, if anything has."""
         if not self._lines:
             return
-        values = {
-            name: float(np.mean([np.mean(line[name]) for line in self._lines])) for name in self._lines[0]
-        }
+        values = {name: float(np.mean([np.mean(line[name]) for line in self._lines])) for name in self._lines[0]}
         now = time.perf_counter()
         began, step = self._began
         values["images_per_second"] = (self.progress.step - step) * self.progress.rows / max(now - began, 1e-9)
@@ -83,7 +81,9 @@ class Metrics(keras.callbacks.Callback):
 
 def stop_at_nonfinite(step, images, values):
     """A writer that stops the run when a logged number is not finite, naming such a term."""
-    bad = sorted((name for name, value in values.items() if not math.isfinite(value)), key=lambda name: name.endswith("loss"))
+    bad = sorted(
+        (name for name, value in values.items() if not math.isfinite(value)), key=lambda name: name.endswith("loss")
+    )
     if bad:
         raise Stopped(
             f"{bad[0]} is {values[bad[0]]} at step {step} ({images} pictures): training has diverged. The last good checkpoint is kept."
@@ -120,7 +120,9 @@ class TensorBoard:
         with self._writer.as_default(step=images):
             for name, value in values.items():
                 player, _, term = name.partition("_")
-                tf.summary.scalar(f"{player}/{term}" if player in ("generator", "critic", "ada") else f"run/{name}", value)
+                tf.summary.scalar(
+                    f"{player}/{term}" if player in ("generator", "critic", "ada") else f"run/{name}", value
+                )
         self._writer.flush()
 
     def sheet(self, images, picture):

@@ -1,6 +1,7 @@
 """Saving and restoring everything a run is: networks, averages, all optimisers, ADA state and the step.
 
-The step is also the place in the data and the whole random state (see `data.pipeline` and `models.random`), so a restored run goes on bit for
+The step is also the place in the data and the whole random state (see `data.pipeline` and `models.random`), so a
+restored run goes on bit for
 bit. TensorFlow writes a checkpoint under temporary names and moves the pointer to it last: a process killed at any moment leaves
 the one before.
 """

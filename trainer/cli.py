@@ -65,8 +65,9 @@ def apply(export_or_run, photos, out):
     from data import files as paths
     from serving import pictures
 
-    files = sorted(p for p in Path(photos).rglob("*") if p.is_file() and not p.name.startswith(".")) if os.path.isdir(photos) else [Path(photos)]
     root = Path(photos) if os.path.isdir(photos) else Path(photos).parent
+    everything = root.rglob("*") if os.path.isdir(photos) else [Path(photos)]
+    files = sorted(path for path in everything if path.is_file() and not path.name.startswith("."))
     if not files:
         raise Refused(f"{photos} holds no files")
     with refusing():

@@ -55,9 +55,7 @@ def differences(old: RunConfig, new: RunConfig) -> list[str]:
 
     before, after = flat(old), flat(new)
     names = [*before, *(name for name in after if name not in before)]
-    return [
-        f"{name}: {before.get(name)} -> {after.get(name)}" for name in names if before.get(name) != after.get(name)
-    ]
+    return [f"{name}: {before.get(name)} -> {after.get(name)}" for name in names if before.get(name) != after.get(name)]
 
 
 def parse_settings(pairs: typing.Iterable[str], config_class: type) -> dict:
@@ -83,7 +81,9 @@ def read(text: str, kind, name: str):
     """`text` as a value of `kind`: int, float, bool, str or tuple[int, ...]. ValueError says what was expected."""
     if typing.get_origin(kind) is tuple:
         item = typing.get_args(kind)[0]
-        return tuple(read(part.strip(), item, name) for part in re.sub(r"[()\[\]]", "", text).split(",") if part.strip())
+        return tuple(
+            read(part.strip(), item, name) for part in re.sub(r"[()\[\]]", "", text).split(",") if part.strip()
+        )
     if isinstance(kind, types.UnionType):
         kind = typing.get_args(kind)[0]
     if kind is bool:
@@ -108,7 +108,11 @@ def check_positive(config) -> None:
         value = getattr(config, field.name)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             continue
-        lowest = 1 if field.name in ("resolution", "batch_size", "images", "critic_steps", "penalty_every", "latent_size") else 0
+        lowest = (
+            1
+            if field.name in ("resolution", "batch_size", "images", "critic_steps", "penalty_every", "latent_size")
+            else 0
+        )
         if not value >= lowest:
             raise ValueError(f"{field.name} must be {lowest} or more, not {value}")
 
@@ -128,5 +132,7 @@ def data_from_environment() -> str | None:
     if uri is None or re.match(r"(folder|pairs|tfds|idx|tfrecord):", uri):
         return uri
     if uri.endswith((".jsonl", ".csv")):
-        raise ValueError(f"AIP_TRAINING_DATA_URI is {uri}, which lists annotations; give --data a folder: or tfrecord: source")
+        raise ValueError(
+            f"AIP_TRAINING_DATA_URI is {uri}, which lists annotations; give --data a folder: or tfrecord: source"
+        )
     return f"tfrecord:{uri}" if "tfrecord" in uri else f"folder:{uri}"

@@ -29,7 +29,10 @@ def report() -> tuple[list[str], bool]:
             lines.append(f"  missing  {name} {found or ''} -> pip install '{name}>={wanted}'")
         else:
             lines.append(f"  ok       {name} {found}")
-    lines += [f"  {'ok      ' if version(name) else 'absent  '} {name} {version(name) or ''} ({what})" for name, what in OPTIONAL.items()]
+    lines += [
+        f"  {'ok      ' if version(name) else 'absent  '} {name} {version(name) or ''} ({what})"
+        for name, what in OPTIONAL.items()
+    ]
     if version("tensorflow"):
         lines += _devices()
     return lines, healthy
@@ -44,7 +47,7 @@ def version(name: str) -> str | None:
 
 
 def numbers(text: str) -> tuple[int, ...]:
-    """"2.21.0rc1" -> (2, 21, 0)."""
+    """ "2.21.0rc1" -> (2, 21, 0)."""
     return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
 
 
@@ -54,7 +57,9 @@ def _devices():
     lines = [f"  device   {device.device_type} {device.name}" for device in tf.config.list_physical_devices()]
     flags = _cpu_flags()
     fast = flags & {"avx512_bf16", "amx_bf16"}
-    lines.append(f"  bfloat16 {'fast on this CPU (' + ', '.join(sorted(fast)) + ')' if fast else 'slow on this CPU: stay with --precision float32'}")
+    lines.append(
+        f"  bfloat16 {'fast on this CPU (' + ', '.join(sorted(fast)) + ')' if fast else 'slow on this CPU: stay with --precision float32'}"
+    )
     return lines
 
 

@@ -34,4 +34,3 @@ def headline(docstring: str) -> tuple[str, str]:
     number = re.search(r"arXiv (\d{4}\.\d{4,5})", docstring)
     paper = " ".join(title.group(1).split()) if title else ""
     return docstring.splitlines()[0], f"{paper} (arXiv {number.group(1)})" if number else paper
-

@@ -58,9 +58,7 @@ def make_model(run: RunConfig, classes: int):
 def configuration(run: RunConfig):
     """The family's config dataclass that `run.settings` describes."""
     family = catalogue.load(run.model)
-    settings = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in run.settings.items()
-    }
+    settings = {name: tuple(value) if isinstance(value, list) else value for name, value in run.settings.items()}
     return family.Config(**settings)
 
 
@@ -125,7 +123,9 @@ def _load(run, config, folder, say):
     if len(quarantine):
         quarantine.write(folder.quarantine)
         say(f"{quarantine.sentence()}; the list is in {folder.quarantine}.")
-    say(f"{rows.count:,} pictures to train on from {run.data}, {rows.nbytes / 1e6:,.0f} MB {'in memory' if rows.in_memory else 'on disk'}")
+    say(
+        f"{rows.count:,} pictures to train on from {run.data}, {rows.nbytes / 1e6:,.0f} MB {'in memory' if rows.in_memory else 'on disk'}"
+    )
     return source, rows
 
 
@@ -166,7 +166,12 @@ def _fit(run, config, folder, cadence, strategy, chief, model, rows, checkpoints
     model.compile(steps_per_execution=cadence.steps_per_execution)
     try:
         model.fit(
-            dataset, epochs=1, steps_per_epoch=progress.steps - progress.step, verbose=0, callbacks=watchers, shuffle=False
+            dataset,
+            epochs=1,
+            steps_per_epoch=progress.steps - progress.step,
+            verbose=0,
+            callbacks=watchers,
+            shuffle=False,
         )
     finally:
         for close in release:

@@ -35,7 +35,8 @@ class RunDir:
             changed = differences(self.read_config(), run)
             if changed:
                 raise ValueError(
-                    f"{self.root} holds a run with another configuration; use another --job-dir, or undo: " + "; ".join(changed)
+                    f"{self.root} holds a run with another configuration; use another --job-dir, or undo: "
+                    + "; ".join(changed)
                 )
         elif tf.io.gfile.exists(self.root) and not tf.io.gfile.isdir(self.root):
             raise ValueError(f"{self.root} is a file; --job-dir takes a folder")

@@ -53,29 +53,72 @@ def both_spellings(name: str) -> str:
     context_settings={"token_normalize_func": both_spellings, "show_default": True, "max_content_width": 110},
 )
 # fmt: off
-@click.option("--model",         help="Family, see `packshot families`", metavar="NAME", default="r3gan")
-@click.option("--preset",        help="Row of the family's table of settings [default: its first]", metavar="NAME")
-@click.option("--data",          help=f"Where the pictures come from: {', '.join(KINDS)} [default: studio]", metavar="SOURCE")
-@click.option("--resolution",    help="Side of the pictures; picks the preset of that size when there is one", metavar="PX", type=click.IntRange(8, 2048))
-@click.option("--batch-size",    help="Pictures a step, over all replicas", metavar="N", type=click.IntRange(1))
-@click.option("--images",        help="Length of training, in pictures shown; may grow when a run is resumed", metavar="N", type=click.IntRange(1))
-@click.option("--job-dir",       help="The run's folder, local or gs:// [default: runs/MODEL-PRESET-DATA]", metavar="DIR")
-@click.option("--set", "pairs",  help="Any setting of the family, repeatable", metavar="NAME=VALUE", multiple=True)
-@click.option("--conditional",   help="Tell the model the categories of the data", is_flag=True)
-@click.option("--augment",       help="What the critic sees", type=click.Choice(catalogue.AUGMENTS), default="none")
-@click.option("--fit",           help="How a picture becomes square", type=click.Choice(["crop", "pad", "stretch"]), default="crop")
-@click.option("--view",          help="What translation starts from", type=click.Choice(["auto", "edges", "outline", "mask", "pair"]), default="auto")
-@click.option("--strategy",      help="Where to compute", type=click.Choice(STRATEGIES), default="auto")
-@click.option("--precision",     help="What layers compute in", type=click.Choice(PRECISIONS), default="float32")
-@click.option("--seed",          help="Decides every random number of the run", metavar="N", type=click.IntRange(0, 2**31 - 1), default=0)
-@click.option("--log-steps",     help="Steps between two lines of metrics [default: 200 lines a run, 50 steps at most]", metavar="N", type=click.IntRange(1))
-@click.option("--sample-images", help="Pictures between two sample sheets [default: 20 sheets a run]", metavar="N", type=click.IntRange(1))
-@click.option("--checkpoint-minutes", help="Minutes between two checkpoints", metavar="MIN", type=click.FloatRange(0, min_open=True), default=5.0)
-@click.option("--steps-per-execution", help="Steps TensorFlow takes in one call", metavar="N", type=click.IntRange(1), default=1)
-@click.option("--export-to",     help="Folder of exported models [default: AIP_MODEL_DIR, else export/ in the run's folder]", metavar="DIR")
-@click.option("--name",          help="Name of the exported model [default: the family's]", metavar="NAME")
-@click.option("--no-export",     help="Leave out the export at the end", is_flag=True)
-@click.option("--dry-run",       help="Print the resolved configuration and what data was found, as JSON, and stop", is_flag=True)
+@click.option("--model", help="Family, see `packshot families`", metavar="NAME", default="r3gan")
+@click.option("--preset", help="Row of the family's table of settings [default: its first]", metavar="NAME")
+@click.option("--data", help=f"Where the pictures come from: {', '.join(KINDS)} [default: studio]", metavar="SOURCE")
+@click.option(
+    "--resolution",
+    help="Side of the pictures; picks the preset of that size when there is one",
+    metavar="PX",
+    type=click.IntRange(8, 2048),
+)
+@click.option("--batch-size", help="Pictures a step, over all replicas", metavar="N", type=click.IntRange(1))
+@click.option(
+    "--images",
+    help="Length of training, in pictures shown; may grow when a run is resumed",
+    metavar="N",
+    type=click.IntRange(1),
+)
+@click.option("--job-dir", help="The run's folder, local or gs:// [default: runs/MODEL-PRESET-DATA]", metavar="DIR")
+@click.option("--set", "pairs", help="Any setting of the family, repeatable", metavar="NAME=VALUE", multiple=True)
+@click.option("--conditional", help="Tell the model the categories of the data", is_flag=True)
+@click.option("--augment", help="What the critic sees", type=click.Choice(catalogue.AUGMENTS), default="none")
+@click.option(
+    "--fit", help="How a picture becomes square", type=click.Choice(["crop", "pad", "stretch"]), default="crop"
+)
+@click.option(
+    "--view",
+    help="What translation starts from",
+    type=click.Choice(["auto", "edges", "outline", "mask", "pair"]),
+    default="auto",
+)
+@click.option("--strategy", help="Where to compute", type=click.Choice(STRATEGIES), default="auto")
+@click.option("--precision", help="What layers compute in", type=click.Choice(PRECISIONS), default="float32")
+@click.option(
+    "--seed", help="Decides every random number of the run", metavar="N", type=click.IntRange(0, 2**31 - 1), default=0
+)
+@click.option(
+    "--log-steps",
+    help="Steps between two lines of metrics [default: 200 lines a run, 50 steps at most]",
+    metavar="N",
+    type=click.IntRange(1),
+)
+@click.option(
+    "--sample-images",
+    help="Pictures between two sample sheets [default: 20 sheets a run]",
+    metavar="N",
+    type=click.IntRange(1),
+)
+@click.option(
+    "--checkpoint-minutes",
+    help="Minutes between two checkpoints",
+    metavar="MIN",
+    type=click.FloatRange(0, min_open=True),
+    default=5.0,
+)
+@click.option(
+    "--steps-per-execution", help="Steps TensorFlow takes in one call", metavar="N", type=click.IntRange(1), default=1
+)
+@click.option(
+    "--export-to",
+    help="Folder of exported models [default: AIP_MODEL_DIR, else export/ in the run's folder]",
+    metavar="DIR",
+)
+@click.option("--name", help="Name of the exported model [default: the family's]", metavar="NAME")
+@click.option("--no-export", help="Leave out the export at the end", is_flag=True)
+@click.option(
+    "--dry-run", help="Print the resolved configuration and what data was found, as JSON, and stop", is_flag=True
+)
 # fmt: on
 def main(**options):
     """Train a model of product pictures, watch it, and export it for TensorFlow Serving.

@@ -1,7 +1,8 @@
 """ESPCN: fast super-resolution that computes at the small size and shuffles channels into pixels at the end.
 
 Shi et al., "Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel Convolutional Neural Network", CVPR 2016
-(arXiv 1609.05158), section 3: 5x5, 3x3 and 3x3 convolutions of 64, 32 and 3 scale^2 channels, tanh, squared error. It works on RGB here, and
+(arXiv 1609.05158), section 3: 5x5, 3x3 and 3x3 convolutions of 64, 32 and 3 scale^2 channels, tanh, squared error. It
+works on RGB here, and
 `residual` makes it learn what is to be added to the repeated pixels of the input.
 
 Batch: `low`, `high`.
@@ -51,10 +52,14 @@ def build(config, name):
     x = low
     for layer, width in enumerate(config.widths):
         x = keras.layers.Conv2D(width, 3 if layer else 5, padding="same", activation=config.activation)(x)
-    x = keras.layers.Conv2D(3 * config.scale**2, 3, padding="same", kernel_initializer="zeros" if config.residual else "glorot_uniform")(x)
+    x = keras.layers.Conv2D(
+        3 * config.scale**2, 3, padding="same", kernel_initializer="zeros" if config.residual else "glorot_uniform"
+    )(x)
     if config.residual:
         x = x + keras.layers.Concatenate()([low] * config.scale**2)
-    return keras.Model(low, keras.layers.Activation("linear", dtype="float32")(PixelShuffle(config.scale)(x)), name=name)
+    return keras.Model(
+        low, keras.layers.Activation("linear", dtype="float32")(PixelShuffle(config.scale)(x)), name=name
+    )
 
 
 class Model(Enhancement, OnePlayer):

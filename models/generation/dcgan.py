@@ -55,7 +55,9 @@ PRESETS = {
     "128": Config(128),
     "paper": Config(64, 128, 10_000_000, width=128, widest=1024, ema_images=0),
     "wgan": Config(objective="wgan", critic_steps=5, optimizer="rmsprop", learning_rate=5e-5, images=1_000_000),
-    "wgan_gp": Config(objective="wgan_gp", critic_steps=5, learning_rate=1e-4, beta_1=0.0, beta_2=0.9, images=1_000_000),
+    "wgan_gp": Config(
+        objective="wgan_gp", critic_steps=5, learning_rate=1e-4, beta_1=0.0, beta_2=0.9, images=1_000_000
+    ),
 }
 
 

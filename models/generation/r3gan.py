@@ -14,7 +14,6 @@ fourth step.
 from dataclasses import dataclass
 
 import keras
-import tensorflow as tf
 
 from models.base import TwoPlayer
 from models.layers.condition import join, label_inputs, logits
@@ -56,11 +55,27 @@ class Config:
 
 PRESETS = {
     "tiny": Config(
-        16, 8, 64, latent_size=8, channels=(16, 16, 16), blocks=(1, 1, 1), group_width=8, embedding_size=4, ema_images=500
+        16,
+        8,
+        64,
+        latent_size=8,
+        channels=(16, 16, 16),
+        blocks=(1, 1, 1),
+        group_width=8,
+        embedding_size=4,
+        ema_images=500,
     ),
     "cpu-64": Config(penalty_every=4, patch=2, gamma=10.0, batch_size=16, learning_rate=1e-3, ema_images=2_000),
     "cpu-32": Config(
-        32, 16, channels=(128, 96, 64), blocks=(1, 1, 1), penalty_every=4, patch=2, gamma=3.0, learning_rate=1e-3, ema_images=2_000
+        32,
+        16,
+        channels=(128, 96, 64),
+        blocks=(1, 1, 1),
+        penalty_every=4,
+        patch=2,
+        gamma=3.0,
+        learning_rate=1e-3,
+        ema_images=2_000,
     ),
     "32": Config(32, 256, 10_000_000, channels=(384,) * 4, blocks=(2,) * 4, gamma=0.5, ema_images=500_000),
     "64": Config(64, 256, 10_000_000, channels=(384,) * 4 + (192,), blocks=(2,) * 5, gamma=2.0, ema_images=500_000),
@@ -129,7 +144,9 @@ def build_generator(config, classes, name):
             x = Upsample2x()(match(x, channels))
         for _ in range(blocks):
             x = block(x, config, layers)
-    x = keras.layers.Conv2DTranspose(3, _reach(config), config.patch, "same", use_bias=False, kernel_initializer=initializer())(x)
+    x = keras.layers.Conv2DTranspose(
+        3, _reach(config), config.patch, "same", use_bias=False, kernel_initializer=initializer()
+    )(x)
     return keras.Model([latent, *labels], keras.layers.Activation("linear", dtype="float32")(x), name=name)
 
 

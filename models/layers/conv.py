@@ -23,7 +23,9 @@ class GroupedConv2D(keras.layers.Layer):
     def build(self, input_shape):
         channels = input_shape[-1]
         if channels % self.groups or self.filters % self.groups:
-            raise ValueError(f"{channels} channels and {self.filters} filters must be multiples of groups={self.groups}")
+            raise ValueError(
+                f"{channels} channels and {self.filters} filters must be multiples of groups={self.groups}"
+            )
         shape = (self.kernel_size, self.kernel_size, channels // self.groups, self.filters)
         self.kernel = self.add_weight(shape=shape, initializer=self.kernel_initializer, name="kernel")
         self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
