@@ -70,7 +70,9 @@ def training(rows, task, strategy, *, batch_size, seed, position, augment, keys=
         def worker(context):
             pipelines, number = context.num_input_pipelines, context.input_pipeline_id
             whole = dataset(rows, task, **arguments, shard=(number, pipelines))
-            return whole.unbatch().batch(batch_size // replicas, drop_remainder=True).with_options(_options())
+            parts = whole.unbatch().batch(batch_size // replicas, drop_remainder=True)
+            endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)  # keeps shapes static
+            return parts.apply(endless).with_options(_options())
 
         return strategy.distribute_datasets_from_function(worker), lambda: 0.0
     made = dataset(rows, task, **arguments)

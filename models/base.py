@@ -71,6 +71,9 @@ class ImageModel(keras.Model):
             optimizer=None, steps_per_execution=steps_per_execution, run_eagerly=run_eagerly, jit_compile=jit_compile
         )
 
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Nothing is left to build when `fit` begins; Keras' own attempt fails on the batches of several workers."""
+
     def _counter(self, name, dtype="float32"):
         return self.add_weight(
             shape=(), dtype=dtype, initializer="zeros", trainable=False, aggregation="only_first_replica", name=name
@@ -98,7 +101,10 @@ class ImageModel(keras.Model):
         if self.average is not self.network:
             self._follow()
         self.step.assign_add(1)
-        return {name: tf.reduce_mean(tf.cast(value, tf.float32)) for name, value in logs.items()}
+        # Keras reduces the logs of several workers along an axis, which a scalar does not have.
+        strategy = tf.distribute.get_strategy()
+        shape = [1] if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) else []
+        return {name: tf.reshape(tf.reduce_mean(tf.cast(value, tf.float32)), shape) for name, value in logs.items()}
 
     def _follow(self):
         """Move the average towards the trained network: w' <- w + (w' - w) 0.5^(rows / half-life), both in pictures.

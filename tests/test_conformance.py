@@ -11,6 +11,8 @@ from families import CLASSES, FAMILIES, batch, players, tiny, values
 from data.batch import GENERATION
 from models import catalogue
 from models.base import TwoPlayer
+from serving.export import export
+from serving.session import Session
 from trainer.checkpoints import Checkpoints
 
 # Promises that a family cannot keep, with the reason. An exception that is no longer one fails.
@@ -232,3 +234,22 @@ def test_augmented_steps_are_finite(name, augment):
 @family
 def test_exceptions_name_families_that_exist(name):
     assert {key for _, key in EXCEPTIONS} <= set(FAMILIES)
+
+
+@family
+def test_the_export_passes_the_gate_and_answers_alone(name, tmp_path):
+    """Built, run in C++ and compared with the live model by the gate; then opened without the model's code and asked again."""
+    model = tiny(name, classes=CLASSES if FAMILIES[name] == GENERATION else 0)
+    model.train_step(batch(model))
+    path = export(model, str(tmp_path), name, facts={"task": model.task})
+    signatures = model.signatures()
+    assert next(iter(signatures)) == "serving_default"
+    with Session(path) as session:
+        assert set(session.signatures) - {"__saved_model_init_op"} == set(signatures)
+        for key, signature in signatures.items():
+            request = signature.samples(np.random.default_rng(1), 2)
+            found = session.run(key, request)
+            live = signature.function(**{alias: tf.constant(value) for alias, value in request.items()})
+            for alias, value in live.items():
+                if value.dtype == tf.uint8:
+                    assert np.abs(found[alias].astype(int) - value.numpy().astype(int)).max() <= 1

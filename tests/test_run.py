@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -248,6 +249,33 @@ def test_two_replicas_train_through_fit(tmp_path):
     result = train(*ENHANCEMENT, "--job-dir", tmp_path / "two", "--strategy", "mirrored", "--no-export")
     assert result.exit_code == 0, result.output
     assert train(*ENHANCEMENT, "--job-dir", tmp_path / "one", "--strategy", "one", "--no-export").exit_code == 0
+    two, one = checkpoint(tmp_path / "two"), checkpoint(tmp_path / "one")
+    for name, value in one.items():
+        np.testing.assert_allclose(two[name], value, rtol=5e-3, atol=2e-4, err_msg=name)
+
+
+def free_ports(count):
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("localhost", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def test_two_workers_equal_one_and_only_the_chief_writes(tmp_path):
+    """Two processes that know of each other through TF_CONFIG, as on a cluster."""
+    cluster = {"worker": [f"localhost:{port}" for port in free_ports(2)]}
+    command = [sys.executable, "-m", "trainer.task", *ENHANCEMENT, "--job-dir", str(tmp_path / "two"), "--no-export"]
+    workers = []
+    for index in range(2):
+        there = {"TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})}
+        workers.append(subprocess.Popen(command, cwd=ROOT, env=os.environ | there, stderr=subprocess.PIPE, text=True))
+    said = [worker.communicate(timeout=180)[1] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0], said
+    assert "16 of 16 pictures" in said[0] and "of 16 pictures" not in said[1]
+    assert train(*ENHANCEMENT, "--job-dir", tmp_path / "one", "--no-export").exit_code == 0
     two, one = checkpoint(tmp_path / "two"), checkpoint(tmp_path / "one")
     for name, value in one.items():
         np.testing.assert_allclose(two[name], value, rtol=5e-3, atol=2e-4, err_msg=name)
