@@ -267,7 +267,15 @@ def free_ports(count):
 def test_two_workers_equal_one_and_only_the_chief_writes(tmp_path):
     """Two processes that know of each other through TF_CONFIG, as on a cluster."""
     cluster = {"worker": [f"localhost:{port}" for port in free_ports(2)]}
-    command = [sys.executable, "-m", "trainer.task", *ENHANCEMENT, "--job-dir", str(tmp_path / "two"), "--no-export"]
+    command = [
+        sys.executable,
+        "-m",
+        "trainer.task",
+        *map(str, ENHANCEMENT),
+        "--job-dir",
+        str(tmp_path / "two"),
+        "--no-export",
+    ]
     workers = []
     for index in range(2):
         there = {"TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})}
