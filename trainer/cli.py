@@ -10,10 +10,8 @@ from data.catalogue import KINDS
 from trainer import task
 from trainer.errors import Refused, refusing
 
-CONTEXT = {"show_default": True, "max_content_width": 110, "token_normalize_func": task.both_spellings}
 
-
-@click.group(context_settings=CONTEXT)
+@click.group(context_settings=task.CONTEXT)
 @click.version_option(package_name="packshot")
 def main():
     """Train image models of products, and ship them to TensorFlow Serving."""
@@ -23,7 +21,7 @@ main.add_command(task.main, "train")
 
 
 # fmt: off
-@main.command(context_settings=CONTEXT, epilog="""
+@main.command(context_settings=task.CONTEXT, epilog="""
 \b
 Examples:
   packshot sample runs/r3gan-cpu-64-studio --n 64 --seed 7 --out grid.png
@@ -49,7 +47,7 @@ def sample(export_or_run, n, seed, label, truncation, out):
 
 
 # fmt: off
-@main.command(context_settings=CONTEXT, epilog="""
+@main.command(context_settings=task.CONTEXT, epilog="""
 \b
 Example:
   packshot apply runs/espcn-x4-train photos/ --out larger/
@@ -87,7 +85,7 @@ def apply(export_or_run, photos, out):
 
 
 # fmt: off
-@main.command(context_settings=CONTEXT, epilog="""
+@main.command(context_settings=task.CONTEXT, epilog="""
 \b
 Example:
   packshot export runs/r3gan-cpu-64-studio --to models
@@ -106,7 +104,7 @@ def export(run_folder, to, name, version):
 
 
 # fmt: off
-@main.command(context_settings=CONTEXT, epilog="""
+@main.command(context_settings=task.CONTEXT, epilog="""
 \b
 Example:
   packshot prepare folder:photos/train --out shards --size 128
@@ -135,7 +133,7 @@ def prepare(source, out, size, fit, shards):
 prepare.help += f" SOURCE is one of {', '.join(KINDS)}."
 
 
-@main.command(context_settings=CONTEXT)
+@main.command(context_settings=task.CONTEXT)
 @click.option("--json", "as_json", help="For machines", is_flag=True)
 def families(as_json):
     """The model families: name, task, presets, parameters of the default preset, paper."""
@@ -150,7 +148,7 @@ def families(as_json):
         click.echo(f"  presets: {', '.join(row['presets'])}; {row['preset']}: {row['parameters'] / 1e6:.2f} M parameters served\n")
 
 
-@main.command(context_settings=CONTEXT)
+@main.command(context_settings=task.CONTEXT)
 def doctor():
     """What this machine has, and what is missing. Exit code 1 if something needed is."""
     from trainer.doctor import report

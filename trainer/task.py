@@ -21,6 +21,8 @@ from trainer.config import (
 )
 from trainer.errors import refusing
 
+CONTEXT = {"show_default": True, "max_content_width": 110}
+
 EXAMPLES = """
 \b
 Examples:
@@ -43,15 +45,20 @@ def say(sentence: str) -> None:
     click.echo(sentence, err=True)
 
 
-def both_spellings(name: str) -> str:
-    """Vertex AI passes hyperparameters as --batch_size=8; people write --batch-size 8."""
-    return name.replace("_", "-")
+class EitherSpelling(click.Command):
+    """Takes --batch_size=8, as Vertex AI passes hyperparameters, for --batch-size 8."""
+
+    def parse_args(self, ctx, args):
+        return super().parse_args(ctx, [dashed(word) if word.startswith("--") else word for word in args])
 
 
-@click.command(
-    epilog=EXAMPLES,
-    context_settings={"token_normalize_func": both_spellings, "show_default": True, "max_content_width": 110},
-)
+def dashed(word: str) -> str:
+    """ "--batch_size=a_b" -> "--batch-size=a_b"."""
+    name, equals, value = word.partition("=")
+    return name.replace("_", "-") + equals + value
+
+
+@click.command(cls=EitherSpelling, epilog=EXAMPLES, context_settings=CONTEXT)
 # fmt: off
 @click.option("--model", help="Family, see `packshot families`", metavar="NAME", default="r3gan")
 @click.option("--preset", help="Row of the family's table of settings [default: its first]", metavar="NAME")

@@ -40,9 +40,9 @@ class Config:
 
 PRESETS = {
     "tiny": Config(16, 4, 64, scale=2, widths=(8,), ema_images=500),
-    "x2": Config(scale=2),
-    "x3": Config(scale=3),
     "x4": Config(scale=4),
+    "x3": Config(scale=3),
+    "x2": Config(scale=2),
 }
 
 

@@ -50,8 +50,8 @@ class Config:
 
 PRESETS = {
     "tiny": Config(16, 8, 64, latent_size=8, width=8, widest=16, embedding_size=4, ema_images=500),
-    "32": Config(32),
     "64": Config(64),
+    "32": Config(32),
     "128": Config(128),
     "paper": Config(64, 128, 10_000_000, width=128, widest=1024, ema_images=0),
     "wgan": Config(objective="wgan", critic_steps=5, optimizer="rmsprop", learning_rate=5e-5, images=1_000_000),

@@ -41,8 +41,8 @@ class Config:
 
 PRESETS = {
     "tiny": Config(16, 8, 64, 8, generator_widths=(32,), critic_widths=(8, 16), embedding_size=4, ema_images=500),
-    "64": Config(64),
     "128": Config(128),
+    "64": Config(64),
 }
 
 

@@ -47,8 +47,8 @@ class Config:
 
 PRESETS = {
     "tiny": Config(16, 4, 64, width=8, widest=16, critic_layers=1, ema_images=500),
-    "64": Config(64, 8),
     "128": Config(128),
+    "64": Config(64, 8),
     "256": Config(256, 1, 200_000),
 }
 
