@@ -62,7 +62,7 @@ def load_rows(source, view, *, fit="crop", cache_dir=None, memory=None, quaranti
     folder = Path(cache_dir or _default_folder()) / _key(source, view, fit)
     if (folder / REPORT).exists():
         return _open(folder, source.classes)
-    memory = memory or _free_memory() * MEMORY_SHARE
+    memory = _free_memory() * MEMORY_SHARE if memory is None else memory
     quarantine = quarantine if quarantine is not None else Quarantine()
     store = _Store(folder, memory)
     try:
@@ -143,7 +143,8 @@ def _as_array(key, value):
     if key == "label":
         return np.int32(value)
     if key == "caption":
-        return np.array(value.encode()[:CAPTION], f"S{CAPTION}")
+        whole_letters = value.encode()[:CAPTION].decode(errors="ignore")
+        return np.array(whole_letters.encode(), f"S{CAPTION}")
     return np.ascontiguousarray(value)
 
 

@@ -47,7 +47,8 @@ def _canny(luma, sigma):
     down, right = ndimage.sobel(smooth, 0), ndimage.sobel(smooth, 1)
     strength = np.hypot(down, right)
     ridge = strength >= _across(strength, down, right)
-    strong = max(np.quantile(strength, 0.9), 24.0)  # 24: a step of 3 grey levels, below which lies noise
+    # A step of 10 grey levels, below which lies noise; smoothing spreads a step over more pixels.
+    strong = max(np.quantile(strength, 0.9), 24.0 / max(sigma, 1.0))
     weak = ridge & (strength > 0.4 * strong)
     pieces, count = ndimage.label(weak, np.ones((3, 3)))
     kept = np.zeros(count + 1, bool)

@@ -41,6 +41,9 @@ class FusedBatchNormalization(keras.layers.Layer):
             is_training=bool(training),
         )
         if training:
+            # The kernel gives the variance over n - 1 pixels; Keras keeps that over n.
+            pixels = tf.size(inputs) // inputs.shape[-1]
+            variance *= tf.cast(tf.maximum(pixels - 1, 1), tf.float32) / tf.cast(pixels, tf.float32)
             self.moving_mean.assign(self.momentum * self.moving_mean + (1 - self.momentum) * mean)
             self.moving_variance.assign(self.momentum * self.moving_variance + (1 - self.momentum) * variance)
         return outputs

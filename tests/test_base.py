@@ -1,0 +1,265 @@
+"""What the base does for every family, against NumPy: averaging, ADA's rule, lazy penalties, several critic steps."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from families import batch, tiny, values
+
+from models import catalogue
+from models.base import ADA_EVERY, ADA_TARGET
+
+
+def changed(name, augment=None, **changes):
+    """The family's "tiny" model with some settings changed."""
+    family = catalogue.load(name)
+    keras.utils.set_random_seed(5)
+    config = dataclasses.replace(family.PRESETS["tiny"], **changes)
+    return family.Model(config, seed=5, **({} if augment is None else {"augment": augment}))
+
+
+def weights(network):
+    return [weight.numpy().copy() for weight in network.weights]
+
+
+def same(found, expected):
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+# The average
+
+
+@pytest.mark.parametrize("ema_images", [500, 1])
+def test_average_follows_the_recurrence(ema_images):
+    """w' <- w + (w' - w) 0.5^(rows / half-life), where the half-life is a twentieth of the pictures seen, or `ema_images`."""
+    model = changed("espcn", ema_images=ema_images)
+    expected = weights(model.network)
+    same(weights(model.average), expected)
+    rows = model.config.batch_size
+    for number in range(5):
+        model.train_step(batch(model, number))
+        keep = 0.5 ** (rows / min(ema_images, 0.05 * rows * (number + 1)))
+        expected = [w + (mean - w) * keep for mean, w in zip(expected, weights(model.network), strict=True)]
+        for found, wanted in zip(weights(model.average), expected, strict=True):
+            np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-8)
+    assert any(not np.allclose(a, b, rtol=1e-6) for a, b in zip(expected, weights(model.network), strict=True))
+
+
+def test_half_life_is_that_of_the_configuration():
+    """Late in a run, after `ema_images` pictures half of the old average is left."""
+    model = changed("espcn", ema_images=40, learning_rate=0.0, learning_rate_end=0.0)
+    model.step.assign(10_000)
+    start = [np.ones_like(weight) for weight in weights(model.network)]
+    model.average.set_weights(start)
+    for _ in range(10):  # of 4 rows each
+        model.train_step(batch(model))
+    for found, target in zip(weights(model.average), weights(model.network), strict=True):
+        np.testing.assert_allclose(found, (target + 1) / 2, rtol=1e-5)
+
+
+def test_pictures_of_all_critic_steps_count_as_seen():
+    model = changed("mlp_gan", critic_steps=2)
+    start = weights(model.network)
+    model.train_step(batch(model))
+    keep = 0.5 ** (1 / 0.05)  # of the first step, whatever the rows
+    for found, before, after in zip(weights(model.average), start, weights(model.network), strict=True):
+        np.testing.assert_allclose(found, after + (before - after) * keep, rtol=1e-5, atol=1e-8)
+
+
+def test_untrained_statistics_are_copied():
+    model = tiny("dcgan")
+    for number in range(2):
+        model.train_step(batch(model, number))
+    trained = {id(weight) for weight in model.network.trainable_weights}
+    pairs = list(zip(model.network.weights, model.average.weights, strict=True))
+    statistics = [(ours, mean) for ours, mean in pairs if id(ours) not in trained]
+    assert len(statistics) >= 2
+    for ours, mean in statistics:
+        np.testing.assert_array_equal(ours, mean)
+        assert not np.array_equal(ours, np.zeros(ours.shape)) and not np.array_equal(ours, np.ones(ours.shape))
+    assert all(not np.array_equal(ours, mean) for ours, mean in pairs if id(ours) in trained)
+
+
+def test_without_averaging_the_trained_network_is_served():
+    model = changed("espcn", ema_images=0)
+    assert model.average is model.network
+    model.train_step(batch(model))
+    assert [id(v) for v in model.serving_variables()] == [id(w.value) for w in model.network.weights]
+
+
+# ADA
+
+
+def confident(model, confidence):
+    """Let the critic be as sure as said, whatever it answers, and see pictures as they are, which is quicker."""
+    model.seen = lambda pictures: pictures
+    model.note = lambda *_, **__: setattr(model, "_confidence", tf.constant(confidence))
+    return model
+
+
+@pytest.mark.parametrize("confidence, direction", [(1.0, 1), (0.61, 1), (0.59, -1), (0.0, -1), (-1.0, -1)])
+def test_ada_strength_moves_by_its_rule(confidence, direction):
+    """Every 4 steps by 4 * rows / ada_images, up when the mean confidence is above 0.6."""
+    model = confident(changed("mlp_gan", "ada", ada_images=800), confidence)
+    model.ada_strength.assign(0.5)
+    jump = ADA_EVERY * model.config.batch_size / 800
+    assert (ADA_EVERY, ADA_TARGET) == (4, 0.6)
+    for number in range(1, 9):
+        logs = model.train_step(batch(model, number))
+        expected = 0.5 + direction * jump * (number // ADA_EVERY)
+        np.testing.assert_allclose(logs["ada_strength"], expected, atol=1e-6)
+        np.testing.assert_allclose(model.ada_strength.value, expected, atol=1e-6)
+        np.testing.assert_allclose(model.ada_confidence.value, number % ADA_EVERY * confidence, atol=1e-6)
+
+
+def test_ada_takes_the_mean_of_its_steps():
+    """1, 1, 1, -1 has mean 1/2: down."""
+    model = changed("mlp_gan", "ada", ada_images=800)
+    model.ada_strength.assign(0.5)
+    for confidence in (1.0, 1.0, 1.0, -1.0):
+        confident(model, confidence).train_step(batch(model))
+    np.testing.assert_allclose(model.ada_strength.value, 0.5 - 4 * 8 / 800, atol=1e-6)
+
+
+@pytest.mark.parametrize("confidence, start, end", [(1.0, 0.99, 1.0), (0.0, 0.01, 0.0)])
+def test_ada_strength_stays_between_zero_and_one(confidence, start, end):
+    model = confident(changed("mlp_gan", "ada", ada_images=64), confidence)
+    model.ada_strength.assign(start)
+    for _ in range(ADA_EVERY):
+        model.train_step(batch(model))
+    assert float(model.ada_strength.value) == end
+
+
+def test_without_ada_its_strength_stays_and_is_not_logged():
+    model = confident(tiny("mlp_gan"), 1.0)
+    for _ in range(ADA_EVERY):
+        assert "ada_strength" not in model.train_step(batch(model))
+    assert float(model.ada_strength.value) == 0
+
+
+def test_confidence_is_the_mean_sign():
+    model = tiny("mlp_gan")
+    real, fake = tf.constant([1.0, 2.0, -3.0, 0.5]), tf.constant([2.0, 3.0, -4.0, 1.0])
+    model.note(real, fake)
+    assert float(model._confidence) == 0.5
+    model.note(real, fake, relativistic=True)
+    assert float(model._confidence) == -0.5
+
+
+@pytest.mark.parametrize("name", ["mlp_gan", "dcgan"])
+def test_unknown_augment_names_the_known(name):
+    with pytest.raises(ValueError, match="unknown augment 'adda'; have: none, diffaugment, ada"):
+        tiny(name, augment="adda")
+
+
+# Penalties
+
+
+def penalties_of(model, step):
+    return {name: float(value) for name, value in step(batch(model)).items() if name in ("critic_r1", "critic_r2")}
+
+
+def test_lazy_penalties_come_every_second_step_twice_as_strong():
+    """Nothing moves here (learning rate 0), so the same step comes again; z alone differs, on which r1 does not depend."""
+    still = {"learning_rate": 0.0, "learning_rate_end": 0.0}
+    always, lazy = changed("r3gan", **still), changed("r3gan", penalty_every=2, **still)
+    for number in range(4):
+        expected, found = penalties_of(always, always.train_step), penalties_of(lazy, lazy.train_step)
+        assert expected["critic_r1"] > 0 and expected["critic_r2"] > 0
+        if number % 2:
+            assert found == {}
+        else:
+            assert found == pytest.approx({name: 2 * value for name, value in expected.items()}, rel=1e-5)
+
+
+def test_traced_steps_log_a_penalty_that_is_not_due_as_zero():
+    model = changed("r3gan", penalty_every=2)
+    step = tf.function(model.train_step)
+    first, second, third = (penalties_of(model, step) for _ in range(3))
+    assert first.keys() == second.keys() == {"critic_r1", "critic_r2"}
+    assert min(first.values()) > 0 and min(third.values()) > 0
+    assert set(second.values()) == {0.0}
+
+
+def test_a_penalty_moves_the_critic_only_when_due():
+    """With a hundredfold penalty the due step ends elsewhere; the other one does not know of it."""
+    for start, differ in ((0, True), (1, False)):
+        ends = []
+        for gamma in (1.0, 100.0):
+            model = changed("r3gan", penalty_every=2, gamma=gamma)
+            model.step.assign(start)
+            model.train_step(batch(model))
+            ends.append(weights(model.critic))
+        assert any(not np.array_equal(a, b) for a, b in zip(*ends, strict=True)) == differ
+
+
+# Several critic steps
+
+
+def test_each_critic_step_has_rows_of_its_own():
+    model = changed("mlp_gan", critic_steps=2)
+    assert model.rows_per_step == 2
+    whole = batch(model)
+    size = model.config.batch_size
+    assert whole["image"].shape[0] == 2 * size
+    seen, moves, latents = [], [], []
+    terms, apply, play = model.critic_terms, model.critic_optimizer.apply, model.play
+
+    def watched_terms(rows, fakes, penalise):
+        seen.append(rows["image"].numpy())
+        return terms(rows, fakes, penalise)
+
+    def watched_apply(*args):
+        before = weights(model.critic)
+        apply(*args)
+        moves.append(any(not np.array_equal(a, b) for a, b in zip(before, weights(model.critic), strict=True)))
+
+    def watched_play(rows):
+        latents.append(play(rows))
+        return latents[-1]
+
+    model.critic_terms, model.critic_optimizer.apply, model.play = watched_terms, watched_apply, watched_play
+    model.train_step(whole)
+    same(seen, [whole["image"][:size].numpy(), whole["image"][size:].numpy()])
+    assert moves == [True, True]
+    assert len(latents) == 2 and not np.array_equal(*latents)
+    assert int(model.critic_optimizer.iterations) == 2 and int(model.generator_optimizer.iterations) == 1
+    assert int(model.step.value) == 1
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "rmsprop"])
+def test_wgan_weights_stay_within_the_limit(optimizer):
+    model = changed("dcgan", objective="wgan", critic_steps=2, clip=0.01, optimizer=optimizer)
+    assert max(np.abs(weight).max() for weight in weights(model.critic)) > 0.5  # scales start near 1
+    model.train_step(batch(model))
+    trained = [weight.numpy() for weight in model.critic.trainable_weights]
+    limit = np.float32(0.01)
+    assert max(np.abs(weight).max() for weight in trained) == limit
+    assert all(np.isfinite(weight).all() for weight in trained)
+    assert max(np.abs(weight).max() for weight in weights(model.network)) > 0.5  # the generator is free
+
+
+# The batch
+
+
+def test_wrong_keys_are_refused_with_a_sentence():
+    model = tiny("espcn")
+    good = batch(model)
+    before = values(model)
+    with pytest.raises(
+        ValueError, match="an? enhancement batch has the keys low, high .* missing: high; not known: image"
+    ):
+        model.train_step({"low": good["low"], "image": good["high"]})
+    with pytest.raises(ValueError, match="missing: image; not known: source, target"):
+        tiny("mlp_gan").train_step({"source": good["low"], "target": good["high"]})
+    same(values(model).values(), before.values())
+
+
+def test_total_is_the_mean_over_rows_of_the_sum_of_terms():
+    model = tiny("espcn")
+    terms = {"a": tf.constant([1.0, 3.0, 5.0, 7.0]), "b": tf.constant([0.5, 0.5, 0.5, 2.5], tf.bfloat16)}
+    total = model._total(terms)
+    assert total.dtype == tf.float32 and float(total) == 5.0

@@ -1,0 +1,225 @@
+"""The cache of rows: memory and files alike, sets on disk found again, and nothing left behind by a failure."""
+
+import json
+
+import numpy as np
+import pytest
+
+from data.cache import load_rows
+from data.quarantine import Quarantine
+from data.views import enhancement, generation
+
+COUNT, SIDE = 7, 4
+
+
+class Source:
+    """Examples made from their number; `broken` raises in place of that example."""
+
+    spec = "made"
+    classes = ("hat", "shoe")
+
+    def __init__(self, keys=("image", "label", "caption", "mask"), *, count=COUNT, broken=None, name="a", sizes=None):
+        self.keys = frozenset(keys)
+        self.count = count
+        self.broken = broken
+        self.name = name
+        self.sizes = sizes
+        self.asked = []
+
+    def fingerprint(self):
+        return self.name
+
+    def examples(self, size, fit, quarantine):
+        self.asked.append((size, fit))
+        for number in range(self.count):
+            if number == self.broken:
+                raise OSError("the disk is gone")
+            random = np.random.default_rng(number)
+            side = size or self.sizes[number]
+            whole = {
+                "image": random.integers(0, 256, (side, side, 3)).astype(np.uint8),
+                "label": number % 2,
+                "caption": f"chapeau brodé {number}",
+                "mask": random.integers(0, 256, (side, side, 1)).astype(np.uint8),
+            }
+            yield {key: whole[key] for key in whole if key in self.keys}
+
+
+class Unreadable(Source):
+    def examples(self, size, fit, quarantine):
+        raise AssertionError("the source was read though the set lies on disk")
+
+
+def load(source, folder, view=None, **options):
+    return load_rows(source, view or generation(SIDE), cache_dir=folder, **options)
+
+
+def same(found, expected):
+    assert found.arrays.keys() == expected.arrays.keys()
+    assert (found.count, found.classes, found.nbytes) == (expected.count, expected.classes, expected.nbytes)
+    for key, array in expected.arrays.items():
+        assert found.arrays[key].dtype == array.dtype
+        np.testing.assert_array_equal(found.arrays[key], array, err_msg=key)
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
+
+def test_rows_in_memory_are_those_of_the_source(tmp_path):
+    source = Source()
+    rows = load(source, tmp_path, fit="pad")
+    assert rows.in_memory and rows.count == COUNT and rows.classes == ("hat", "shoe")
+    assert source.asked == [(SIDE, "pad")]
+    expected = list(Source().examples(SIDE, "pad", Quarantine()))
+    for key in ("image", "mask"):
+        np.testing.assert_array_equal(rows.arrays[key], [example[key] for example in expected])
+        assert rows.arrays[key].dtype == np.uint8
+    np.testing.assert_array_equal(rows.arrays["label"], [0, 1, 0, 1, 0, 1, 0])
+    assert rows.arrays["label"].dtype == np.int32
+    assert [caption.decode() for caption in rows.arrays["caption"]] == [example["caption"] for example in expected]
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("memory", [0, 1, 600])
+def test_files_hold_what_memory_would(tmp_path, memory):
+    """From the first row on, or from the middle."""
+    kept, spilled = load(Source(), tmp_path), load(Source(), tmp_path, memory=memory)
+    assert kept.in_memory and not spilled.in_memory
+    same(spilled, kept)
+    for key, value in kept.take([5, 0, 5]).items():
+        np.testing.assert_array_equal(spilled.take([5, 0, 5])[key], value)
+        np.testing.assert_array_equal(value, kept.arrays[key][[5, 0, 5]])
+    assert len(names(tmp_path)) == 1
+
+
+def test_several_rows_an_example(tmp_path):
+    source = Source({"image"}, sizes=[8, 12, 8, 8, 8, 8, 8])
+    kept = load(source, tmp_path, enhancement(8, 2, 4))
+    assert kept.count == 6 + 4 and kept.arrays["low"].shape == (10, 4, 4, 3)
+    same(load(source, tmp_path, enhancement(8, 2, 4), memory=1), kept)
+
+
+def test_a_set_on_disk_is_used_without_reading_the_source(tmp_path):
+    first = load(Source(), tmp_path, memory=1)
+    again = load(Unreadable(), tmp_path)
+    assert not again.in_memory
+    same(again, first)
+
+
+def test_what_a_set_is_made_from_is_its_name(tmp_path):
+    load(Source(), tmp_path, memory=1)
+    assert len(names(tmp_path)) == 1
+    for number, (source, view, fit) in enumerate(
+        [
+            (Source(), generation(SIDE), "pad"),
+            (Source(), generation(8), "crop"),
+            (Source(name="b"), generation(SIDE), "crop"),
+        ]
+    ):
+        load(source, tmp_path, view, fit=fit, memory=1)
+        assert source.asked and len(names(tmp_path)) == number + 2
+
+
+def test_a_set_without_its_report_is_made_again(tmp_path):
+    load(Source(), tmp_path, memory=1)
+    (name,) = names(tmp_path)
+    (tmp_path / name / "rows.json").unlink()
+    (tmp_path / name / "image.raw").write_bytes(b"half")
+    source = Source()
+    same(load(source, tmp_path, memory=1), load(Source(), tmp_path / "elsewhere"))
+    assert source.asked and names(tmp_path) == [name]
+    assert json.loads((tmp_path / name / "rows.json").read_text())["count"] == COUNT
+
+
+def test_another_process_half_way_is_left_alone(tmp_path):
+    other = tmp_path / ".writing-other"
+    other.mkdir()
+    (other / "image.raw").write_bytes(b"half")
+    source = Source()
+    assert load(source, tmp_path, memory=1).count == COUNT
+    assert source.asked and (other / "image.raw").read_bytes() == b"half"
+
+
+@pytest.mark.parametrize("memory", [1, None])
+def test_a_failure_half_way_leaves_nothing(tmp_path, memory):
+    with pytest.raises(OSError, match="the disk is gone"):
+        load(Source(broken=4), tmp_path, memory=memory)
+    assert names(tmp_path) == []
+    assert load(Source(), tmp_path, memory=memory).count == COUNT
+
+
+def test_nothing_usable_says_what_was_found(tmp_path):
+    with pytest.raises(ValueError, match="nothing usable was found in made. no picture was left out"):
+        load(Source(count=0), tmp_path)
+    with pytest.raises(ValueError, match=r"in made. 7 pictures were left out: example 0 \(too small: 4x4 px"):
+        load(Source({"image"}, sizes=[4] * COUNT), tmp_path, enhancement(8, 2), memory=1)
+    assert names(tmp_path) == []
+
+
+def test_a_source_without_what_the_view_needs_is_not_read(tmp_path):
+    source = Source({"source", "target"})
+    with pytest.raises(ValueError, match="no 'image'"):
+        load(source, tmp_path)
+    assert not source.asked
+
+
+def test_quarantine_takes_what_the_view_refuses(tmp_path):
+    quarantine = Quarantine()
+    rows = load(Source({"image"}, sizes=[8, 4, 8, 6, 8, 8, 8]), tmp_path, enhancement(8, 2), quarantine=quarantine)
+    assert rows.count == 5
+    assert quarantine.items == [
+        ("example 1", "too small: 4x4 px, patches are 8x8"),
+        ("example 3", "too small: 6x6 px, patches are 8x8"),
+    ]
+
+
+class Uneven(Source):
+    def examples(self, size, fit, quarantine):
+        for number, example in enumerate(super().examples(size, fit, quarantine)):
+            if number == 3:
+                del example["label"]
+            yield example
+
+
+def test_examples_that_differ_in_their_keys_are_an_error(tmp_path):
+    with pytest.raises(ValueError, match="examples differ in what they have"):
+        load(Uneven(), tmp_path, memory=1)
+    assert names(tmp_path) == []
+
+
+class Wordy(Source):
+    caption = ""
+
+    def examples(self, size, fit, quarantine):
+        for example in super().examples(size, fit, quarantine):
+            yield example | {"caption": self.caption}
+
+
+@pytest.mark.parametrize("memory", [1, None])
+@pytest.mark.parametrize(
+    "caption, kept",
+    [
+        ("é" * 127 + "ab and more", "é" * 127 + "ab"),  # 256 bytes
+        ("a" + "é" * 200, "a" + "é" * 127),  # 255 bytes: the 256th is half a letter
+        ("", ""),
+    ],
+)
+def test_a_long_caption_is_cut_between_letters(tmp_path, memory, caption, kept):
+    source = Wordy()
+    source.caption = caption
+    captions = load(source, tmp_path, memory=memory).arrays["caption"]
+    assert [bytes(value).decode() for value in captions] == [kept] * COUNT
+
+
+def test_progress_sees_every_example_and_the_total(tmp_path):
+    seen = []
+
+    def progress(examples, total):
+        seen.append(total)
+        for example in examples:
+            seen.append(example["label"])
+            yield example
+
+    load(Source(), tmp_path, progress=progress)
+    assert seen == [COUNT, 0, 1, 0, 1, 0, 1, 0]
