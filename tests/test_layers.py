@@ -174,7 +174,7 @@ def test_upsampling_filters_what_zeros_were_put_between(height, width):
 
 @pytest.mark.parametrize("height, width", [(8, 8), (4, 12), (2, 2)])
 def test_downsampling_filters_and_takes_every_second(height, width):
-    """The definition: filter with [1, 3, 3, 1] / 8 over a repeated edge, and keep what lies between pixels 2i and 2i + 1."""
+    """The definition: repeat the edge, filter with [1, 3, 3, 1] / 8, keep what lies between pixels 2i and 2i + 1."""
     x = normal(2, height, width, 3)
     expected = x
     for axis in (1, 2):
