@@ -37,7 +37,7 @@ class Config:
     embedding_size: int = 32  # numbers in the embedding of a category
     objective: str = "non_saturating"
     critic_steps: int = 1  # critic steps for one generator step
-    penalty_every: int = 1  # critic steps between two penalised ones (wgan_gp)
+    penalty_every: int = 1  # steps between two penalised ones (wgan_gp)
     penalty: float = 10.0  # weight of the gradient penalty (wgan_gp)
     clip: float = 0.01  # largest critic weight (wgan)
     optimizer: str = "adam"  # or "rmsprop"

@@ -43,7 +43,7 @@ class Config:
     stem: int = 0  # channels of a further layer at the picture's full size, which smooths what the stride leaves; 0: none
     embedding_size: int = 32  # numbers in the embedding of a category
     gamma: float = 1.0  # weight of R1 and R2 (each enters as gamma / 2)
-    penalty_every: int = 1  # critic steps between two penalised ones; the penalty is multiplied by it
+    penalty_every: int = 1  # steps between two penalised ones; the penalty is multiplied by it
     critic_steps: int = 1  # critic steps for one generator step
     learning_rate: float = 2e-4  # of both Adams at the start
     learning_rate_end: float = 5e-5  # after burn_in_images
