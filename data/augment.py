@@ -9,14 +9,14 @@ import tensorflow as tf
 
 def flip(pictures, numbers):
     """Mirror left to right with probability 1/2."""
-    return {key: _where(numbers[:, 0], tf.reverse(batch, [2]), batch) for key, batch in pictures.items()}
+    return {key: _where(numbers[:, 0], _mirror(batch), batch) for key, batch in pictures.items()}
 
 
 def dihedral(pictures, numbers):
     """One of the eight symmetries of the square, all equally likely."""
     changed = {}
     for key, batch in pictures.items():
-        batch = _where(numbers[:, 0], tf.reverse(batch, [2]), batch)
+        batch = _where(numbers[:, 0], _mirror(batch), batch)
         batch = _where(numbers[:, 1], tf.reverse(batch, [1]), batch)
         changed[key] = _where(numbers[:, 2], tf.transpose(batch, [0, 2, 1, 3]), batch)
     return changed
@@ -44,6 +44,12 @@ def apply(names, pictures, numbers):
     for place, name in enumerate(names):
         pictures = AUGMENTATIONS[name](pictures, numbers[:, place])
     return pictures
+
+
+def _mirror(batch):
+    """Left and right exchanged; as lines of pixels, for which TensorFlow has a kernel more than twice as fast."""
+    _, _, width, channels = batch.shape
+    return tf.reshape(tf.reverse(tf.reshape(batch, [-1, width, channels]), [1]), tf.shape(batch))
 
 
 def _where(number, changed, batch):

@@ -16,7 +16,8 @@ from data.batch import PICTURES, REQUIRED
 from data.images import to_float
 
 AHEAD = 2  # batches prepared while the model computes
-ROUNDS = 16  # of the keyed permutation
+ROUNDS = 8  # of the keyed permutation
+PHILOX = 1  # the number of tf.random.Algorithm.PHILOX, which makes four words for each value of its counter
 
 
 def dataset(rows, task, *, batch_size, seed, position=0, augment=(), keys=(), shard=(0, 1)) -> tf.data.Dataset:
@@ -82,8 +83,17 @@ def training(rows, task, strategy, *, batch_size, seed, position, augment, keys=
 
 
 def _shuffled(places, count, seed):
-    epoch = places // count
-    keys = tf.stack([tf.fill(tf.shape(places), tf.constant(seed, tf.int64)), epoch, tf.zeros_like(epoch)], axis=1)
+    """Which rows stand at these consecutive places of the stream: int64, of the shape of `places`."""
+    epochs = places // count
+    # The op reads little more than the last byte of each of its keys: keys are drawn, so that epoch 256 is not epoch 0 again.
+    words = tf.raw_ops.StatelessRandomUniformFullIntV2(
+        shape=[4 * ((places.shape[0] - 1) // count + 2)],
+        key=tf.constant([seed], tf.uint64),
+        counter=tf.stack([tf.cast(epochs[0], tf.uint64), tf.constant(0, tf.uint64)]),
+        alg=PHILOX,
+        dtype=tf.uint32,
+    )
+    keys = tf.gather(tf.reshape(words, [-1, 4])[:, :3], epochs - epochs[0])
     # The raw op, because `tf.random.experimental.index_shuffle` takes neither a key for each index nor more than four rounds,
     # after which neighbours still lie near one another.
     last = tf.constant(count - 1, tf.int64)
@@ -121,6 +131,7 @@ def _options():
     options = tf.data.Options()
     options.autotune.enabled = False  # its start and end can nearly double a short fit
     options.deterministic = True
+    options.experimental_optimization.apply_default_optimizations = False  # rewriting the graph would copy all rows
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     return options
 

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from data import batch as contract
+from data import pipeline
 from data.batch import ENHANCEMENT, GENERATION, TRANSLATION
 from data.cache import Rows
 from data.images import to_float
@@ -219,3 +220,19 @@ def test_several_replicas_are_given_the_whole_batch_and_no_clock():
     made, share = training(rows, GENERATION, strategy, **arguments)
     same(list(made.take(2).as_numpy_iterator()), batches(rows, 2, keys=("label",)))
     assert share() == 0
+
+
+def test_orders_do_not_come_back_and_every_row_is_as_likely_everywhere():
+    """The permuting op reads only a byte of each key, so plain epoch numbers would repeat after 256."""
+    count, epochs = 7, 1200
+    orders = np.concatenate(
+        [
+            pipeline._shuffled(tf.range(e * count, (e + 1) * count, dtype=tf.int64), count, 7).numpy()[None]
+            for e in range(epochs)
+        ]
+    )
+    assert len({tuple(order) for order in orders}) > 0.8 * epochs
+    times = np.stack([(orders == row).sum(axis=0) for row in range(count)])
+    expected = epochs / count
+    assert ((times - expected) ** 2 / expected).sum() < 2 * count * count
+    assert any(pipeline._shuffled(tf.range(count, dtype=tf.int64), count, 263).numpy() != orders[0])

@@ -40,7 +40,6 @@ class Config:
     expansion: int = 2  # inner channels of a block / outer channels
     group_width: int = 16  # channels a group of the 3x3 convolution
     patch: int = 1  # stride in px of the convolution at the picture's end of both networks
-    stem: int = 0  # channels of a further layer at the picture's full size, which smooths what the stride leaves; 0: none
     embedding_size: int = 32  # numbers in the embedding of a category
     gamma: float = 1.0  # weight of R1 and R2 (each enters as gamma / 2)
     penalty_every: int = 1  # steps between two penalised ones; the penalty is multiplied by it
@@ -162,11 +161,8 @@ def build_generator(config, classes, name):
         for _ in range(blocks):
             x = block(x, config, layers)
     x = keras.layers.Conv2DTranspose(
-        config.stem or 3, _reach(config), config.patch, "same", use_bias=False, kernel_initializer=initializer()
+        3, _reach(config), config.patch, "same", use_bias=False, kernel_initializer=initializer()
     )(x)
-    if config.stem:
-        x = keras.layers.LeakyReLU(LEAK)(x)
-        x = keras.layers.Conv2D(3, 3, padding="same", use_bias=False, kernel_initializer=initializer())(x)
     return keras.Model([latent, *labels], keras.layers.Activation("linear", dtype="float32")(x), name=name)
 
 
@@ -175,13 +171,9 @@ def build_critic(config, classes, name):
     picture = keras.Input((config.resolution, config.resolution, 3), name="picture")
     labels = label_inputs(classes)
     layers = sum(config.blocks)
-    x = picture
-    if config.stem:
-        x = keras.layers.Conv2D(config.stem, 3, padding="same", kernel_initializer=initializer())(x)
-        x = keras.layers.LeakyReLU(LEAK)(x)
     x = keras.layers.Conv2D(
         config.channels[-1], _reach(config), config.patch, "same", use_bias=False, kernel_initializer=initializer()
-    )(x)
+    )(picture)
     for stage, blocks in reversed(list(enumerate(config.blocks))):
         for _ in range(blocks):
             x = block(x, config, layers)
