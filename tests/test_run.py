@@ -361,6 +361,42 @@ def test_wrong_input_gets_a_sentence(wrong, tmp_path):
     result = train(*arguments, "--job-dir", tmp_path / "run")
     assert result.exit_code == 2, result.output
     assert sentence in " ".join(result.output.replace("│", " ").split()) and "Traceback" not in result.output
+    assert not (tmp_path / "run").exists()
+
+
+def photos(folder, *contents):
+    folder.mkdir(parents=True)
+    for number, content in enumerate(contents):
+        if isinstance(content, bytes):
+            (folder / f"{number}.jpg").write_bytes(content)
+        else:
+            Image.fromarray(np.full((20, 24, 3), content, np.uint8)).save(folder / f"{number}.jpg")
+
+
+def test_bad_pictures_are_named_and_left_out(tmp_path):
+    photos(tmp_path / "shop" / "hat", 10, b"not a picture", 200, b"")
+    result = train(
+        "--preset",
+        "tiny",
+        "--images",
+        16,
+        "--data",
+        f"folder:{tmp_path}/shop",
+        "--job-dir",
+        tmp_path / "run",
+        "--no-export",
+    )
+    assert result.exit_code == 0, result.output
+    assert "2 pictures were left out" in result.output and "1.jpg" in result.output
+    left_out = json.loads((tmp_path / "run" / "left_out.json").read_text())
+    assert [Path(row["name"]).name for row in left_out] == ["1.jpg", "3.jpg"]
+
+
+def test_nothing_usable_is_said_and_leaves_no_run(tmp_path):
+    photos(tmp_path / "shop" / "hat", b"not a picture", b"")
+    result = train("--preset", "tiny", "--data", f"folder:{tmp_path}/shop", "--job-dir", tmp_path / "run")
+    assert result.exit_code == 2 and "nothing usable" in result.output and "0.jpg" in result.output
+    assert not (tmp_path / "run").exists()
 
 
 def test_job_dir_that_is_a_file(tmp_path):

@@ -93,15 +93,21 @@ def train(run: RunConfig, root: str, cadence: Cadence, export_to: tuple[str, str
         set_precision(run.precision)
         config = configuration(run)
         folder, chief = RunDir(root), is_chief(strategy)
-        if chief:
-            folder.open(run)
-        source, rows = _load(run, config, folder, say)
+        folder.check(run)
+        source = open_source(run.data, run.seed)
         classes = len(source.classes) if run.conditional else 0
         if run.conditional and not classes:
             raise ValueError(f"--conditional needs categories, and {run.data} has none")
         with strategy.scope():
             model = make_model(run, classes)
-        _check_batch(config, strategy, rows)
+        quarantine = Quarantine()
+        rows = load_rows(
+            source, make_view(run, config), fit=run.fit, quarantine=quarantine, progress=callbacks.counting
+        )
+        _check_batch(config, strategy)
+        if chief:
+            folder.open(run)
+            _describe(run, folder, rows, quarantine, say)
         checkpoints = Checkpoints(folder.checkpoints, model.state())
         done = checkpoints.restore()
     rows_per_step = config.batch_size * model.rows_per_step
@@ -116,20 +122,15 @@ def train(run: RunConfig, root: str, cadence: Cadence, export_to: tuple[str, str
         return export_run(run, model, source, progress.images, export_to, say)
 
 
-def _load(run, config, folder, say):
-    source = open_source(run.data, run.seed)
-    quarantine = Quarantine()
-    rows = load_rows(source, make_view(run, config), fit=run.fit, quarantine=quarantine, progress=callbacks.counting)
+def _describe(run, folder, rows, quarantine, say):
     if len(quarantine):
         quarantine.write(folder.quarantine)
-        say(f"{quarantine.sentence()}; the list is in {folder.quarantine}.")
-    say(
-        f"{rows.count:,} pictures to train on from {run.data}, {rows.nbytes / 1e6:,.0f} MB {'in memory' if rows.in_memory else 'on disk'}"
-    )
-    return source, rows
+        say(f"{quarantine.sentence()}; the list is in {folder.quarantine}")
+    place = "in memory" if rows.in_memory else "on disk"
+    say(f"{rows.count:,} pictures to train on from {run.data}, {rows.nbytes / 1e6:,.0f} MB {place}")
 
 
-def _check_batch(config, strategy, rows):
+def _check_batch(config, strategy):
     replicas = strategy.num_replicas_in_sync
     if config.batch_size % replicas:
         raise ValueError(f"batch_size={config.batch_size} cannot be shared evenly by {replicas} replicas")

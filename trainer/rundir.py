@@ -25,12 +25,9 @@ class RunDir:
         self.checkpoints = from_environment("AIP_CHECKPOINT_DIR") or posixpath.join(self.root, "checkpoints")
         self.tensorboard = from_environment("AIP_TENSORBOARD_LOG_DIR") or posixpath.join(self.root, "tensorboard")
 
-    def open(self, run: RunConfig) -> None:
-        """Make the folder for `run`, or make sure that it is the folder of the same run.
-
-        Raises:
-            ValueError: another configuration is at home here (the sentence shows the difference), or the folder holds other things.
-        """
+    def check(self, run: RunConfig) -> None:
+        """Raise ValueError if this folder cannot be that of `run`: a file is in its place, or a run with another configuration is
+        (the sentence shows the difference)."""
         if tf.io.gfile.exists(self.config):
             changed = differences(self.read_config(), run)
             if changed:
@@ -40,6 +37,9 @@ class RunDir:
                 )
         elif tf.io.gfile.exists(self.root) and not tf.io.gfile.isdir(self.root):
             raise ValueError(f"{self.root} is a file; --job-dir takes a folder")
+
+    def open(self, run: RunConfig) -> None:
+        """Make the folder for `run`, once everything that the user gave has been found to be good."""
         for folder in (self.root, self.samples, self.checkpoints, self.tensorboard):
             tf.io.gfile.makedirs(folder)
         write_whole(self.config, run.to_json())
