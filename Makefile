@@ -31,8 +31,7 @@ format: $(VENV)/.installed  ## put the code in form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.installed  ## measure against PyTorch, interleaved (about half an hour; installs torch)
-	$(BIN)/pip install --quiet -e '.[bench]'
+bench: $(VENV)/.installed  ## measure this machine, into docs/performance.md (a few minutes)
 	$(BIN)/python -m benchmarks.run
 
 clean:  ## remove the virtual environment and what the tools leave behind

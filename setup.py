@@ -25,6 +25,7 @@ setup(
         "keras>=3.13",
         "tensorboard>=2.20",
         "tensorflow-datasets>=4.9",
+        "importlib_resources>=6",  # tensorflow-datasets needs it to prepare a set, and does not say so
         "numpy>=2.0",
         "scipy>=1.13",
         "pillow>=11.0",
@@ -33,7 +34,6 @@ setup(
     ],
     extras_require={
         "test": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.9"],
-        "bench": ["torch>=2.6"],
     },
     entry_points={"console_scripts": ["packshot=trainer.cli:main"]},
 )

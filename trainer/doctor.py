@@ -14,7 +14,6 @@ NEEDED = {
     "click": (8, 1),
     "tqdm": (4, 60),
 }
-OPTIONAL = {"torch": "benchmarks only"}
 
 
 def report() -> tuple[list[str], bool]:
@@ -29,10 +28,6 @@ def report() -> tuple[list[str], bool]:
             lines.append(f"  missing  {name} {found or ''} -> pip install '{name}>={wanted}'")
         else:
             lines.append(f"  ok       {name} {found}")
-    lines += [
-        f"  {'ok      ' if version(name) else 'absent  '} {name} {version(name) or ''} ({what})"
-        for name, what in OPTIONAL.items()
-    ]
     if version("tensorflow"):
         lines += _devices()
     return lines, healthy

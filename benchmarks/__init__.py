@@ -1,0 +1,1 @@
+"""Measurements, each a ratio taken in turns within one run; see docs/performance.md."""
