@@ -1,6 +1,6 @@
 """`python -m benchmarks.run`: measure this machine and write the table of docs/performance.md.
 
-What is compared takes turns (A B A B ...), and the median of the rounds' ratios is given with its range: the machines this runs on are shared.
+What is compared takes turns (A B A B ...), and the median of the rounds' ratios is given with its range: machines are shared.
 """
 
 import io
