@@ -77,22 +77,3 @@ class PixelShuffle(keras.layers.Layer):
 
     def get_config(self):
         return super().get_config() | {"block": self.block}
-
-
-@keras.saving.register_keras_serializable("packshot")
-class PixelUnshuffle(keras.layers.Layer):
-    """[batch, h * block, w * block, c] -> [batch, h, w, c * block^2]: the inverse of PixelShuffle."""
-
-    def __init__(self, block, **kwargs):
-        super().__init__(**kwargs)
-        self.block = block
-
-    def call(self, inputs):
-        return inputs if self.block == 1 else tf.nn.space_to_depth(inputs, self.block)
-
-    def compute_output_shape(self, input_shape):
-        batch, height, width, channels = input_shape
-        return (batch, height // self.block, width // self.block, channels * self.block**2)
-
-    def get_config(self):
-        return super().get_config() | {"block": self.block}
