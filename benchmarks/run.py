@@ -1,155 +1,172 @@
 """`python -m benchmarks.run`: measure this machine and write the table of docs/performance.md.
 
-What is compared takes turns (A B A B ...), and the median of the rounds' ratios is given with its range: machines are shared.
+What is compared takes turns (A B C A B C ...), each in a process of its own that stays warm and sleeps while another works, and the median of the
+rounds' ratios is given with its range: machines are shared.
 """
 
-import io
+import os
 import platform
-import resource
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import click
-import keras
-import numpy as np
-import tensorflow as tf
-from PIL import Image
 
-from data import pipeline
-from data.batch import GENERATION
-from data.cache import Rows
-from data.quarantine import Quarantine
-from data.sources.folder import Folder
-from data.sources.studio import Studio
-from models import catalogue
+from benchmarks import data, memory
+from benchmarks.workers import Worker
 
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+HEAD = "| what | ours | beside | ratio | goal |\n|---|---|---|---|---|"
+PHOTOS = 600
+PRECISIONS = ("float32", "mixed_bfloat16")
+TWINS = {  # variants of `benchmarks.twin_steps`, and the precision in which ours runs beside them
+    "eager": "float32",
+    "channels_last": "float32",
+    "channels_last, bf16": "mixed_bfloat16",
+    "channels_last, bf16, fused Adam": "mixed_bfloat16",
+}
 
 
-def seconds(work) -> float:
-    begun = time.perf_counter()
-    work()
-    return time.perf_counter() - begun
+@dataclass(frozen=True)
+class Family:
+    """What of a family is measured; `goals` are the wanted ratios to some of its twins."""
+
+    title: str
+    preset: str
+    goals: dict
+    unit: int = 1  # steps after which the kinds of steps come round again
+    together: int = 1  # steps that `fit` takes in one call
+    path: str = "bare"  # what of ours is compared with the twins
 
 
-def spread(values) -> str:
+FAMILIES = {
+    "dcgan": Family("DCGAN-64, batch 64", "64", {"eager": 1.10, "channels_last, bf16": 1.00}),
+    "r3gan": Family("R3GAN `cpu-64`, batch 16", "cpu-64", {"channels_last": 1.20}, unit=4),
+    "pix2pix": Family("pix2pix-128, batch 4", "128", {"eager": 1.10, "channels_last, bf16": 1.25}),
+    "espcn": Family("ESPCN x4, batch 16", "x4", {"channels_last, bf16": 1.10}, unit=8, together=8, path="fit"),
+}
+PARTS = (*FAMILIES, "data", "memory")
+
+
+def line(what, ours, beside="", ratio="", goal="", reached=None) -> str:
+    verdict = {None: "", True: ", reached", False: ", **not reached**"}[reached]
+    return f"| {what} | {ours} | {beside} | {ratio} | {goal}{verdict} |"
+
+
+def spread(values, form=".2f") -> str:
     """Median [least .. most]."""
-    return f"{statistics.median(values):.2f} [{min(values):.2f} .. {max(values):.2f}]"
+    return f"{statistics.median(values):{form}} [{min(values):{form}} .. {max(values):{form}}]"
 
 
-def drawn(count, size):
-    """Rows of `count` drawn products, uint8."""
-    pictures = [example["image"] for example in Studio(count).examples(size)]
-    return Rows({"image": np.stack(pictures)}, (), in_memory=True)
+def versus(what, ours, beside, goal, seconds=True) -> str:
+    """The line of a comparison, from the rounds' values of both: seconds a step, or pictures a second."""
+    ratios = [b / a if seconds else a / b for a, b in zip(ours, beside, strict=True)]
+    shown = [statistics.median(values) for values in (ours, beside)]
+    shown = [f"{value * 1000:,.1f} ms" if seconds else f"{value:,.0f}/s" for value in shown]
+    reached = None if goal is None else statistics.median(ratios) >= goal
+    return line(what, *shown, f"x{spread(ratios)}", "" if goal is None else f"{goal:.2f}", reached)
 
 
-def fit_against_bare(name, preset, steps, rounds):
-    """Rounds of (bare seconds / fit seconds) for as many steps, and the shares of fit's time spent waiting for data."""
-    family = catalogue.load(name)
-    model = family.Model(family.PRESETS[preset])
-    rows = drawn(512, model.config.resolution)
-    rows_per_step = model.config.batch_size * model.rows_per_step
-    arguments = dict(batch_size=rows_per_step, seed=0, position=0, augment=("flip",))
-    made, waited = pipeline.training(rows, GENERATION, tf.distribute.get_strategy(), **arguments)
-    fixed = next(iter(made))
-    step = tf.function(model.train_step)
-    model.compile(jit_compile=False)
+def measure_family(name, rounds, seconds) -> list[str]:
+    family = FAMILIES[name]
+    with ExitStack() as stack:
 
-    def bare():
-        for _ in range(steps):
-            logs = step(fixed)
-        return float(logs["generator_loss"])
+        def start(maker, *arguments):
+            return stack.enter_context(Worker(maker, *arguments))
 
-    def fit():
-        model.fit(made, steps_per_epoch=steps, epochs=1, verbose=0, shuffle=False)
+        ours = {p: start("benchmarks.steps:Ours", name, family.preset, p, family.together) for p in PRECISIONS}
+        description = ours["float32"].describe()
+        twins = {variant: start("benchmarks.twin_steps:make", description, variant) for variant in TWINS}
+        for parameters, difference in twins["eager"].agreement():
+            click.echo(f"{name}: {parameters:,} parameters, outputs differ by {difference:.1e} at most", err=True)
+            assert difference < 1e-3
+        works = {(precision, path): getattr(ours[precision], path) for precision in ours for path in ("bare", "fit")}
+        works |= {variant: twin.run for variant, twin in twins.items()}
+        for work in works.values():
+            work(family.unit)
+        steps = family.unit * max(1, round(seconds / family.unit / ours["float32"].bare(family.unit)))
+        found, waits = {key: [] for key in works}, {precision: [] for precision in ours}
+        for _ in range(rounds):
+            for key, work in works.items():
+                found[key].append(work(steps))
+            for precision in ours:
+                waits[precision].append(100 * ours[precision].data_wait())
+    lines = []
+    for variant, precision in TWINS.items():
+        what = f"{family.title}, {precision}: {family.path} against PyTorch {variant}"
+        lines.append(versus(what, found[precision, family.path], found[variant], family.goals.get(variant)))
+    for precision in ours:
+        what = f"{family.title}, {precision}"
+        lines.append(versus(f"{what}: `fit` against bare", found[precision, "fit"], found[precision, "bare"], 0.97))
+        waited = statistics.median(waits[precision]) < 2
+        shown = f"{spread(waits[precision])} %"
+        lines.append(line(f"{what}: waiting for data", shown, goal="under 2 %", reached=waited))
+    return lines
 
-    bare(), fit()
-    ratios, waits = [], []
-    for _ in range(rounds):
-        alone = seconds(bare)
-        waited()
-        ratios.append(alone / seconds(fit))
-        waits.append(100 * waited())
-    return ratios, waits
 
-
-def pipeline_rate(rounds):
-    """Thousands of 64 px pictures a second from the cached rows, flipped, as float32 batches of 64."""
-    made = iter(pipeline.dataset(drawn(4096, 64), GENERATION, batch_size=64, seed=0, augment=("flip",)))
-    next(made)
-    return [300 * 64 / 1000 / seconds(lambda: [next(made) for _ in range(300)]) for _ in range(rounds)]
-
-
-def decode_against_pillow(rounds, count=600):
-    """Rounds of (one process' Pillow loop / our folder source) seconds for JPEG photos of 400x533 to 64 px."""
-    random = np.random.default_rng(0)
+def measure_data(rounds, seconds) -> list[str]:
+    with Worker("benchmarks.data:Cached") as cached:
+        batches = max(1, round(seconds * cached.rate(50) / data.BATCH))
+        rates = [cached.rate(batches) for _ in range(rounds)]
     with tempfile.TemporaryDirectory() as folder:
-        for number, example in enumerate(Studio(count).examples(400)):
-            noisy = np.clip(example["image"] + random.normal(0, 8, (400, 400, 3)), 0, 255).astype(np.uint8)
-            Image.fromarray(noisy).resize((400, 533)).save(Path(folder) / f"{number:04d}.jpg", quality=90)
-
-        def plain():
-            for path in sorted(Path(folder).iterdir()):
-                image = Image.open(io.BytesIO(path.read_bytes()))
-                image.draft("RGB", (64, 64))
-                np.asarray(image.convert("RGB").resize((64, 64), Image.Resampling.BILINEAR))
-
-        def ours():
-            for _ in Folder(folder).examples(64, "crop", Quarantine()):
-                pass
-
-        plain(), ours()
-        return [seconds(plain) / seconds(ours) for _ in range(rounds)]
+        data.draw(folder, PHOTOS)
+        with Worker("benchmarks.data:Ours", folder) as ours, Worker("benchmarks.data:Loader", folder) as theirs:
+            ours.rate(1), theirs.rate(1)
+            passes = max(1, round(seconds * ours.rate(1) / PHOTOS))
+            turns = [(ours.rate(passes), theirs.rate(passes)) for _ in range(rounds)]
+    what = "JPEGs of {}x{} to {} px: a folder against a DataLoader".format(*data.PHOTO, data.SIDE)
+    cached_goal = {"goal": "50,000/s", "reached": statistics.median(rates) >= 50_000}
+    return [
+        line("cached rows, 64 px, flipped, batches of 64", f"{spread(rates, ',.0f')}/s", **cached_goal),
+        versus(what, *zip(*turns, strict=True), 1.0, seconds=False),
+    ]
 
 
-def peak_memory():
-    """GB of the default run, in a process of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "trainer.task", "--images", "2000", "--job-dir", f"{folder}/run"]
-        subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
-    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
+def measure_memory() -> list[str]:
+    peak = memory.peak()
+    return [line("peak memory of the default run", f"{peak:.2f} GB", goal="under 2 GB", reached=peak < 2)]
+
+
+def measure(part, rounds, seconds) -> list[str]:
+    """The lines of one of `PARTS`."""
+    if part == "memory":
+        return measure_memory()
+    return measure_data(rounds, seconds) if part == "data" else measure_family(part, rounds, seconds)
 
 
 def machine() -> str:
     """Processor, cores and versions."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-        cores = sum(line.startswith("processor") for line in lines)
-    except (OSError, StopIteration):
-        model, cores = platform.processor(), "?"
-    return f"{model}, {cores} cores, Python {platform.python_version()}, TensorFlow {tf.__version__}, Keras {keras.__version__}"
+    name, extras = platform.processor(), []
+    if Path("/proc/cpuinfo").exists():
+        rows = Path("/proc/cpuinfo").read_text().splitlines()
+        facts = {key.strip(): value.strip() for key, _, value in (row.partition(":") for row in rows)}
+        name = facts.get("model name", name)
+        extras = [flag for flag in ("avx512_bf16", "amx_bf16") if flag in facts.get("flags", "").split()]
+    libraries = ", ".join(f"{title} {version(title)}" for title in ("tensorflow", "keras", "torch", "pillow"))
+    return f"{' '.join([name, *extras])}, {os.cpu_count()} cores; Python {platform.python_version()}, {libraries}"
 
 
-@click.command()
-@click.option(
-    "--rounds", default=5, show_default=True, help="Turns each side of a comparison takes", type=click.IntRange(1)
-)
-def main(rounds):
-    """Measure, print the table, and write it into docs/performance.md."""
-    dcgan, dcgan_waits = fit_against_bare("dcgan", "64", 8, rounds)
-    r3gan, r3gan_waits = fit_against_bare("r3gan", "cpu-64", 40, rounds)
-    table = [
-        "| what | measured | goal |",
-        "|---|---|---|",
-        f"| `fit` against the bare step, DCGAN-64, batch 64 | x{spread(dcgan)} | 0.97 |",
-        f"| `fit` against the bare step, R3GAN `cpu-64`, batch 16 | x{spread(r3gan)} | 0.97 |",
-        f"| time spent waiting for data, DCGAN-64 | {spread(dcgan_waits)} % | under 2 % |",
-        f"| time spent waiting for data, R3GAN `cpu-64` | {spread(r3gan_waits)} % | under 2 % |",
-        f"| cached pipeline, 64 px, flipped, thousand pictures a second | {spread(pipeline_rate(rounds))} | 50 |",
-        f"| decoding a folder against one process with Pillow's draft mode | x{spread(decode_against_pillow(rounds))} | - |",
-        f"| peak memory of the default run | {peak_memory():.2f} GB | 2 GB |",
-    ]
-    text = "\n".join([machine(), "", *table])
+@click.command(context_settings={"show_default": True})
+@click.argument("parts", nargs=-1, type=click.Choice(PARTS))
+@click.option("--rounds", default=5, help="Turns each side of a comparison takes", type=click.IntRange(1))
+@click.option("--seconds", default=6.0, help="Length of a turn, about", type=click.FloatRange(0, min_open=True))
+@click.option("--page", default=str(PAGE), help="What a whole table is written into", metavar="FILE")
+def main(parts, rounds, seconds, page):
+    """Measure PARTS (all, if none is named), print the table, and, if it is whole, write it into the page."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    lines = []
+    for part in parts or PARTS:
+        click.echo(f"measuring {part}", err=True)
+        lines += measure(part, rounds, seconds)
+    text = "\n".join([f"{machine()}; {rounds} rounds of turns of about {seconds:g} s.", "", HEAD, *lines])
     click.echo(text)
-    page = PAGE.read_text()
-    before, _, rest = page.partition(BEGIN)
-    PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}")
+    if not parts:
+        before, _, rest = Path(page).read_text().partition(BEGIN)
+        Path(page).write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}")
 
 
 if __name__ == "__main__":

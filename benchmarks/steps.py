@@ -1,0 +1,101 @@
+"""Our training steps: alone on one batch, and through `fit` on our pipeline."""
+
+import dataclasses
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from data import pipeline, views
+from data.cache import load_rows
+from data.catalogue import open_source
+from models import catalogue
+from models.base import TwoPlayer
+from trainer.loop import AUGMENT_ROWS
+
+PICTURES = 256  # drawn ones to train on
+
+
+def view(task, config):
+    if task == "generation":
+        return views.generation(config.resolution)
+    if task == "translation":
+        return views.translation(config.resolution)
+    return views.enhancement(config.resolution, config.scale)
+
+
+class Ours:
+    """A family of ours, without averaging.
+
+    Args:
+        precision: what its layers compute in.
+        together: steps that `fit` takes in one call.
+    """
+
+    def __init__(self, name, preset, precision, together=1):
+        keras.utils.set_random_seed(0)
+        keras.config.set_dtype_policy(precision)
+        family = catalogue.load(name)
+        self.name = name
+        self.config = dataclasses.replace(family.PRESETS[preset], ema_images=0)
+        self.model = family.Model(self.config)
+        rows = load_rows(open_source(f"studio:{PICTURES}"), view(self.model.task, self.config))
+        self.rows, self.waited = pipeline.training(
+            rows,
+            self.model.task,
+            tf.distribute.get_strategy(),
+            batch_size=self.config.batch_size * self.model.rows_per_step,
+            seed=0,
+            position=0,
+            augment=AUGMENT_ROWS[self.model.task],
+        )
+        self.batch = next(iter(self.rows))
+        self.step = tf.function(self.model.train_step)
+        self.model.compile(steps_per_execution=together)
+
+    def describe(self) -> dict:
+        """What a twin is made from. The weights are shaken first, since those that start at zero would hide others."""
+        random = np.random.default_rng(0)
+        networks = [self._describe(self.model.network, random)]
+        if isinstance(self.model, TwoPlayer):
+            networks.append(self._describe(self.model.critic, random))
+        return {
+            "family": self.name,
+            "config": dataclasses.asdict(self.config),
+            "batch": {key: value.numpy() for key, value in self.batch.items()},
+            "networks": networks,
+        }
+
+    def _describe(self, network, random):
+        weights = [w + random.normal(0, 0.01, w.shape).astype(np.float32) for w in network.get_weights()]
+        network.set_weights(weights)
+        inputs = random.normal(0, 0.5, self._shape(network)).astype(np.float32)
+        outputs = network([inputs], training=False).numpy()
+        count = sum(int(np.prod(w.shape)) for w in network.trainable_weights)
+        return {"weights": weights, "parameters": count, "inputs": inputs, "outputs": outputs}
+
+    def _shape(self, network):
+        side = self.config.resolution // getattr(self.config, "scale", 1)
+        return [size or side for size in (4, *network.inputs[0].shape[1:])]
+
+    def bare(self, steps) -> float:
+        """Seconds a step, alone on one batch."""
+        begun = time.perf_counter()
+        for _ in range(steps):
+            logs = self.step(self.batch)
+        assert all(np.isfinite(value) for value in logs.values())
+        return (time.perf_counter() - begun) / steps
+
+    def fit(self, steps) -> float:
+        """Seconds a step, through `fit` on the pipeline."""
+        self.waited()
+        begun = time.perf_counter()
+        self.model.fit(self.rows, steps_per_epoch=steps, epochs=1, verbose=0, shuffle=False)
+        seconds = (time.perf_counter() - begun) / steps
+        self.wait = self.waited()
+        return seconds
+
+    def data_wait(self) -> float:
+        """Share of the last `fit` spent waiting for data."""
+        return self.wait

@@ -1,0 +1,224 @@
+"""Our networks again, in plain PyTorch, and the copying of our weights into them."""
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+def conv(inputs, outputs, side, stride=1, bias=False, groups=1):
+    """A convolution that gives 1 / stride of the pixels."""
+    padding = "same" if stride == 1 else (side - stride) // 2
+    return nn.Conv2d(inputs, outputs, side, stride, padding, bias=bias, groups=groups)
+
+
+def up(inputs, outputs, side=4, stride=2, bias=False):
+    return nn.ConvTranspose2d(inputs, outputs, side, stride, (side - stride) // 2, bias=bias)
+
+
+def dcgan(config):
+    """(generator, critic)."""
+    stages = config["resolution"].bit_length() - 3
+    widths = [min(config["width"] * 2 ** (stages - 1 - stage), config["widest"]) for stage in range(stages)]
+    z = config["latent_size"]
+    generator = [nn.Unflatten(1, (z, 1, 1)), nn.ConvTranspose2d(z, widths[0], 4, bias=False)]
+    for inputs, outputs in zip(widths, [*widths[1:], 3], strict=True):
+        generator += [nn.BatchNorm2d(inputs), nn.ReLU(inplace=True), up(inputs, outputs, bias=outputs == 3)]
+    critic = [conv(3, widths[-1], 4, 2, bias=True), nn.LeakyReLU(0.2, inplace=True)]
+    for inputs, outputs in zip(widths[:0:-1], widths[-2::-1], strict=True):
+        critic += [conv(inputs, outputs, 4, 2), nn.BatchNorm2d(outputs), nn.LeakyReLU(0.2, inplace=True)]
+    critic += [nn.Conv2d(widths[0], 1, 4), nn.Flatten(0)]
+    return nn.Sequential(*generator, nn.Tanh()), nn.Sequential(*critic)
+
+
+class Basis(nn.Module):
+    """A learned 4x4 picture whose channels z scales."""
+
+    def __init__(self, latent, channels):
+        super().__init__()
+        self.basis = nn.Parameter(torch.empty(channels, 4, 4))
+        self.scale = nn.Parameter(torch.empty(latent, channels))
+
+    def forward(self, z):
+        return (z @ self.scale)[:, :, None, None] * self.basis
+
+
+class Block(nn.Sequential):
+    """x + conv1(act(grouped conv3(act(conv1 x))))."""
+
+    def __init__(self, channels, config):
+        inner = channels * config["expansion"]
+        super().__init__(
+            conv(channels, inner, 1, bias=True),
+            nn.LeakyReLU(0.2),
+            conv(inner, inner, 3, bias=True, groups=max(inner // config["group_width"], 1)),
+            nn.LeakyReLU(0.2),
+            conv(inner, channels, 1),
+        )
+
+    def forward(self, x):
+        return x + super().forward(x)
+
+
+class Double(nn.Module):
+    """Filtered with [1, 3, 3, 1] / 4 per axis, the edge pixel repeated: that is bilinear interpolation."""
+
+    def forward(self, x):
+        return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+class Halve(nn.Module):
+    """Filtered with [1, 3, 3, 1] / 8 per axis, the edge pixel repeated, and every second pixel kept."""
+
+    def __init__(self, channels):
+        super().__init__()
+        taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
+        self.register_buffer("kernel", torch.outer(taps, taps).repeat(channels, 1, 1, 1))
+
+    def forward(self, x):
+        return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), self.kernel, stride=2, groups=x.shape[1])
+
+
+def r3gan(config):
+    """(generator, critic)."""
+    channels, patch = config["channels"], config["patch"]
+    reach = 1 if patch == 1 else 2 * patch
+    generator = [Basis(config["latent_size"], channels[0])]
+    critic = []
+    for stage, (width, blocks) in enumerate(zip(channels, config["blocks"], strict=True)):
+        before = channels[stage - 1]
+        if stage:
+            generator += [conv(before, width, 1)] * (before != width) + [Double()]
+            critic = [Halve(width), *[conv(width, before, 1)] * (before != width), *critic]
+        generator += [Block(width, config) for _ in range(blocks)]
+        critic = [Block(width, config) for _ in range(blocks)] + critic
+    generator.append(up(channels[-1], 3, reach, patch))
+    critic = [conv(3, channels[-1], reach, patch), *critic]
+    critic += [
+        nn.Conv2d(channels[0], channels[0], 4, groups=channels[0], bias=False),
+        nn.Conv2d(channels[0], 1, 1, bias=False),
+    ]
+    return nn.Sequential(*generator), nn.Sequential(*critic, nn.Flatten(0))
+
+
+class UNet(nn.Module):
+    """Down to 1x1 px and up again, each stage joined with its equal on the way down."""
+
+    def __init__(self, config):
+        super().__init__()
+        stages = config["resolution"].bit_length() - 1
+        widths = [min(config["width"] * 2**stage, config["widest"]) for stage in range(stages)]
+        self.down, self.up = nn.ModuleList([conv(3, widths[0], 4, 2, bias=True)]), nn.ModuleList()
+        for stage in range(1, stages):
+            last = stage == stages - 1
+            layers = [nn.LeakyReLU(0.2), conv(widths[stage - 1], widths[stage], 4, 2, bias=last)]
+            self.down.append(nn.Sequential(*layers, *[nn.BatchNorm2d(widths[stage])] * (not last)))
+        inputs = widths[-1]
+        for stage, outputs in enumerate(reversed(widths[:-1])):
+            layers = [nn.ReLU(), up(inputs, outputs), nn.BatchNorm2d(outputs)]
+            self.up.append(nn.Sequential(*layers, *[nn.Dropout(config["dropout"])] * (stage < 3)))
+            inputs = 2 * outputs
+        self.last = nn.Sequential(nn.ReLU(), up(inputs, 3, bias=True), nn.Tanh())
+
+    def forward(self, x):
+        skips = []
+        for layer in self.down:
+            x = layer(x)
+            skips.append(x)
+        skips.pop()
+        for layer in self.up:
+            x = torch.cat([layer(x), skips.pop()], 1)
+        return self.last(x)
+
+
+def pix2pix(config):
+    """(generator, critic)."""
+    width, widest, layers = config["width"], config["widest"], config["critic_layers"]
+    critic = [conv(6, width, 4, 2, bias=True), nn.LeakyReLU(0.2, inplace=True)]
+    for layer in range(1, layers + 1):
+        inputs, outputs = (min(width * 2**power, widest) for power in (layer - 1, layer))
+        critic += [
+            conv(inputs, outputs, 4, 2 if layer < layers else 1),
+            nn.BatchNorm2d(outputs),
+            nn.LeakyReLU(0.2, inplace=True),
+        ]
+    return UNet(config), nn.Sequential(*critic, conv(outputs, 1, 4, bias=True), nn.Flatten(1, 2))
+
+
+class ShuffledConv2d(nn.Conv2d):
+    """In front of a pixel shuffle, for which PyTorch numbers the channels in another order than TensorFlow."""
+
+
+class Espcn(nn.Module):
+    """Computes at the small size; what is added to the repeated pixels of the input."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.scale = config["scale"]
+        first, second = config["widths"]
+        last = ShuffledConv2d(second, 3 * self.scale**2, 3, padding=1)
+        self.layers = nn.Sequential(
+            conv(3, first, 5, bias=True), nn.Tanh(), conv(first, second, 3, bias=True), nn.Tanh(), last
+        )
+
+    def forward(self, low):
+        return F.pixel_shuffle(self.layers(low) + low.repeat_interleave(self.scale**2, 1), self.scale)
+
+
+def espcn(config):
+    """(network,)."""
+    return (Espcn(config),)
+
+
+NETWORKS = {"dcgan": dcgan, "r3gan": r3gan, "pix2pix": pix2pix, "espcn": espcn}
+
+
+def load(network, weights):
+    """Copy `weights` (arrays in the order and the layouts of ours) into a twin; AssertionError unless they are as many."""
+    weights = iter(weights)
+    with torch.no_grad():
+        for module in network.modules():
+            own = dict(module.named_parameters(recurse=False)) | dict(module.named_buffers(recurse=False))
+            for name, tensor in own.items():
+                if tensor.is_floating_point() and name != "kernel":
+                    array = torch.from_numpy(np.ascontiguousarray(_turned(module, next(weights), tensor.shape)))
+                    assert array.shape == tensor.shape, f"{module}: {array.shape} for {tensor.shape}"
+                    tensor.copy_(array)
+    assert next(weights, None) is None, "weights are left over"
+
+
+def _turned(module, array, shape):
+    """An array of ours in PyTorch's layout."""
+    if isinstance(module, Basis) and array.ndim == 3:
+        return array.transpose(2, 0, 1)
+    if isinstance(module, ShuffledConv2d):  # pixel by pixel, 3 colours each, to colour by colour
+        array = array.reshape(*array.shape[:-1], -1, 3).swapaxes(-1, -2).reshape(array.shape)
+    if array.ndim == 1 or isinstance(module, Basis):
+        return array
+    if isinstance(module, nn.ConvTranspose2d):
+        if array.ndim == 2:  # a dense layer in front of a reshape
+            return array.reshape(len(array), *shape[2:], -1).transpose(0, 3, 1, 2)
+        return array.transpose(3, 2, 0, 1)
+    if array.ndim == 2:  # a dense layer behind a flattening
+        array = array.reshape(*shape[2:], -1, shape[0])
+    if 1 < module.groups == module.in_channels:  # depthwise
+        array = array.swapaxes(2, 3)
+    return array.transpose(3, 2, 0, 1)
+
+
+def as_tensor(array):
+    """Ours [batch, height, width, channels] as PyTorch's [batch, channels, height, width]; what has no pixels stays."""
+    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(array, -1, 1) if array.ndim == 4 else array))
+
+
+def difference(network, inputs, outputs) -> float:
+    """The largest absolute difference between what a twin answers and what ours answered, both in inference."""
+    network.eval()
+    with torch.no_grad():
+        answers = network(as_tensor(inputs))
+    network.train()
+    return float((answers - as_tensor(outputs)).abs().max())
+
+
+def parameters(network) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
