@@ -31,7 +31,8 @@ format: $(VENV)/.installed  ## put the code in form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.installed  ## measure this machine, into docs/performance.md (a few minutes)
+bench: $(VENV)/.installed  ## measure this machine beside PyTorch, into docs/performance.md (about a quarter of an hour)
+	$(BIN)/pip install --quiet -e '.[bench]'
 	$(BIN)/python -m benchmarks.run
 
 clean:  ## remove the virtual environment and what the tools leave behind

@@ -1,7 +1,7 @@
 """`python -m benchmarks.run`: measure this machine and write the table of docs/performance.md.
 
-What is compared takes turns (A B C A B C ...), each in a process of its own that stays warm and sleeps while another works, and the median of the
-rounds' ratios is given with its range: machines are shared.
+What is compared takes turns (A B C A B C ...), each in a process of its own that stays warm and sleeps while another works, and
+the median of the rounds' ratios is given with its range: machines are shared.
 """
 
 import os
@@ -36,6 +36,7 @@ class Family:
     """What of a family is measured; `goals` are the wanted ratios to some of its twins."""
 
     title: str
+    model: str
     preset: str
     goals: dict
     unit: int = 1  # steps after which the kinds of steps come round again
@@ -44,10 +45,15 @@ class Family:
 
 
 FAMILIES = {
-    "dcgan": Family("DCGAN-64, batch 64", "64", {"eager": 1.10, "channels_last, bf16": 1.00}),
-    "r3gan": Family("R3GAN `cpu-64`, batch 16", "cpu-64", {"channels_last": 1.20}, unit=4),
-    "pix2pix": Family("pix2pix-128, batch 4", "128", {"eager": 1.10, "channels_last, bf16": 1.25}),
-    "espcn": Family("ESPCN x4, batch 16", "x4", {"channels_last, bf16": 1.10}, unit=8, together=8, path="fit"),
+    "dcgan": Family("DCGAN-64, batch 64", "dcgan", "64", {"eager": 1.10, "channels_last, bf16": 1.00}),
+    "r3gan": Family("R3GAN `cpu-64`, batch 16", "r3gan", "cpu-64", {"channels_last": 1.20}, unit=4),
+    "pix2pix": Family("pix2pix-128, batch 4", "pix2pix", "128", {"eager": 1.10, "channels_last, bf16": 1.25}),
+    "espcn-x2": Family(
+        "ESPCN x2, batch 16", "espcn", "x2", {"channels_last, bf16": 1.10}, unit=8, together=8, path="fit"
+    ),
+    "espcn-x4": Family(
+        "ESPCN x4, batch 16", "espcn", "x4", {"channels_last, bf16": 1.10}, unit=8, together=8, path="fit"
+    ),
 }
 PARTS = (*FAMILIES, "data", "memory")
 
@@ -78,7 +84,7 @@ def measure_family(name, rounds, seconds) -> list[str]:
         def start(maker, *arguments):
             return stack.enter_context(Worker(maker, *arguments))
 
-        ours = {p: start("benchmarks.steps:Ours", name, family.preset, p, family.together) for p in PRECISIONS}
+        ours = {p: start("benchmarks.steps:Ours", family.model, family.preset, p, family.together) for p in PRECISIONS}
         description = ours["float32"].describe()
         twins = {variant: start("benchmarks.twin_steps:make", description, variant) for variant in TWINS}
         for parameters, difference in twins["eager"].agreement():

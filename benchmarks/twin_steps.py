@@ -1,7 +1,7 @@
 """The training steps of the twins, in plain PyTorch: the same losses in the same order, Adam, no averaging.
 
-Each variant is what a PyTorch user would choose: nothing, `channels_last`, and that with bfloat16 autocast, with plain and with fused Adam. A step
-computes gradients for the player whose turn it is only, as ours does. The schedules of learning rates are left out.
+Each variant is what a PyTorch user would choose: nothing, `channels_last`, and that with bfloat16 autocast, with plain and with
+fused Adam. A step computes gradients for the player whose turn it is only, as ours does. The schedules of learning rates are left out.
 """
 
 import time

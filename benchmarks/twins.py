@@ -201,8 +201,8 @@ def _turned(module, array, shape):
         return array.transpose(3, 2, 0, 1)
     if array.ndim == 2:  # a dense layer behind a flattening
         array = array.reshape(*shape[2:], -1, shape[0])
-    if 1 < module.groups == module.in_channels:  # depthwise
-        array = array.swapaxes(2, 3)
+    if array.ndim == 3:  # weights of a channel's pixels
+        return array.transpose(2, 0, 1)[:, None]
     return array.transpose(3, 2, 0, 1)
 
 

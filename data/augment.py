@@ -9,16 +9,16 @@ import tensorflow as tf
 
 def flip(pictures, numbers):
     """Mirror left to right with probability 1/2."""
-    return {key: _where(numbers[:, 0], _mirror(batch), batch) for key, batch in pictures.items()}
+    return {key: _some(batch, numbers[:, 0], _mirror) for key, batch in pictures.items()}
 
 
 def dihedral(pictures, numbers):
     """One of the eight symmetries of the square, all equally likely."""
     changed = {}
     for key, batch in pictures.items():
-        batch = _where(numbers[:, 0], _mirror(batch), batch)
-        batch = _where(numbers[:, 1], tf.reverse(batch, [1]), batch)
-        changed[key] = _where(numbers[:, 2], tf.transpose(batch, [0, 2, 1, 3]), batch)
+        batch = _some(batch, numbers[:, 0], _mirror)
+        batch = _some(batch, numbers[:, 1], _overturn)
+        changed[key] = _some(batch, numbers[:, 2], lambda rows: tf.transpose(rows, [0, 2, 1, 3]))
     return changed
 
 
@@ -46,12 +46,22 @@ def apply(names, pictures, numbers):
     return pictures
 
 
+def _some(batch, number, change):
+    """`change(rows)` in place of the rows whose number is below 1/2; only those are computed."""
+    chosen = number < 0.5
+    changed = change(tf.gather(batch, tf.where(chosen)[:, 0]))
+    rows = tf.shape(batch)[0]
+    places = tf.where(chosen, rows - 1 + tf.cumsum(tf.cast(chosen, tf.int32)), tf.range(rows))
+    # Whole rows copied from their places: scattering or selecting them takes several times as long.
+    return tf.ensure_shape(tf.gather(tf.concat([batch, changed], axis=0), places), batch.shape)
+
+
 def _mirror(batch):
     """Left and right exchanged; as lines of pixels, for which TensorFlow has a kernel more than twice as fast."""
     _, _, width, channels = batch.shape
     return tf.reshape(tf.reverse(tf.reshape(batch, [-1, width, channels]), [1]), tf.shape(batch))
 
 
-def _where(number, changed, batch):
-    """`changed` where the row's number is below 1/2. The raw op takes whole rows; `tf.where` would decide every byte."""
-    return tf.raw_ops.Select(condition=number < 0.5, x=changed, y=batch)
+def _overturn(batch):
+    """Top and bottom exchanged; lines of pixels copied whole, which is faster than `tf.reverse`."""
+    return tf.gather(batch, tf.range(batch.shape[1])[::-1], axis=1)

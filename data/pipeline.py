@@ -7,6 +7,7 @@ without talking to the others.
 """
 
 import os
+import time
 
 import numpy as np
 import tensorflow as tf
@@ -59,10 +60,10 @@ def dataset(rows, task, *, batch_size, seed, position=0, augment=(), keys=(), sh
     return made.with_options(_options())
 
 
-def training(rows, task, strategy, *, batch_size, seed, position, augment, keys=()):
-    """What `fit` is given under a strategy: (dataset or distributed dataset, function () -> share of time spent waiting for data).
+def training(rows, task, strategy, waiting, *, batch_size, seed, position, augment, keys=()):
+    """What `fit` is given under a strategy: a dataset or distributed dataset, see `dataset`.
 
-    The share is of the time since it was last asked for; it is measured where one replica takes its batches, and 0 on several.
+    `waiting`, a `Waiting`, measures it where one replica takes its batches.
     """
     arguments = {"batch_size": batch_size, "seed": seed, "position": position, "augment": augment, "keys": keys}
     if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
@@ -75,11 +76,34 @@ def training(rows, task, strategy, *, batch_size, seed, position, augment, keys=
             endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)  # keeps shapes static
             return parts.apply(endless).with_options(_options())
 
-        return strategy.distribute_datasets_from_function(worker), lambda: 0.0
+        return strategy.distribute_datasets_from_function(worker)
     made = dataset(rows, task, **arguments)
-    if strategy.num_replicas_in_sync > 1:
-        return made, lambda: 0.0
-    return _timed(made)
+    return made if strategy.num_replicas_in_sync > 1 else waiting.measured(made)
+
+
+class Waiting:
+    """How long training waits for its batches."""
+
+    def __init__(self):
+        self._seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False)
+        self._asked = time.perf_counter()
+
+    def measured(self, made):
+        """The dataset, timed from when a batch is asked for until it is there."""
+        asked = tf.data.Dataset.counter().map(lambda _: tf.timestamp())
+
+        def note(before, batch):
+            self._seconds.assign_add(tf.timestamp() - before)
+            return batch
+
+        return tf.data.Dataset.zip(asked, made).map(note).with_options(_options())
+
+    def share(self) -> float:
+        """Share of the time since it was last asked for; 0 where nothing is measured."""
+        now, seconds = time.perf_counter(), float(self._seconds.numpy())
+        self._seconds.assign(0.0)
+        passed, self._asked = now - self._asked, now
+        return seconds / max(passed, 1e-9)
 
 
 def _shuffled(places, count, seed):
@@ -134,23 +158,3 @@ def _options():
     options.experimental_optimization.apply_default_optimizations = False  # rewriting the graph would copy all rows
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     return options
-
-
-def _timed(made):
-    """The dataset with a clock before and after each batch is taken, and a function that reads the share of time between them."""
-    waited = tf.Variable(0.0, dtype=tf.float64, trainable=False)
-    clock = tf.data.Dataset.counter().map(lambda _: tf.timestamp())
-
-    def note(before, batch, after):
-        waited.assign_add(after - before)
-        return batch
-
-    last = [tf.timestamp()]
-
-    def share():
-        now, seconds = tf.timestamp(), waited.numpy()
-        waited.assign(0.0)
-        passed, last[0] = float(now - last[0]), now
-        return float(seconds) / max(passed, 1e-9)
-
-    return tf.data.Dataset.zip(clock, made, clock).map(note).with_options(_options()), share

@@ -27,7 +27,7 @@ PALETTE = np.array(
 
 @dataclass(frozen=True)
 class Generation:
-    """One row an example: the picture as it is."""
+    """One row an example: the picture as it is, with its category and caption where it has them."""
 
     size: int
 
@@ -35,7 +35,7 @@ class Generation:
         _require("image", keys, "generation trains on single pictures")
 
     def rows(self, example):
-        return [example]
+        return [{key: example[key] for key in ("image", *EXTRAS) if key in example}]
 
     def describe(self):
         return {"view": "generation", "resolution": self.size}

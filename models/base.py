@@ -31,6 +31,7 @@ class ImageModel(keras.Model):
     """
 
     rows_per_step = 1  # batches of `batch_size` rows that one step consumes
+    steps_together = 1  # steps that TensorFlow takes in one call: more where a step lasts a few milliseconds only
 
     def __init__(self, config, *, classes=0, seed=0):
         super().__init__(name="model")

@@ -81,6 +81,12 @@ def latest(path: str) -> str:
     raise FileNotFoundError(f"no exported model in {path}")
 
 
+def report(version: str) -> dict:
+    """What export.json of an exported version says."""
+    with tf.io.gfile.GFile(f"{version}/{REPORT}") as file:
+        return json.loads(file.read())
+
+
 def _is_remote(path):
     return "://" in os.fspath(path)
 
@@ -139,7 +145,7 @@ def _write_report(folder, name, version, facts, variables, figures):
     for variable in variables:
         digest.update(variable.numpy().tobytes())
     files = [path for path in pathlib.Path(folder).rglob("*") if path.is_file()]
-    report = {
+    written = {
         "name": name,
         "version": version,
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -151,7 +157,7 @@ def _write_report(folder, name, version, facts, variables, figures):
         "checks": figures,
         "libraries": {"tensorflow": tf.__version__, "keras": keras.__version__, "numpy": np.__version__},
     }
-    pathlib.Path(folder, REPORT).write_text(json.dumps(report, indent=2, default=str) + "\n", encoding="utf-8")
+    pathlib.Path(folder, REPORT).write_text(json.dumps(written, indent=2, default=str) + "\n", encoding="utf-8")
 
 
 def _revision():

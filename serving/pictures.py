@@ -1,13 +1,11 @@
 """Pictures from an exported folder alone, by the server's own code: what `packshot sample` and `packshot apply` do."""
 
-import json
 from collections.abc import Iterable, Iterator
 
 import numpy as np
-import tensorflow as tf
 
 from data.images import BadPicture, decode, encode_png
-from serving.export import REPORT, latest
+from serving.export import latest, report
 from serving.session import Session, SessionError
 
 
@@ -64,8 +62,7 @@ def _require(session, name, path):
 
 
 def _labels(path, n, label):
-    with tf.io.gfile.GFile(f"{path}/{REPORT}") as file:
-        classes = json.load(file)["facts"].get("classes") or []
+    classes = report(path)["facts"].get("classes") or []
     if label is None:
         if not classes:
             raise CannotServe(f"{path} does not say what its classes are; give a label by number")

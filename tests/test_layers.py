@@ -7,7 +7,7 @@ import tensorflow as tf
 from scipy import ndimage
 
 from models.layers import condition
-from models.layers.conv import GroupedConv2D
+from models.layers.conv import GroupedConv2D, StridedConv2D, StridedConv2DTranspose
 from models.layers.norm import FusedBatchNormalization
 from models.layers.resample import Downsample2x, PixelShuffle, Upsample2x
 
@@ -60,6 +60,35 @@ def test_grouped_convolution_has_the_gradients_of_keras_own():
         found.append(tape.gradient(total, [x, layer.kernel.value, layer.bias.value]))
     for a, b in zip(*found, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+@pytest.mark.parametrize("patch", [2, 4])
+@pytest.mark.parametrize(
+    "ours, theirs, side",
+    [(StridedConv2D, keras.layers.Conv2D, 12), (StridedConv2DTranspose, keras.layers.Conv2DTranspose, 3)],
+)
+def test_strided_convolutions_are_those_of_keras_with_their_gradients(ours, theirs, side, patch):
+    x = tf.constant(normal(2, side, side + 4, 3))
+    layers = [ours(5, patch), theirs(5, 2 * patch, patch, "same", use_bias=False)]
+    for layer in layers:
+        layer.build(x.shape)
+    layers[1].set_weights(layers[0].get_weights())
+    weight = normal(*layers[1](x).shape, seed=2)
+    found = []
+    for layer in layers:
+        with tf.GradientTape() as second:
+            second.watch(x)
+            with tf.GradientTape() as first:
+                first.watch(x)
+                answer = layer(x)
+                total = tf.reduce_sum(weight * answer**2)
+            slope = first.gradient(total, x)
+            penalty = tf.reduce_sum(slope**2)
+        found.append([answer, slope, *second.gradient(penalty, [x, layer.kernel.value])])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4 * np.abs(b).max())
+    assert found[0][0].shape == layers[0].compute_output_shape(x.shape)
+    round_trip(layers[0])
 
 
 def test_grouped_convolution_is_made_again_from_its_configuration():

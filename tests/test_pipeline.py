@@ -11,7 +11,7 @@ from data import pipeline
 from data.batch import ENHANCEMENT, GENERATION, TRANSLATION
 from data.cache import Rows
 from data.images import to_float
-from data.pipeline import dataset, training
+from data.pipeline import Waiting, dataset, training
 
 
 def numbered(count, in_memory=True):
@@ -198,7 +198,8 @@ def test_a_batch_that_cannot_be_shared_evenly_is_refused():
 def test_waiting_share_is_that_since_it_was_last_asked():
     rows = textured()
     arguments = {"batch_size": 4, "seed": 1, "position": 8, "augment": ("flip",), "keys": ALL}
-    made, share = training(rows, GENERATION, tf.distribute.get_strategy(), **arguments)
+    waiting = Waiting()
+    made, share = training(rows, GENERATION, tf.distribute.get_strategy(), waiting, **arguments), waiting.share
     iterator = iter(made)
     found = []
     share()
@@ -217,9 +218,10 @@ def test_several_replicas_are_given_the_whole_batch_and_no_clock():
     rows = numbered(8)
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     arguments = {"batch_size": 4, "seed": 1, "position": 0, "augment": (), "keys": ("label",)}
-    made, share = training(rows, GENERATION, strategy, **arguments)
+    waiting = Waiting()
+    made = training(rows, GENERATION, strategy, waiting, **arguments)
     same(list(made.take(2).as_numpy_iterator()), batches(rows, 2, keys=("label",)))
-    assert share() == 0
+    assert waiting.share() == 0
 
 
 def test_orders_do_not_come_back_and_every_row_is_as_likely_everywhere():

@@ -114,6 +114,15 @@ def test_an_unknown_label_names_the_known(run, tmp_path):
     assert not (tmp_path / "x.png").exists()
 
 
+def test_sampling_a_run_that_went_on_renews_its_export(tmp_path):
+    for images, versions in ((16, ["1"]), (16, ["1"]), (32, ["1", "2"])):
+        result = train(*TINY, "--images", images, "--job-dir", tmp_path / "run", "--no-export")
+        assert result.exit_code == 0, result.output
+        result = invoke(cli.main, "sample", tmp_path / "run", "--n", 2, "--out", tmp_path / "x.png")
+        assert result.exit_code == 0, result.output
+        assert sorted(os.listdir(tmp_path / "run" / "export" / "r3gan")) == versions
+
+
 def test_export_again_gets_the_next_version(run, tmp_path):
     for version in (1, 2):
         result = invoke(cli.main, "export", run, "--to", tmp_path, "--name", "shop")
@@ -146,6 +155,17 @@ def test_longer_training_goes_on_from_the_end(tmp_path):
     assert grown.keys() == straight.keys() and len(grown) > 50
     for name, value in straight.items():
         np.testing.assert_array_equal(grown[name], value, err_msg=name)
+
+
+def test_steps_taken_together_end_where_single_ones_do(tmp_path):
+    for together in (1, 4):
+        options = ["--steps-per-execution", together, "--no-export", "--job-dir", tmp_path / str(together)]
+        result = train(*TINY, "--images", 80, "--log-steps", 1, *options)
+        assert result.exit_code == 0, result.output
+    assert [line["step"] for line in lines(tmp_path / "4")] == [4, 8, 9, 10]
+    single, grouped = checkpoint(tmp_path / "1"), checkpoint(tmp_path / "4")
+    for name, value in single.items():
+        np.testing.assert_array_equal(grouped[name], value, err_msg=name)
 
 
 def start(folder, *arguments):

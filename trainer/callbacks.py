@@ -27,6 +27,10 @@ class Progress:
     def images(self) -> int:
         return self.step * self.rows
 
+    @property
+    def left(self) -> int:
+        return self.steps - self.step
+
 
 class Steps(keras.callbacks.Callback):
     """Moves the progress along; stands first in the list."""
@@ -34,7 +38,9 @@ class Steps(keras.callbacks.Callback):
     def __init__(self, progress):
         super().__init__()
         self.progress = progress
-        self._start = progress.step
+
+    def on_train_begin(self, logs=None):
+        self._start = self.progress.step
 
     def on_train_batch_end(self, batch, logs=None):
         self.progress.step = self._start + batch + 1
@@ -204,7 +210,7 @@ class SampleSheets(keras.callbacks.Callback):
             self.write()
 
     def on_train_end(self, logs=None):
-        if self._last != self.progress.step:
+        if not self.progress.left and self._last != self.progress.step:
             self.write()
 
     def _done(self):
@@ -242,7 +248,7 @@ class Saving(keras.callbacks.Callback):
         self._handlers = {}
 
     def on_train_begin(self, logs=None):
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in {signal.SIGTERM, signal.SIGINT} - self._handlers.keys():
             self._handlers[number] = signal.signal(number, self._ask)
         self._saved = time.monotonic()
 
@@ -260,7 +266,8 @@ class Saving(keras.callbacks.Callback):
             self.save()
 
     def on_train_end(self, logs=None):
-        self.save()
+        if not self.progress.left:
+            self.save()
 
     def save(self):
         """Write down what has been measured, then save, if the weights are good."""

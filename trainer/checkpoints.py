@@ -13,6 +13,12 @@ import tensorflow as tf
 KEPT = 3
 
 
+def newest_step(folder: str) -> int:
+    """The step of the newest checkpoint in a folder, 0 when there is none."""
+    path = tf.train.latest_checkpoint(folder)
+    return int(path.rsplit("-", 1)[1]) if path else 0
+
+
 class Checkpoints:
     """The checkpoints of one folder (local or gs://).
 

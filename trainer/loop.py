@@ -14,9 +14,9 @@ from data.catalogue import open_source
 from data.quarantine import Quarantine
 from models import catalogue
 from models.base import TwoPlayer
-from serving.export import export, latest
+from serving.export import export, latest, report, versions
 from trainer import callbacks
-from trainer.checkpoints import Checkpoints
+from trainer.checkpoints import Checkpoints, newest_step
 from trainer.config import RunConfig
 from trainer.errors import refusing
 from trainer.rundir import RunDir
@@ -33,7 +33,7 @@ class Cadence:
     log_steps: int | None = None  # steps between two lines of metrics; None: about 1,000 lines a run
     sample_images: int | None = None  # pictures between two sample sheets; None: 20 sheets a run
     checkpoint_minutes: float = 5.0
-    steps_per_execution: int = 1  # steps TensorFlow takes in one call
+    steps_per_execution: int | None = None  # steps TensorFlow takes in one call; None: what suits the family
 
 
 def make_view(run: RunConfig, config):
@@ -114,12 +114,12 @@ def train(run: RunConfig, root: str, cadence: Cadence, export_to: tuple[str, str
     progress = callbacks.Progress(done, math.ceil(config.images / rows_per_step), rows_per_step)
     if done:
         say(f"going on at {progress.images:,} of {progress.steps * rows_per_step:,} pictures")
-    if done < progress.steps:
+    if progress.left:
         _fit(run, config, folder, cadence, strategy, chief, model, rows, checkpoints, progress)
     if not (chief and export_to):
         return None
     with refusing():
-        return export_run(run, model, source, progress.images, export_to, say)
+        return export_run(run, model, source, progress.step, export_to, say)
 
 
 def _describe(run, folder, rows, quarantine, say):
@@ -137,16 +137,7 @@ def _check_batch(config, strategy):
 
 
 def _fit(run, config, folder, cadence, strategy, chief, model, rows, checkpoints, progress):
-    dataset, waiting = pipeline.training(
-        rows,
-        model.task,
-        strategy,
-        batch_size=progress.rows,
-        seed=run.seed,
-        position=progress.images,
-        augment=AUGMENT_ROWS[model.task],
-        keys=("label",) if model.classes else (),
-    )
+    waiting = pipeline.Waiting()
     watchers = [callbacks.Steps(progress)]
     release = []
     if chief:
@@ -154,7 +145,7 @@ def _fit(run, config, folder, cadence, strategy, chief, model, rows, checkpoints
         console = callbacks.Console(progress)
         board = callbacks.TensorBoard(folder.tensorboard, asdict(replace(run, settings={})) | run.settings)
         rates = {f"learning_rate_{o.name}": lambda o=o: float(o.learning_rate) for o in model.optimizers()}
-        rates["data_wait"] = waiting
+        rates["data_wait"] = waiting.share
         every = cadence.log_steps or max(1, min(50, progress.steps // 200))
         writers = [callbacks.JsonLines(folder.metrics), board, callbacks.stop_at_nonfinite, console]
         metrics = callbacks.Metrics(progress, every, rates, writers)
@@ -164,22 +155,30 @@ def _fit(run, config, folder, cadence, strategy, chief, model, rows, checkpoints
         sheets = callbacks.SampleSheets(progress, sheet_steps, draw, folder.sample_path, [board.sheet])
         watchers += [metrics, sheets, saving]
         release = [saving.release, console.close]
-    model.compile(steps_per_execution=cadence.steps_per_execution)
     try:
-        model.fit(
-            dataset,
-            epochs=1,
-            steps_per_epoch=progress.steps - progress.step,
-            verbose=0,
-            callbacks=watchers,
-            shuffle=False,
-        )
+        # Keras takes whole executions only, so what is left over after the last whole one is taken step by step.
+        for together in (cadence.steps_per_execution or model.steps_together, 1):
+            steps = progress.left // together * together
+            if steps:
+                dataset = pipeline.training(
+                    rows,
+                    model.task,
+                    strategy,
+                    waiting,
+                    batch_size=progress.rows,
+                    seed=run.seed,
+                    position=progress.images,
+                    augment=AUGMENT_ROWS[model.task],
+                    keys=("label",) if model.classes else (),
+                )
+                model.compile(steps_per_execution=together)
+                model.fit(dataset, epochs=1, steps_per_epoch=steps, verbose=0, callbacks=watchers, shuffle=False)
     finally:
         for close in release:
             close()
 
 
-def export_run(run, model, source, images, export_to, say, version=None):
+def export_run(run, model, source, step, export_to, say, version=None):
     """Export the model's served network, computing in float32, with what it was made from; returns the version's folder."""
     if run.precision != "float32":
         set_precision("float32")
@@ -193,7 +192,8 @@ def export_run(run, model, source, images, export_to, say, version=None):
         "configuration": asdict(run),
         "classes": list(source.classes) if model.classes else [],
         "data": {"spec": run.data, "fingerprint": source.fingerprint()},
-        "images_seen": images,
+        "step": step,
+        "images_seen": step * model.config.batch_size * model.rows_per_step,
     }
     path = export(model, to, name, version, facts=facts)
     say(f"exported and verified: {path}")
@@ -210,23 +210,25 @@ def export_checkpoint(root: str, to: str, name: str | None, version: int | None,
     step = Checkpoints(folder.checkpoints, model.state()).restore()
     if not step:
         raise ValueError(f"{root} holds no checkpoint yet")
-    images = step * configuration(run).batch_size * model.rows_per_step
-    return export_run(run, model, source, images, (to, name or run.model), say, version)
+    return export_run(run, model, source, step, (to, name or run.model), say, version)
 
 
 def find_export(path: str, say) -> str:
     """The newest exported version of a run, of a model's folder, or that folder itself. ValueError if there is none.
 
-    A run whose training still goes on, or was stopped, is exported as it stands first.
+    A run that has been saved since its newest export, or has none, is exported as it stands first.
     """
     folder = RunDir(path)
     if not tf.io.gfile.exists(folder.config):
         return latest(path)
     run = folder.read_config()
-    if not tf.io.gfile.exists(posixpath.join(folder.exports, run.model)):
-        say(f"{path} has no export yet; exporting its newest checkpoint")
-        return export_checkpoint(path, folder.exports, run.model, None, say)
-    return latest(posixpath.join(folder.exports, run.model))
+    exported = posixpath.join(folder.exports, run.model)
+    if versions(exported):
+        newest = latest(exported)
+        if report(newest)["facts"]["step"] >= newest_step(folder.checkpoints):
+            return newest
+    say(f"exporting the newest checkpoint of {path}")
+    return export_checkpoint(path, folder.exports, run.model, None, say)
 
 
 def split_model_dir(uri: str) -> tuple[str, str]:

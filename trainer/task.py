@@ -114,7 +114,10 @@ def dashed(word: str) -> str:
     default=5.0,
 )
 @click.option(
-    "--steps-per-execution", help="Steps TensorFlow takes in one call", metavar="N", type=click.IntRange(1), default=1
+    "--steps-per-execution",
+    help="Steps TensorFlow takes in one call [default: what suits the family]",
+    metavar="N",
+    type=click.IntRange(1),
 )
 @click.option(
     "--export-to",

@@ -65,6 +65,8 @@ def build(config, name):
 class Model(Enhancement, OnePlayer):
     """Minimises the squared difference: paper, eq. 5."""
 
+    steps_together = 8
+
     def __init__(self, config, *, classes=0, seed=0):
         super().__init__(config, classes=classes, seed=seed)
         if config.scale not in (2, 3, 4) or config.resolution % config.scale:

@@ -11,13 +11,14 @@ fourth step.
     python -m trainer.task --model r3gan --preset cpu-64 --data folder:PHOTOS --augment ada
 """
 
+import math
 from dataclasses import dataclass
 
 import keras
 
 from models.base import TwoPlayer
 from models.layers.condition import join, label_inputs, logits
-from models.layers.conv import GroupedConv2D
+from models.layers.conv import GroupedConv2D, StridedConv2D, StridedConv2DTranspose
 from models.layers.resample import Downsample2x, Upsample2x
 from models.losses import penalties
 from models.losses.adversarial import objective
@@ -39,7 +40,9 @@ class Config:
     blocks: tuple[int, ...] = (1, 1, 1, 1)  # residual blocks of the stages
     expansion: int = 2  # inner channels of a block / outer channels
     group_width: int = 16  # channels a group of the 3x3 convolution
-    patch: int = 1  # stride in px of the convolution at the picture's end of both networks
+    patch: int = (
+        1  # stride in px of the convolution at the picture's end of both networks, whose side is twice that (1: 1)
+    )
     embedding_size: int = 32  # numbers in the embedding of a category
     gamma: float = 1.0  # weight of R1 and R2 (each enters as gamma / 2)
     penalty_every: int = 1  # steps between two penalised ones; the penalty is multiplied by it
@@ -125,6 +128,21 @@ class Basis(keras.layers.Layer):
         return (inputs @ self.scale)[:, None, None, :] * self.basis
 
 
+class Reading(keras.layers.Layer):
+    """The sum of each channel's pixels under learned weights: [batch, 4, 4, channels] -> [batch, channels].
+
+    The paper's 4x4 depthwise convolution, of which one pixel is left; TensorFlow's own is many times slower backward on CPU.
+    """
+
+    def build(self, input_shape):
+        # A critic that begins with small answers: drawn as if the pixels of all channels were a weight's inputs.
+        normal = keras.initializers.RandomNormal(stddev=math.prod(input_shape[1:]) ** -0.5)
+        self.kernel = self.add_weight(shape=input_shape[1:], initializer=normal, name="kernel")
+
+    def call(self, inputs):
+        return keras.ops.sum(inputs * self.kernel, axis=(1, 2))
+
+
 def block(x, config, layers):
     """x + conv1(act(grouped conv3(act(conv1 x)))), with fix-up scaling for a network of `layers` blocks (section 3.3)."""
     channels = x.shape[-1]
@@ -144,11 +162,6 @@ def match(x, channels):
     return keras.layers.Conv2D(channels, 1, use_bias=False, kernel_initializer=initializer())(x)
 
 
-def _reach(config):
-    """Side in px of the convolution at the picture's end: 1 as in the paper, or twice the stride, so that patches overlap."""
-    return 1 if config.patch == 1 else 2 * config.patch
-
-
 def build_generator(config, classes, name):
     """(latent [batch, latent_size] [, label [batch]]) -> pictures float32 [batch, resolution, resolution, 3], near [-1, 1]."""
     latent, labels = keras.Input((config.latent_size,), name="latent"), label_inputs(classes)
@@ -160,9 +173,10 @@ def build_generator(config, classes, name):
             x = Upsample2x()(match(x, channels))
         for _ in range(blocks):
             x = block(x, config, layers)
-    x = keras.layers.Conv2DTranspose(
-        3, _reach(config), config.patch, "same", use_bias=False, kernel_initializer=initializer()
-    )(x)
+    if config.patch == 1:
+        x = match(x, 3)
+    else:
+        x = StridedConv2DTranspose(3, config.patch, kernel_initializer=initializer())(x)
     return keras.Model([latent, *labels], keras.layers.Activation("linear", dtype="float32")(x), name=name)
 
 
@@ -171,16 +185,16 @@ def build_critic(config, classes, name):
     picture = keras.Input((config.resolution, config.resolution, 3), name="picture")
     labels = label_inputs(classes)
     layers = sum(config.blocks)
-    x = keras.layers.Conv2D(
-        config.channels[-1], _reach(config), config.patch, "same", use_bias=False, kernel_initializer=initializer()
-    )(picture)
+    if config.patch == 1:
+        x = match(picture, config.channels[-1])
+    else:
+        x = StridedConv2D(config.channels[-1], config.patch, kernel_initializer=initializer())(picture)
     for stage, blocks in reversed(list(enumerate(config.blocks))):
         for _ in range(blocks):
             x = block(x, config, layers)
         if stage:
             x = match(Downsample2x()(x), config.channels[stage - 1])
-    x = keras.layers.DepthwiseConv2D(4, use_bias=False, depthwise_initializer=initializer())(x)
-    x = keras.layers.Flatten()(x)
+    x = Reading()(x)
     return keras.Model([picture, *labels], logits(x, labels, classes, initializer, use_bias=False), name=name)
 
 
@@ -191,6 +205,8 @@ class Model(Generation, TwoPlayer):
         super().__init__(config, classes=classes, seed=seed, augment=augment)
         if len(config.blocks) != len(config.channels):
             raise ValueError(f"channels={config.channels} and blocks={config.blocks} must name as many stages")
+        if config.patch != 1 and config.patch % 2:
+            raise ValueError(f"patch must be 1 or even, not {config.patch}")
         if 4 * 2 ** (len(config.channels) - 1) * config.patch != config.resolution:
             raise ValueError(
                 f"{len(config.channels)} stages from 4x4 px with patch={config.patch} make"

@@ -44,3 +44,76 @@ class GroupedConv2D(keras.layers.Layer):
             "groups": self.groups,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
         }
+
+
+class _Strided(keras.layers.Layer):
+    """What the two layers below share: a kernel of side 2 * patch, without bias."""
+
+    def __init__(self, filters, patch, *, kernel_initializer="he_normal", **kwargs):
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.patch = patch
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+
+    def _add_kernel(self, *channels):
+        shape = (2 * self.patch, 2 * self.patch, *channels)
+        self.kernel = self.add_weight(shape=shape, initializer=self.kernel_initializer, name="kernel")
+
+    def _folded(self):
+        """The kernel as one of side 2 whose taps are patches: [2, patch, 2, patch, *channels] -> [2, 2, patch, patch, *channels]."""
+        kernel, patch = tf.convert_to_tensor(self.kernel), self.patch
+        return tf.transpose(tf.reshape(kernel, [2, patch, 2, patch, *kernel.shape[2:]]), [0, 2, 1, 3, 4, 5])
+
+    def get_config(self):
+        return super().get_config() | {
+            "filters": self.filters,
+            "patch": self.patch,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+        }
+
+
+@keras.saving.register_keras_serializable("packshot")
+class StridedConv2D(_Strided):
+    """A convolution of side 2 * patch and stride patch, "same" padding, no bias; patch is even.
+
+    Computed at the small size, on pixels folded into channels: on a picture's three channels that is several times faster backward on CPU.
+
+    Input [batch, height, width, channels], sides multiples of patch; output [batch, height / patch, width / patch, filters].
+    """
+
+    def build(self, input_shape):
+        self._add_kernel(input_shape[-1], self.filters)
+
+    def call(self, inputs):
+        patch = self.patch
+        edge = [patch // 2, patch // 2]
+        folded = tf.nn.space_to_depth(tf.pad(inputs, [[0, 0], edge, edge, [0, 0]]), patch)
+        kernel = tf.reshape(self._folded(), [2, 2, folded.shape[-1], self.filters])
+        return tf.nn.conv2d(folded, kernel, strides=1, padding="VALID")
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, _ = input_shape
+        return (batch, height // self.patch, width // self.patch, self.filters)
+
+
+@keras.saving.register_keras_serializable("packshot")
+class StridedConv2DTranspose(_Strided):
+    """The transpose of `StridedConv2D`: [batch, height, width, channels] -> [batch, height * patch, width * patch, filters]."""
+
+    def build(self, input_shape):
+        self._add_kernel(self.filters, input_shape[-1])
+
+    def call(self, inputs):
+        patch, (_, height, width, channels) = self.patch, inputs.shape
+        taps = tf.reverse(tf.reshape(self._folded(), [2, 2, -1, channels]), [0, 1])
+        kernel = tf.transpose(taps, [0, 1, 3, 2])
+        padded = tf.pad(
+            inputs, [[0, 0], [1, 1], [1, 1], [0, 0]]
+        )  # by itself: oneDNN takes no padded convolution in bfloat16
+        folded = tf.nn.conv2d(padded, kernel, strides=1, padding="VALID")
+        begin, size = [0, patch // 2, patch // 2, 0], [-1, height * patch, width * patch, self.filters]
+        return tf.slice(tf.nn.depth_to_space(folded, patch), begin, size)
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, _ = input_shape
+        return (batch, height * self.patch, width * self.patch, self.filters)
