@@ -69,10 +69,11 @@ def test_grouped_convolution_has_the_gradients_of_keras_own():
 )
 def test_strided_convolutions_are_those_of_keras_with_their_gradients(ours, theirs, side, patch):
     x = tf.constant(normal(2, side, side + 4, 3))
-    layers = [ours(5, patch), theirs(5, 2 * patch, patch, "same", use_bias=False)]
+    layers = [ours(5, patch), theirs(5, 2 * patch, patch, "same")]
     for layer in layers:
         layer.build(x.shape)
-    layers[1].set_weights(layers[0].get_weights())
+        layer.bias.assign(normal(5, seed=1))
+    layers[1].set_weights([layers[0].kernel.numpy(), layers[0].bias.numpy()])
     weight = normal(*layers[1](x).shape, seed=2)
     found = []
     for layer in layers:
@@ -84,11 +85,13 @@ def test_strided_convolutions_are_those_of_keras_with_their_gradients(ours, thei
                 total = tf.reduce_sum(weight * answer**2)
             slope = first.gradient(total, x)
             penalty = tf.reduce_sum(slope**2)
-        found.append([answer, slope, *second.gradient(penalty, [x, layer.kernel.value])])
+        found.append([answer, slope, *second.gradient(penalty, [x, layer.kernel.value, layer.bias.value])])
     for a, b in zip(*found, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4 * np.abs(b).max())
     assert found[0][0].shape == layers[0].compute_output_shape(x.shape)
-    round_trip(layers[0])
+    bare = round_trip(ours(5, patch, use_bias=False))
+    bare.build(x.shape)
+    assert len(bare.weights) == 1
 
 
 def test_grouped_convolution_is_made_again_from_its_configuration():

@@ -18,6 +18,7 @@ import keras
 
 from models.base import TwoPlayer
 from models.layers.condition import join, label_inputs, logits
+from models.layers.conv import StridedConv2D, StridedConv2DTranspose
 from models.layers.norm import FusedBatchNormalization
 from models.losses import penalties
 from models.losses.adversarial import objective
@@ -102,7 +103,7 @@ def build_generator(config, classes, name):
         x = keras.layers.ReLU()(x)
         if channels:
             x = keras.layers.Conv2DTranspose(channels, 4, 2, "same", use_bias=False, kernel_initializer=start())(x)
-    x = keras.layers.Conv2DTranspose(3, 4, 2, "same", kernel_initializer=start())(x)
+    x = StridedConv2DTranspose(3, 2, kernel_initializer=start())(x)
     return keras.Model([latent, *labels], keras.layers.Activation("tanh", dtype="float32")(x), name=name)
 
 
@@ -110,12 +111,13 @@ def build_critic(config, classes, name):
     """(pictures [batch, resolution, resolution, 3] [, label [batch]]) -> logits float32 [batch]."""
     picture = keras.Input((config.resolution, config.resolution, 3), name="picture")
     labels = label_inputs(classes)
-    x = picture
-    for stage, channels in enumerate(reversed(widths(config))):
-        x = keras.layers.Conv2D(channels, 4, 2, "same", use_bias=not stage, kernel_initializer=start())(x)
-        if stage and config.objective == "wgan_gp":
+    *others, first = widths(config)
+    x = keras.layers.LeakyReLU(0.2)(StridedConv2D(first, 2, kernel_initializer=start())(picture))
+    for channels in reversed(others):
+        x = keras.layers.Conv2D(channels, 4, 2, "same", use_bias=False, kernel_initializer=start())(x)
+        if config.objective == "wgan_gp":
             x = keras.layers.LayerNormalization(axis=(1, 2, 3))(x)
-        elif stage:
+        else:
             x = FusedBatchNormalization(gamma_initializer=start_gamma())(x)
         x = keras.layers.LeakyReLU(0.2)(x)
     network = keras.Model([picture, *labels], logits(keras.layers.Flatten()(x), labels, classes, start), name=name)

@@ -176,7 +176,7 @@ def build_generator(config, classes, name):
     if config.patch == 1:
         x = match(x, 3)
     else:
-        x = StridedConv2DTranspose(3, config.patch, kernel_initializer=initializer())(x)
+        x = StridedConv2DTranspose(3, config.patch, use_bias=False, kernel_initializer=initializer())(x)
     return keras.Model([latent, *labels], keras.layers.Activation("linear", dtype="float32")(x), name=name)
 
 
@@ -188,7 +188,7 @@ def build_critic(config, classes, name):
     if config.patch == 1:
         x = match(picture, config.channels[-1])
     else:
-        x = StridedConv2D(config.channels[-1], config.patch, kernel_initializer=initializer())(picture)
+        x = StridedConv2D(config.channels[-1], config.patch, use_bias=False, kernel_initializer=initializer())(picture)
     for stage, blocks in reversed(list(enumerate(config.blocks))):
         for _ in range(blocks):
             x = block(x, config, layers)

@@ -47,17 +47,23 @@ class GroupedConv2D(keras.layers.Layer):
 
 
 class _Strided(keras.layers.Layer):
-    """What the two layers below share: a kernel of side 2 * patch, without bias."""
+    """What the two layers below share: a kernel of side 2 * patch, and perhaps a bias."""
 
-    def __init__(self, filters, patch, *, kernel_initializer="he_normal", **kwargs):
+    def __init__(self, filters, patch, *, use_bias=True, kernel_initializer="glorot_uniform", **kwargs):
         super().__init__(**kwargs)
         self.filters = filters
         self.patch = patch
+        self.use_bias = use_bias
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
-    def _add_kernel(self, *channels):
+    def _add_weights(self, *channels):
         shape = (2 * self.patch, 2 * self.patch, *channels)
         self.kernel = self.add_weight(shape=shape, initializer=self.kernel_initializer, name="kernel")
+        if self.use_bias:
+            self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
+
+    def _biased(self, outputs):
+        return tf.nn.bias_add(outputs, tf.convert_to_tensor(self.bias)) if self.use_bias else outputs
 
     def _folded(self):
         """The kernel as one of side 2 whose taps are patches: [2, patch, 2, patch, *channels] -> [2, 2, patch, patch, *channels]."""
@@ -68,13 +74,14 @@ class _Strided(keras.layers.Layer):
         return super().get_config() | {
             "filters": self.filters,
             "patch": self.patch,
+            "use_bias": self.use_bias,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
         }
 
 
 @keras.saving.register_keras_serializable("packshot")
 class StridedConv2D(_Strided):
-    """A convolution of side 2 * patch and stride patch, "same" padding, no bias; patch is even.
+    """A convolution of side 2 * patch and stride patch, "same" padding; patch is even.
 
     Computed at the small size, on pixels folded into channels: on a picture's three channels that is several times faster backward on CPU.
 
@@ -82,14 +89,14 @@ class StridedConv2D(_Strided):
     """
 
     def build(self, input_shape):
-        self._add_kernel(input_shape[-1], self.filters)
+        self._add_weights(input_shape[-1], self.filters)
 
     def call(self, inputs):
         patch = self.patch
         edge = [patch // 2, patch // 2]
         folded = tf.nn.space_to_depth(tf.pad(inputs, [[0, 0], edge, edge, [0, 0]]), patch)
         kernel = tf.reshape(self._folded(), [2, 2, folded.shape[-1], self.filters])
-        return tf.nn.conv2d(folded, kernel, strides=1, padding="VALID")
+        return self._biased(tf.nn.conv2d(folded, kernel, strides=1, padding="VALID"))
 
     def compute_output_shape(self, input_shape):
         batch, height, width, _ = input_shape
@@ -101,7 +108,7 @@ class StridedConv2DTranspose(_Strided):
     """The transpose of `StridedConv2D`: [batch, height, width, channels] -> [batch, height * patch, width * patch, filters]."""
 
     def build(self, input_shape):
-        self._add_kernel(self.filters, input_shape[-1])
+        self._add_weights(self.filters, input_shape[-1])
 
     def call(self, inputs):
         patch, (_, height, width, channels) = self.patch, inputs.shape
@@ -112,7 +119,7 @@ class StridedConv2DTranspose(_Strided):
         )  # by itself: oneDNN takes no padded convolution in bfloat16
         folded = tf.nn.conv2d(padded, kernel, strides=1, padding="VALID")
         begin, size = [0, patch // 2, patch // 2, 0], [-1, height * patch, width * patch, self.filters]
-        return tf.slice(tf.nn.depth_to_space(folded, patch), begin, size)
+        return self._biased(tf.slice(tf.nn.depth_to_space(folded, patch), begin, size))
 
     def compute_output_shape(self, input_shape):
         batch, height, width, _ = input_shape
