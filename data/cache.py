@@ -93,11 +93,12 @@ class _Store:
 
     def add(self, row):
         values = {key: _as_array(key, value) for key, value in row.items()}
+        kinds = {key: (value.dtype, value.shape) for key, value in values.items()}
         if not self.count:
-            self._kinds = {key: (value.dtype, value.shape) for key, value in values.items()}
+            self._kinds = kinds
             self._lists = {key: [] for key in values}
-        if values.keys() != self._kinds.keys():
-            raise ValueError(f"examples differ in what they have: {sorted(values)} and {sorted(self._kinds)}")
+        if kinds != self._kinds:
+            raise ValueError(f"examples differ in what they have: {_listed(kinds)}; and {_listed(self._kinds)}")
         for key, value in values.items():
             if self._files is None:
                 self._lists[key].append(value)
@@ -137,6 +138,10 @@ class _Store:
         self._close_files()
         if self._temporary is not None and self._temporary.exists():
             shutil.rmtree(self._temporary)
+
+
+def _listed(kinds):
+    return ", ".join(f"{key} {dtype}{list(shape)}" for key, (dtype, shape) in sorted(kinds.items()))
 
 
 def _as_array(key, value):

@@ -174,16 +174,25 @@ def test_quarantine_takes_what_the_view_refuses(tmp_path):
 
 
 class Uneven(Source):
+    def __init__(self, spoil):
+        super().__init__()
+        self.spoil = spoil
+
     def examples(self, size, fit, quarantine):
         for number, example in enumerate(super().examples(size, fit, quarantine)):
             if number == 3:
-                del example["label"]
+                self.spoil(example)
             yield example
 
 
-def test_examples_that_differ_in_their_keys_are_an_error(tmp_path):
-    with pytest.raises(ValueError, match="examples differ in what they have"):
-        load(Uneven(), tmp_path, memory=1)
+@pytest.mark.parametrize("memory", [1, None])
+@pytest.mark.parametrize(
+    "spoil",
+    [lambda e: e.pop("label"), lambda e: e.update(image=e["image"][1:]), lambda e: e.update(image=e["image"] / 2)],
+)
+def test_examples_that_differ_in_keys_shapes_or_types_are_an_error(tmp_path, spoil, memory):
+    with pytest.raises(ValueError, match=r"examples differ in what they have: .*; and .*label int32\[\]"):
+        load(Uneven(spoil), tmp_path, memory=memory)
     assert names(tmp_path) == []
 
 
