@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data import files
 from data.quarantine import Quarantine
 
 MEMORY_SHARE = 0.25  # of what the machine has free
@@ -111,6 +112,7 @@ class _Store:
 
     def _spill(self):
         self._folder.parent.mkdir(parents=True, exist_ok=True)
+        files.sweep(self._folder.parent, ".writing-")
         self._temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=self._folder.parent))
         self._files = {key: open(self._temporary / f"{key}.raw", "wb") for key in self._kinds}
         for key, values in self._lists.items():

@@ -4,9 +4,12 @@ then).
 
 import os
 import re
+import shutil
+import time
 import uuid
 from collections.abc import Iterator
 
+ABANDONED = 24 * 3600  # seconds after which nobody is taken to be working in a temporary folder
 _SCHEME = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
@@ -58,6 +61,15 @@ def write(path: str, content: bytes) -> None:
     finally:
         if os.path.exists(temporary):
             os.unlink(temporary)
+
+
+def sweep(folder: str, prefix: str) -> None:
+    """Remove what killed processes left in a local folder: folders named `prefix`... that have not been touched for a day."""
+    with os.scandir(folder) as entries:
+        found = [entry for entry in entries if entry.name.startswith(prefix) and entry.is_dir(follow_symlinks=False)]
+        for entry in found:
+            if time.time() - entry.stat().st_mtime > ABANDONED:
+                shutil.rmtree(entry.path, ignore_errors=True)
 
 
 def is_folder(path: str) -> bool:

@@ -24,6 +24,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from data import files
 from serving import config, gate, warmup
 from serving.gate import ExportRefused
 
@@ -116,6 +117,7 @@ def _staging(beside):
         return
     folder = os.path.join(beside, f".export-{uuid.uuid4().hex[:8]}")
     os.makedirs(folder)
+    files.sweep(beside, ".export-")
     try:
         yield folder
     finally:
@@ -144,7 +146,7 @@ def _write_report(folder, name, version, facts, variables, figures):
     digest = hashlib.sha256()
     for variable in variables:
         digest.update(variable.numpy().tobytes())
-    files = [path for path in pathlib.Path(folder).rglob("*") if path.is_file()]
+    paths = [path for path in pathlib.Path(folder).rglob("*") if path.is_file()]
     written = {
         "name": name,
         "version": version,
@@ -153,7 +155,7 @@ def _write_report(folder, name, version, facts, variables, figures):
         "facts": dict(facts),
         "parameters": sum(variable.shape.num_elements() for variable in variables),
         "weights sha256": digest.hexdigest(),
-        "bytes": {path.relative_to(folder).as_posix(): path.stat().st_size for path in sorted(files)},
+        "bytes": {path.relative_to(folder).as_posix(): path.stat().st_size for path in sorted(paths)},
         "checks": figures,
         "libraries": {"tensorflow": tf.__version__, "keras": keras.__version__, "numpy": np.__version__},
     }
@@ -183,8 +185,8 @@ def _settle(staged, path):
 
 def _upload(staged, path):
     """Copy, saved_model.pb last: an object store has no rename, and without that file a server loads nothing."""
-    files = [file.relative_to(staged).as_posix() for file in pathlib.Path(staged).rglob("*") if file.is_file()]
-    for file in sorted(files, key=lambda file: (file == "saved_model.pb", file)):
+    names = [file.relative_to(staged).as_posix() for file in pathlib.Path(staged).rglob("*") if file.is_file()]
+    for file in sorted(names, key=lambda file: (file == "saved_model.pb", file)):
         tf.io.gfile.makedirs(os.path.dirname(f"{path}/{file}"))
         tf.io.gfile.copy(os.path.join(staged, file), f"{path}/{file}")
 

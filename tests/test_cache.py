@@ -1,6 +1,8 @@
 """The cache of rows: memory and files alike, sets on disk found again, and nothing left behind by a failure."""
 
 import json
+import os
+import time
 
 import numpy as np
 import pytest
@@ -171,6 +173,14 @@ def test_quarantine_takes_what_the_view_refuses(tmp_path):
         ("example 1", "too small: 4x4 px, patches are 8x8"),
         ("example 3", "too small: 6x6 px, patches are 8x8"),
     ]
+
+
+def test_what_killed_processes_left_is_swept_after_a_day(tmp_path):
+    for name, hours in ((".writing-old", 25), (".writing-new", 23), ("kept", 25)):
+        (tmp_path / name / "inner").mkdir(parents=True)
+        os.utime(tmp_path / name, times=(time.time() - 3600 * hours,) * 2)
+    load(Source(), tmp_path, memory=1)
+    assert {".writing-new", "kept"} <= set(os.listdir(tmp_path)) and len(os.listdir(tmp_path)) == 3
 
 
 class Uneven(Source):
