@@ -33,7 +33,7 @@ setup(
         "tqdm>=4.60",
     ],
     extras_require={
-        "test": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.9"],
+        "test": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.9", "tensorflow-serving-api>=2.19"],
         "bench": ["torch>=2.6"],  # to be measured beside
     },
     entry_points={"console_scripts": ["packshot=trainer.cli:main"]},

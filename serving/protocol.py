@@ -4,16 +4,14 @@ They live in a descriptor pool of their own, so that they may stand beside `tens
 one process whatever versions those have, and a client needs only `protobuf` and `numpy`. Only fields that packshot
 uses are declared; protobuf carries the others along untouched.
 
-Sources of the field numbers: tensorflow/core/framework/{tensor,tensor_shape,types}.proto and, in tensorflow/serving
-2.21, apis/{model,predict,prediction_log}.proto,
-config/{model_server_config,file_system_storage_path_source,monitoring_config}.proto and
+Sources of the field numbers: tensorflow/core/framework/{tensor,tensor_shape,types}.proto,
+tensorflow/core/protobuf/{meta_graph,error_codes}.proto and tensorflow/core/example/{example,feature}.proto; and in
+tensorflow/serving 2.21 apis/*.proto, util/status.proto,
+config/{model_server_config,file_system_storage_path_source,monitoring_config,ssl_config}.proto and
 servables/tensorflow/session_bundle_config.proto.
 """
 
-import math
-
-import numpy as np
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, wrappers_pb2
+from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, message_factory, wrappers_pb2
 
 # Message -> fields, as "type name = number". `?` joins a oneof, `*` repeats, and `map` means a map from string.
 _MESSAGES = {
@@ -34,6 +32,27 @@ _MESSAGES = {
         "* uint32 uint32_val = 16",
         "* uint64 uint64_val = 17",
     ),
+    "tensorflow.TensorInfo": (
+        "?encoding string name = 1",
+        "tensorflow.DataType dtype = 2",
+        "tensorflow.TensorShapeProto tensor_shape = 3",
+    ),
+    "tensorflow.SignatureDef": (
+        "map tensorflow.TensorInfo inputs = 1",
+        "map tensorflow.TensorInfo outputs = 2",
+        "string method_name = 3",
+        "map tensorflow.TensorProto defaults = 4",
+    ),
+    "tensorflow.BytesList": ("* bytes value = 1",),
+    "tensorflow.FloatList": ("* float value = 1",),
+    "tensorflow.Int64List": ("* int64 value = 1",),
+    "tensorflow.Feature": (
+        "?kind tensorflow.BytesList bytes_list = 1",
+        "?kind tensorflow.FloatList float_list = 2",
+        "?kind tensorflow.Int64List int64_list = 3",
+    ),
+    "tensorflow.Features": ("map tensorflow.Feature feature = 1",),
+    "tensorflow.Example": ("tensorflow.Features features = 1",),
     "tensorflow.serving.ModelSpec": (
         "string name = 1",
         "?version_choice google.protobuf.Int64Value version = 2",
@@ -49,12 +68,92 @@ _MESSAGES = {
         "map tensorflow.TensorProto outputs = 1",
         "tensorflow.serving.ModelSpec model_spec = 2",
     ),
+    "tensorflow.serving.ExampleList": ("* tensorflow.Example examples = 1",),
+    "tensorflow.serving.ExampleListWithContext": (
+        "* tensorflow.Example examples = 1",
+        "tensorflow.Example context = 2",
+    ),
+    "tensorflow.serving.Input": (
+        "?kind tensorflow.serving.ExampleList example_list = 1",
+        "?kind tensorflow.serving.ExampleListWithContext example_list_with_context = 2",
+    ),
+    "tensorflow.serving.Class": ("string label = 1", "float score = 2"),
+    "tensorflow.serving.Classifications": ("* tensorflow.serving.Class classes = 1",),
+    "tensorflow.serving.ClassificationResult": ("* tensorflow.serving.Classifications classifications = 1",),
+    "tensorflow.serving.ClassificationRequest": (
+        "tensorflow.serving.ModelSpec model_spec = 1",
+        "tensorflow.serving.Input input = 2",
+    ),
+    "tensorflow.serving.ClassificationResponse": (
+        "tensorflow.serving.ClassificationResult result = 1",
+        "tensorflow.serving.ModelSpec model_spec = 2",
+    ),
+    "tensorflow.serving.Regression": ("float value = 1",),
+    "tensorflow.serving.RegressionResult": ("* tensorflow.serving.Regression regressions = 1",),
+    "tensorflow.serving.RegressionRequest": (
+        "tensorflow.serving.ModelSpec model_spec = 1",
+        "tensorflow.serving.Input input = 2",
+    ),
+    "tensorflow.serving.RegressionResponse": (
+        "tensorflow.serving.RegressionResult result = 1",
+        "tensorflow.serving.ModelSpec model_spec = 2",
+    ),
+    "tensorflow.serving.InferenceTask": ("tensorflow.serving.ModelSpec model_spec = 1", "string method_name = 2"),
+    "tensorflow.serving.MultiInferenceRequest": (
+        "* tensorflow.serving.InferenceTask tasks = 1",
+        "tensorflow.serving.Input input = 2",
+    ),
+    "tensorflow.serving.InferenceResult": (
+        "tensorflow.serving.ModelSpec model_spec = 1",
+        "?result tensorflow.serving.ClassificationResult classification_result = 2",
+        "?result tensorflow.serving.RegressionResult regression_result = 3",
+    ),
+    "tensorflow.serving.MultiInferenceResponse": ("* tensorflow.serving.InferenceResult results = 1",),
+    "tensorflow.serving.SignatureDefMap": ("map tensorflow.SignatureDef signature_def = 1",),
+    "tensorflow.serving.GetModelMetadataRequest": (
+        "tensorflow.serving.ModelSpec model_spec = 1",
+        "* string metadata_field = 2",
+    ),
+    "tensorflow.serving.GetModelMetadataResponse": (
+        "tensorflow.serving.ModelSpec model_spec = 1",
+        "map google.protobuf.Any metadata = 2",
+    ),
+    "tensorflow.serving.StatusProto": ("tensorflow.error.Code error_code = 1", "string error_message = 2"),
+    "tensorflow.serving.GetModelStatusRequest": ("tensorflow.serving.ModelSpec model_spec = 1",),
+    "tensorflow.serving.ModelVersionStatus": (
+        "int64 version = 1",
+        "tensorflow.serving.ModelVersionStatus.State state = 2",
+        "tensorflow.serving.StatusProto status = 3",
+    ),
+    "tensorflow.serving.GetModelStatusResponse": ("* tensorflow.serving.ModelVersionStatus model_version_status = 1",),
+    "tensorflow.serving.ReloadConfigRequest": ("tensorflow.serving.ModelServerConfig config = 1",),
+    "tensorflow.serving.ReloadConfigResponse": ("tensorflow.serving.StatusProto status = 1",),
     "tensorflow.serving.PredictLog": (
         "tensorflow.serving.PredictRequest request = 1",
         "tensorflow.serving.PredictResponse response = 2",
     ),
-    "tensorflow.serving.PredictionLog": ("?log_type tensorflow.serving.PredictLog predict_log = 6",),
-    "tensorflow.serving.ModelServerConfig": ("?config tensorflow.serving.ModelConfigList model_config_list = 1",),
+    "tensorflow.serving.ClassifyLog": (
+        "tensorflow.serving.ClassificationRequest request = 1",
+        "tensorflow.serving.ClassificationResponse response = 2",
+    ),
+    "tensorflow.serving.RegressLog": (
+        "tensorflow.serving.RegressionRequest request = 1",
+        "tensorflow.serving.RegressionResponse response = 2",
+    ),
+    "tensorflow.serving.MultiInferenceLog": (
+        "tensorflow.serving.MultiInferenceRequest request = 1",
+        "tensorflow.serving.MultiInferenceResponse response = 2",
+    ),
+    "tensorflow.serving.PredictionLog": (
+        "?log_type tensorflow.serving.ClassifyLog classify_log = 2",
+        "?log_type tensorflow.serving.RegressLog regress_log = 3",
+        "?log_type tensorflow.serving.MultiInferenceLog multi_inference_log = 4",
+        "?log_type tensorflow.serving.PredictLog predict_log = 6",
+    ),
+    "tensorflow.serving.ModelServerConfig": (
+        "?config tensorflow.serving.ModelConfigList model_config_list = 1",
+        "?config google.protobuf.Any custom_model_config = 2",
+    ),
     "tensorflow.serving.ModelConfigList": ("* tensorflow.serving.ModelConfig config = 1",),
     "tensorflow.serving.ModelConfig": (
         "string name = 1",
@@ -86,13 +185,31 @@ _MESSAGES = {
     ),
     "tensorflow.serving.PrometheusConfig": ("bool enable = 1", "string path = 2"),
     "tensorflow.serving.MonitoringConfig": ("tensorflow.serving.PrometheusConfig prometheus_config = 1",),
+    "tensorflow.serving.SSLConfig": (
+        "string server_key = 1",
+        "string server_cert = 2",
+        "string custom_ca = 3",
+        "bool client_verify = 4",
+    ),
 }
-_DATA_TYPE = {
-    "DT_INVALID": 0, "DT_FLOAT": 1, "DT_DOUBLE": 2, "DT_INT32": 3, "DT_UINT8": 4, "DT_INT16": 5, "DT_INT8": 6,
-    "DT_STRING": 7, "DT_COMPLEX64": 8, "DT_INT64": 9, "DT_BOOL": 10, "DT_BFLOAT16": 14, "DT_UINT16": 17,
-    "DT_COMPLEX128": 18, "DT_HALF": 19, "DT_RESOURCE": 20, "DT_VARIANT": 21, "DT_UINT32": 22, "DT_UINT64": 23,
+_ENUMS = {
+    "tensorflow.DataType": {
+        "DT_INVALID": 0, "DT_FLOAT": 1, "DT_DOUBLE": 2, "DT_INT32": 3, "DT_UINT8": 4, "DT_INT16": 5, "DT_INT8": 6,
+        "DT_STRING": 7, "DT_COMPLEX64": 8, "DT_INT64": 9, "DT_BOOL": 10, "DT_BFLOAT16": 14, "DT_UINT16": 17,
+        "DT_COMPLEX128": 18, "DT_HALF": 19, "DT_RESOURCE": 20, "DT_VARIANT": 21, "DT_UINT32": 22, "DT_UINT64": 23,
+    },
+    "tensorflow.error.Code": {
+        "OK": 0, "CANCELLED": 1, "UNKNOWN": 2, "INVALID_ARGUMENT": 3, "DEADLINE_EXCEEDED": 4, "NOT_FOUND": 5,
+        "ALREADY_EXISTS": 6, "PERMISSION_DENIED": 7, "RESOURCE_EXHAUSTED": 8, "FAILED_PRECONDITION": 9, "ABORTED": 10,
+        "OUT_OF_RANGE": 11, "UNIMPLEMENTED": 12, "INTERNAL": 13, "UNAVAILABLE": 14, "DATA_LOSS": 15,
+        "UNAUTHENTICATED": 16,
+    },
+    "tensorflow.serving.ModelVersionStatus.State": {
+        "UNKNOWN": 0, "START": 10, "LOADING": 20, "AVAILABLE": 30, "UNLOADING": 40, "END": 50,
+    },
 }  # fmt: skip
 _Field = descriptor_pb2.FieldDescriptorProto
+_KNOWN = (any_pb2, wrappers_pb2)
 
 
 def _add_field(message, full_name, line):
@@ -116,33 +233,39 @@ def _add_field(message, full_name, line):
     if "." not in type_name:
         field.type = getattr(_Field, f"TYPE_{type_name.upper()}")
     else:
-        field.type = _Field.TYPE_ENUM if type_name == "tensorflow.DataType" else _Field.TYPE_MESSAGE
+        field.type = _Field.TYPE_ENUM if type_name in _ENUMS else _Field.TYPE_MESSAGE
         field.type_name = f".{type_name}"
 
 
 def _build_pool():
     files = {}
-    for package in ("tensorflow", "tensorflow.serving"):
+    for package, needs in (
+        ("tensorflow.error", ()),
+        ("tensorflow", ()),
+        ("tensorflow.serving", ("tensorflow", "tensorflow.error")),
+    ):
         files[package] = descriptor_pb2.FileDescriptorProto(
             name=f"packshot/{package}.proto",
             package=package,
             syntax="proto3",
-            dependency=[wrappers_pb2.DESCRIPTOR.name],
+            dependency=[*(module.DESCRIPTOR.name for module in _KNOWN), *(files[need].name for need in needs)],
         )
-    files["tensorflow.serving"].dependency.append(files["tensorflow"].name)
-    enum = files["tensorflow"].enum_type.add(name="DataType")
-    for name, number in _DATA_TYPE.items():
-        enum.value.add(name=name, number=number)
-    messages = {}
+    parents = dict(files)
     for full_name, lines in _MESSAGES.items():
         parent, _, name = full_name.rpartition(".")
-        message = files[parent].message_type.add() if parent in files else messages[parent].nested_type.add()
-        messages[full_name] = message
+        message = parents[parent].message_type.add() if parent in files else parents[parent].nested_type.add()
+        parents[full_name] = message
         message.name = name
         for line in lines:
             _add_field(message, full_name, line)
+    for full_name, values in _ENUMS.items():
+        parent, _, name = full_name.rpartition(".")
+        enum = parents[parent].enum_type.add(name=name)
+        for value, number in values.items():
+            enum.value.add(name=value, number=number)
     pool = descriptor_pool.DescriptorPool()
-    pool.AddSerializedFile(wrappers_pb2.DESCRIPTOR.serialized_pb)
+    for module in _KNOWN:
+        pool.AddSerializedFile(module.DESCRIPTOR.serialized_pb)
     for file in files.values():
         pool.AddSerializedFile(file.SerializeToString())
     return pool
@@ -157,76 +280,49 @@ def _class(full_name):
 
 TensorProto = _class("tensorflow.TensorProto")
 TensorShapeProto = _class("tensorflow.TensorShapeProto")
+SignatureDef = _class("tensorflow.SignatureDef")
+Example = _class("tensorflow.Example")
+Any = _class("google.protobuf.Any")
 ModelSpec = _class("tensorflow.serving.ModelSpec")
+Input = _class("tensorflow.serving.Input")
 PredictRequest = _class("tensorflow.serving.PredictRequest")
 PredictResponse = _class("tensorflow.serving.PredictResponse")
+ClassificationRequest = _class("tensorflow.serving.ClassificationRequest")
+ClassificationResponse = _class("tensorflow.serving.ClassificationResponse")
+ClassificationResult = _class("tensorflow.serving.ClassificationResult")
+RegressionRequest = _class("tensorflow.serving.RegressionRequest")
+RegressionResponse = _class("tensorflow.serving.RegressionResponse")
+RegressionResult = _class("tensorflow.serving.RegressionResult")
+MultiInferenceRequest = _class("tensorflow.serving.MultiInferenceRequest")
+MultiInferenceResponse = _class("tensorflow.serving.MultiInferenceResponse")
+SignatureDefMap = _class("tensorflow.serving.SignatureDefMap")
+GetModelMetadataRequest = _class("tensorflow.serving.GetModelMetadataRequest")
+GetModelMetadataResponse = _class("tensorflow.serving.GetModelMetadataResponse")
+GetModelStatusRequest = _class("tensorflow.serving.GetModelStatusRequest")
+GetModelStatusResponse = _class("tensorflow.serving.GetModelStatusResponse")
+ReloadConfigRequest = _class("tensorflow.serving.ReloadConfigRequest")
+ReloadConfigResponse = _class("tensorflow.serving.ReloadConfigResponse")
 PredictionLog = _class("tensorflow.serving.PredictionLog")
 ModelServerConfig = _class("tensorflow.serving.ModelServerConfig")
 BatchingParameters = _class("tensorflow.serving.BatchingParameters")
 MonitoringConfig = _class("tensorflow.serving.MonitoringConfig")
+SSLConfig = _class("tensorflow.serving.SSLConfig")
 
-# What a tensor may hold: DataType, NumPy type, and the field of the values when they do not come as tensor_content.
-_KINDS = {
-    _DATA_TYPE[name]: (np.dtype(dtype), field)
-    for name, dtype, field in (
-        ("DT_FLOAT", "<f4", "float_val"),
-        ("DT_DOUBLE", "<f8", "double_val"),
-        ("DT_INT32", "<i4", "int_val"),
-        ("DT_UINT8", "u1", "int_val"),
-        ("DT_INT16", "<i2", "int_val"),
-        ("DT_INT8", "i1", "int_val"),
-        ("DT_STRING", "O", "string_val"),
-        ("DT_INT64", "<i8", "int64_val"),
-        ("DT_BOOL", "?", "bool_val"),
-        ("DT_UINT16", "<u2", "int_val"),
-        ("DT_HALF", "<f2", "half_val"),
-        ("DT_UINT32", "<u4", "uint32_val"),
-        ("DT_UINT64", "<u8", "uint64_val"),
-    )
+# Service -> method -> request and response; the path of a method is /<service>/<method>.
+SERVICES = {
+    "tensorflow.serving.PredictionService": {
+        "Predict": (PredictRequest, PredictResponse),
+        "Classify": (ClassificationRequest, ClassificationResponse),
+        "Regress": (RegressionRequest, RegressionResponse),
+        "MultiInference": (MultiInferenceRequest, MultiInferenceResponse),
+        "GetModelMetadata": (GetModelMetadataRequest, GetModelMetadataResponse),
+    },
+    "tensorflow.serving.ModelService": {
+        "GetModelStatus": (GetModelStatusRequest, GetModelStatusResponse),
+        "HandleReloadConfigRequest": (ReloadConfigRequest, ReloadConfigResponse),
+    },
 }
-_NUMBERS = {dtype: number for number, (dtype, _) in _KINDS.items()}
 
-
-def tensor_to_proto(array: np.ndarray):
-    """The TensorProto of an array: numbers as `tensor_content`, `bytes` and `str` (in UTF-8) as `string_val`.
-
-    Give bytes in an array of dtype object: NumPy's own `S` arrays drop zeros at the end. Raises ValueError for a type
-    that has no place in a request.
-    """
-    array = np.asarray(array)
-    dtype = np.dtype(object) if array.dtype.kind in "OSU" else array.dtype.newbyteorder("<")
-    if dtype not in _NUMBERS:
-        raise ValueError(f"a tensor cannot hold {array.dtype}; cast it first")
-    proto = TensorProto(dtype=_NUMBERS[dtype])
-    proto.tensor_shape.SetInParent()
-    for size in array.shape:
-        proto.tensor_shape.dim.add(size=size)
-    if dtype.hasobject:
-        proto.string_val.extend(text.encode() if isinstance(text, str) else text for text in array.ravel().tolist())
-    else:
-        proto.tensor_content = array.astype(dtype, copy=False).tobytes()
-    return proto
-
-
-def proto_to_tensor(proto) -> np.ndarray:
-    """The array a TensorProto holds, read as the server reads it: strings as `bytes` in an array of dtype object.
-
-    Too few values repeat the last one, none are zeros, and too many are cut. Raises ValueError for a type that is not
-    known, a shape that is not, and a `tensor_content` of the wrong length. The array is the caller's to change.
-    """
-    if proto.dtype not in _KINDS:
-        raise ValueError(f"no tensor of DataType {proto.dtype} can be read")
-    dtype, field = _KINDS[proto.dtype]
-    shape = [dim.size for dim in proto.tensor_shape.dim]
-    if proto.tensor_shape.unknown_rank or any(size < 0 for size in shape):
-        raise ValueError("the shape of the tensor is not fully known")
-    if proto.tensor_content and not dtype.hasobject:
-        if len(proto.tensor_content) != math.prod(shape) * dtype.itemsize:
-            raise ValueError(f"tensor_content has {len(proto.tensor_content)} bytes, which do not make {shape}")
-        return np.frombuffer(bytearray(proto.tensor_content), dtype).reshape(shape)
-    values = list(getattr(proto, field)[: math.prod(shape)])
-    if field == "half_val":
-        values = np.array(values, np.uint16).view(dtype)
-    filled = np.full(math.prod(shape), values[-1] if len(values) else b"" if dtype.hasobject else 0, dtype)
-    filled[: len(values)] = values
-    return filled.reshape(shape)
+CODES = _ENUMS["tensorflow.error.Code"]
+STATES = _ENUMS["tensorflow.serving.ModelVersionStatus.State"]
+DATA_TYPES = _ENUMS["tensorflow.DataType"]

@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from serving.protocol import PredictionLog, proto_to_tensor, tensor_to_proto
+from serving.protocol import PredictionLog
+from serving.tensors import proto_to_tensor, tensor_to_proto
 
 FILE = os.path.join("assets.extra", "tf_serving_warmup_requests")
 

@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 from google.protobuf import descriptor_pb2, text_format
 
-from serving import config, protocol
+from serving import config, protocol, tensors
 
 ARRAYS = [
     np.arange(6, dtype=np.float32).reshape(2, 3),
     np.array([[1.5], [-2.5]], np.float64),
     np.arange(12, dtype=np.uint8).reshape(1, 2, 2, 3),
-    np.array([-1, 2**40], np.int64),
+    np.array([-1, 2**40, 0, 127, 128, -(2**63)], np.int64),
+    np.array([-1, 5, 300], np.int32),
+    np.array([2**32 - 1, 0], np.uint32),
     np.array(7, np.int32),
     np.array([True, False]),
     np.array([1.5, 65504], np.float16),
@@ -26,23 +28,24 @@ def test_a_tensor_crosses_the_wire_both_ways_and_tensorflow_agrees(array):
     tf = pytest.importorskip("tensorflow")
     from tensorflow.core.framework import tensor_pb2
 
-    ours = protocol.tensor_to_proto(array)
-    np.testing.assert_array_equal(protocol.proto_to_tensor(ours), array)
+    ours = tensors.tensor_to_proto(array)
+    np.testing.assert_array_equal(tensors.proto_to_tensor(ours), array)
     theirs = tensor_pb2.TensorProto.FromString(ours.SerializeToString())
     np.testing.assert_array_equal(tf.make_ndarray(theirs), array)
     # A server answers with typed values where we send tensor_content.
-    typed = tensor_pb2.TensorProto(dtype=theirs.dtype, tensor_shape=theirs.tensor_shape)
-    field = protocol._KINDS[theirs.dtype][1]
-    values = array.view(np.uint16) if array.dtype == np.float16 else array
-    getattr(typed, field).extend(values.ravel().tolist())
-    back = protocol.proto_to_tensor(protocol.TensorProto.FromString(typed.SerializeToString()))
+    typed = tensors.tensor_to_proto(array, typed=True)
+    assert not typed.tensor_content
+    theirs = tensor_pb2.TensorProto.FromString(typed.SerializeToString())
+    np.testing.assert_array_equal(tf.make_ndarray(theirs), array)
+    back = tensors.proto_to_tensor(protocol.TensorProto.FromString(typed.SerializeToString()))
     np.testing.assert_array_equal(back, array)
     assert back.dtype == array.dtype and back.shape == array.shape
+    back[...] = back  # the caller's to change
 
 
 def test_few_values_repeat_the_last_none_are_zeros_and_many_are_cut():
     def read(values):
-        return protocol.proto_to_tensor(
+        return tensors.proto_to_tensor(
             protocol.TensorProto(dtype=1, tensor_shape={"dim": [{"size": 3}]}, float_val=values)
         )
 
@@ -57,22 +60,33 @@ def test_few_values_repeat_the_last_none_are_zeros_and_many_are_cut():
         ({"dtype": 1, "tensor_shape": {"dim": [{"size": 2}]}, "tensor_content": b"abc"}, "3 bytes"),
         ({"dtype": 1, "tensor_shape": {"dim": [{"size": -1}]}}, "not fully known"),
         ({"dtype": 21}, "DataType 21"),
+        ({"dtype": 1, "tensor_shape": {"dim": [{"size": 2**40}]}}, "too large"),
+        ({"dtype": 1, "tensor_shape": {"dim": [{"size": 1}] * 65}}, "too large"),
     ],
 )
 def test_a_malformed_tensor_is_refused(fields, words):
     with pytest.raises(ValueError, match=words):
-        protocol.proto_to_tensor(protocol.TensorProto(**fields))
+        tensors.proto_to_tensor(protocol.TensorProto(**fields))
 
 
 def test_a_type_without_a_place_in_a_request_is_refused():
     with pytest.raises(ValueError, match="complex64"):
-        protocol.tensor_to_proto(np.zeros(2, np.complex64))
+        tensors.tensor_to_proto(np.zeros(2, np.complex64))
 
 
 @pytest.mark.parametrize(
     "module, names",
     [
         ("tensorflow_serving.apis.prediction_log_pb2", ["PredictionLog"]),
+        (
+            "tensorflow_serving.apis.get_model_metadata_pb2",
+            ["GetModelMetadataRequest", "GetModelMetadataResponse", "SignatureDefMap"],
+        ),
+        (
+            "tensorflow_serving.apis.get_model_status_pb2",
+            ["GetModelStatusRequest", "GetModelStatusResponse"],
+        ),
+        ("tensorflow_serving.apis.model_management_pb2", ["ReloadConfigRequest", "ReloadConfigResponse"]),
         ("tensorflow_serving.config.model_server_config_pb2", ["ModelServerConfig"]),
     ],
 )
