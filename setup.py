@@ -18,6 +18,7 @@ setup(
         "models.losses",
         "models.translation",
         "serving",
+        "serving.server",
         "trainer",
     ],
     install_requires=[
@@ -31,6 +32,10 @@ setup(
         "pillow>=11.0",
         "click>=8.1",
         "tqdm>=4.60",
+        "grpcio>=1.70",
+        "grpcio-health-checking>=1.70",
+        "protobuf>=5.29",
+        "waitress>=3.0",
     ],
     extras_require={
         "test": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.9", "tensorflow-serving-api>=2.19"],

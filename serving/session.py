@@ -9,7 +9,7 @@ import contextlib
 import ctypes
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from ctypes import c_char_p, c_int64, c_void_p
 from typing import NamedTuple
 
@@ -43,10 +43,19 @@ class Tensor(NamedTuple):
 
 
 class Signature(NamedTuple):
-    """Inputs and outputs of a signature, by alias."""
+    """Inputs and outputs of a signature, by alias, and what an input is when a request leaves it out."""
 
     inputs: dict[str, Tensor]
     outputs: dict[str, Tensor]
+    defaults: dict[str, np.ndarray]
+
+
+class Call(NamedTuple):
+    """A request that fits its signature: arrays by alias, and the aliases of the outputs that are wanted."""
+
+    signature: str
+    inputs: dict[str, np.ndarray]
+    outputs: tuple[str, ...]
 
 
 class Session:
@@ -66,7 +75,7 @@ class Session:
         try:
             self.meta_graph = self._load(os.fspath(path))
             self.signatures = {
-                name: Signature(_tensors(definition.inputs), _tensors(definition.outputs))
+                name: Signature(_tensors(definition.inputs), _tensors(definition.outputs), _defaults(definition))
                 for name, definition in self.meta_graph.signature_def.items()
                 if not name.startswith("__saved_model")
             }
@@ -84,23 +93,45 @@ class Session:
         surplus or misnamed inputs, wrong types, and whatever the graph itself refuses. Shapes are not checked here,
         because the server does not.
         """
+        return self.execute(self.prepare(signature, inputs), timeout=timeout)
+
+    def prepare(
+        self,
+        signature: str,
+        inputs: Mapping[str, object],
+        outputs: Sequence[str] = (),
+        read: Callable[[str, object], np.ndarray] = lambda alias, value: value,
+    ) -> Call:
+        """The call that a request means: names checked as the server checks them, defaults filled in.
+
+        `outputs` are the aliases that are wanted, () for all; `read(alias, value)` makes an array of an input. Raises
+        SessionError as `run` does, before anything runs.
+        """
         name = signature or "serving_default"
         if name not in self.signatures:
             raise SessionError(FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
-        wanted, given = self.signatures[name], {alias: _array(value) for alias, value in inputs.items()}
-        _check_names(wanted.inputs, given)
+        wanted = self.signatures[name]
+        feeds = _complete(wanted, inputs, read)
+        _check_outputs(wanted.outputs, outputs)
+        return Call(name, feeds, tuple(outputs) or tuple(wanted.outputs))
+
+    def execute(self, call: Call, *, timeout: float | None = None) -> dict[str, np.ndarray]:
+        """Run a prepared call, perhaps with other arrays in it. Raises SessionError."""
+        signature = self.signatures[call.signature]
+        fed = {alias: signature.inputs[alias] for alias in call.inputs}
+        fetched = {alias: signature.outputs[alias] for alias in call.outputs}
         with self._alive(), contextlib.ExitStack() as stack:
-            feeds = [stack.enter_context(self._tensor(given[alias])) for alias in wanted.inputs]
-            fetched = (c_void_p * len(wanted.outputs))()
-            stack.callback(lambda: [self._c.TF_DeleteTensor(tensor) for tensor in fetched if tensor])
+            feeds = [stack.enter_context(self._tensor(array)) for array in call.inputs.values()]
+            results = (c_void_p * len(fetched))()
+            stack.callback(lambda: [self._c.TF_DeleteTensor(tensor) for tensor in results if tensor])
             with self._status() as status:
                 self._c.TF_SessionRun(
                     *(self._session, stack.enter_context(self._options(timeout))),
-                    *(self._ends(wanted.inputs), (c_void_p * len(feeds))(*feeds), len(feeds)),
-                    *(self._ends(wanted.outputs), fetched, len(fetched)),
+                    *(self._ends(fed), (c_void_p * len(feeds))(*feeds), len(feeds)),
+                    *(self._ends(fetched), results, len(results)),
                     *(None, 0, None, status),
                 )
-            return {alias: self._value(tensor) for alias, tensor in zip(wanted.outputs, fetched, strict=True)}
+            return {alias: self._value(tensor) for alias, tensor in zip(fetched, results, strict=True)}
 
     def close(self) -> None:
         """Wait for the runs under way, then free the model. Closing twice is no error."""
@@ -217,8 +248,10 @@ class Session:
                 place = data + index * TSTRING_BYTES
                 texts[index] = ctypes.string_at(self._c.TF_StringGetDataPointer(place), self._c.TF_StringGetSize(place))
             return texts.reshape(shape)
-        content = ctypes.string_at(data, length) if length else b""
-        return np.frombuffer(bytearray(content), dtype.as_numpy_dtype).reshape(shape)
+        array = np.empty(shape, dtype.as_numpy_dtype)
+        if length:
+            ctypes.memmove(array.ctypes.data, data, length)
+        return array
 
 
 def _tensors(infos):
@@ -239,22 +272,48 @@ def _array(value):
     return array.astype(object) if array.dtype.kind in "SU" else np.asarray(array, order="C")
 
 
-def _check_names(wanted, given):
-    """The checks the server makes before it looks at a value, in its words."""
-    if len(wanted) != len(given):
+def _defaults(definition):
+    return {alias: tf.make_ndarray(proto) for alias, proto in definition.defaults.items()}
+
+
+def _complete(signature, given, read):
+    """`given` in the order of the signature with its defaults; the checks the server makes before it looks at a value, in its words."""
+    wanted, defaults = signature.inputs, signature.defaults
+    if len(given) > len(wanted) or len(given) + len(defaults) < len(wanted):
         raise SessionError(
             INVALID_ARGUMENT,
             f"input size does not match signature: {len(given)}!={len(wanted)} len({_braces(given)}) != "
             f"len({_braces(wanted)}). Sent extra: {_braces(given.keys() - wanted.keys())}. "
-            f"Missing but required: {_braces(wanted.keys() - given.keys())}.",
+            f"Missing but required: {_braces(wanted.keys() - given.keys() - defaults.keys())}.",
         )
+    feeds = {}
     for alias, tensor in wanted.items():
-        if alias not in given:
+        if alias not in given and alias not in defaults:
             raise SessionError(
                 INVALID_ARGUMENT,
                 f"Signature input alias: {alias}(feed name: {tensor.name}) not found in request and no default value "
-                f"provided. Inputs expected to be in the request {_braces(given)}, or default input alias set: ",
+                f"provided. Inputs expected to be in the request {_braces(given)}, or default input alias set: "
+                f"{_braces(defaults) if defaults else ''}",
             )
+        feeds[alias] = _array(read(alias, given[alias])) if alias in given else defaults[alias]
+    if surplus := given.keys() - wanted.keys():
+        raise SessionError(
+            INVALID_ARGUMENT,
+            f"Inputs contains invalid name. Used request inputs: {_braces(given.keys() - surplus)}, "
+            f"request input: {_braces(given)}",
+        )
+    return feeds
+
+
+def _check_outputs(known, wanted):
+    for place, alias in enumerate(wanted):
+        if alias not in known:
+            raise SessionError(
+                INVALID_ARGUMENT,
+                f"output tensor alias not found in signature: {alias} Outputs expected to be in the set {_braces(known)}.",
+            )
+        if alias in wanted[:place]:
+            raise SessionError(INVALID_ARGUMENT, f"duplicate output tensor alias: {alias}")
 
 
 def _braces(names):
