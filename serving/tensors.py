@@ -8,6 +8,7 @@ from serving.protocol import DATA_TYPES, TensorProto
 
 MOST_BYTES = 2**31  # of a tensor: what a message can hold
 MOST_AXES = 64  # of an array in NumPy
+MOST_FILLED = 2**26  # bytes a tensor may take beyond what was sent: a few bytes must not ask for all the memory
 
 # What a tensor may hold: DataType, NumPy type, and the field of the values when they do not come as tensor_content.
 _KINDS = {
@@ -69,9 +70,9 @@ def tensor_to_proto(array: np.ndarray, typed: bool = False):
 def proto_to_tensor(proto) -> np.ndarray:
     """The array a TensorProto holds, read as the server reads it: strings as `bytes` in an array of dtype object.
 
-    Too few values repeat the last one, none are zeros, and too many are cut. Raises ValueError for a type that is not
-    known, a shape that is not or that is larger than a message can be, and a `tensor_content` of the wrong length. The
-    array is the caller's to change.
+    Too few values repeat the last one (up to MOST_FILLED bytes), none are zeros, and too many are cut. Raises ValueError
+    for a type that is not known, a shape that is not or that is larger than a message can be, and a `tensor_content` of
+    the wrong length. The array is the caller's to change.
     """
     if proto.dtype not in _KINDS:
         raise ValueError(f"no tensor of DataType {proto.dtype} can be read")
@@ -89,6 +90,8 @@ def proto_to_tensor(proto) -> np.ndarray:
     values = _typed_values(proto, dtype, field)[:size]
     if len(values) == size:
         return values.reshape(shape)
+    if (size - len(values)) * dtype.itemsize > MOST_FILLED:
+        raise ValueError(f"a tensor of the shape {shape} needs more values than the {len(values)} that were sent")
     filled = np.full(size, values[-1] if len(values) else b"" if dtype.hasobject else 0, dtype)
     filled[: len(values)] = values
     return filled.reshape(shape)

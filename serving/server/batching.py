@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf import text_format
 
-from serving.protocol import CODES, BatchingParameters
+from serving.protocol import CODES, DATA_TYPES, BatchingParameters
 from serving.session import Call, Session, SessionError
 
 PER_MODEL_FILE = "batching_params.pbtxt"
@@ -128,7 +128,8 @@ class Batcher:
             given = tf.string if array.dtype == object else tf.as_dtype(array.dtype)
             if given != wanted:
                 raise SessionError(
-                    CODES["INVALID_ARGUMENT"], f"Expects arg[{place}] to be {wanted.name} but {given.name} is provided"
+                    CODES["INVALID_ARGUMENT"],
+                    f"Expects arg[{place}] to be {_words(wanted)} but {_words(given)} is provided",
                 )
 
     def _split(self, call, rows):
@@ -233,6 +234,12 @@ class Batcher:
             largest = np.max([array.shape[1:] for array in arrays], axis=0)
             arrays = [_pad(array, largest) for array in arrays]
         return np.concatenate(arrays)
+
+
+def _words(dtype):
+    """The runtime's own word for a type: DT_FLOAT is float."""
+    names = {number: name for name, number in DATA_TYPES.items()}
+    return names.get(dtype.as_datatype_enum, dtype.name).removeprefix("DT_").lower()
 
 
 def _rows_of(call):

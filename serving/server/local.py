@@ -4,6 +4,8 @@ import threading
 from collections.abc import Callable
 
 import waitress
+import waitress.trigger
+import waitress.wasyncore
 from google.protobuf import text_format
 
 from serving.protocol import ModelServerConfig, MonitoringConfig
@@ -57,6 +59,7 @@ class Server:
             cors=flags.rest_api_enable_cors_support,
         )
         self._grpc = self._http = None
+        self._sockets = {}  # of the HTTP server
         self._stopping = threading.Event()
 
     def start(self) -> None:
@@ -78,6 +81,7 @@ class Server:
         if flags.rest_api_port:
             self._http = waitress.create_server(
                 self._application,
+                map=self._sockets,
                 host=flags.bind_address,
                 port=flags.rest_api_port,
                 threads=max(1, flags.rest_api_num_threads),
@@ -85,7 +89,8 @@ class Server:
                 ident=None,
                 clear_untrusted_proxy_headers=True,
             )
-            threading.Thread(target=self._http.run, daemon=True).start()
+            self._http_thread = threading.Thread(target=self._http.run, daemon=True)
+            self._http_thread.start()
         self._grpc.start()
         if flags.model_config_file and flags.model_config_file_poll_wait_seconds:
             threading.Thread(target=self._reread, daemon=True).start()
@@ -101,7 +106,10 @@ class Server:
         self._stopping.set()
         if self._http:
             self._http.task_dispatcher.shutdown(cancel_pending=False, timeout=grace)
-            self._http.close()
+            # In the thread of `run`, which ends when no socket is left.
+            waker = next(each for each in self._sockets.values() if isinstance(each, waitress.trigger.trigger))
+            waker.pull_trigger(lambda: waitress.wasyncore.close_all(self._sockets))
+            self._http_thread.join()
         if self._grpc:
             self._grpc.stop(grace).wait()
         self._repository.close()

@@ -10,6 +10,7 @@ from serving.server.calls import Calls, shortened
 from serving.session import SessionError
 
 LARGEST_MESSAGE = 2**31 - 1
+_NO_DEADLINE = 1e9  # seconds: what gRPC says remains of a call without one is longer
 _STATUS = {code.value[0]: code for code in grpc.StatusCode}
 _METHODS = {
     "Predict": Calls.predict,
@@ -67,7 +68,8 @@ def make(calls: Calls, addresses: list[str], *, threads: int, tls: str = "", hea
 def _handler(calls, method):
     def handle(request, context):
         try:
-            return method(calls, request, timeout=context.time_remaining())
+            remaining = context.time_remaining()
+            return method(calls, request, timeout=None if remaining is None or remaining > _NO_DEADLINE else remaining)
         except SessionError as error:
             context.abort(_STATUS[error.code], shortened(error.message))
         except (MemoryError, ValueError) as error:  # larger than the memory, or than a message can be
