@@ -5,7 +5,7 @@ with skips against a critic that judges 70x70 patches of source and target toget
 widths, dropout and Adam are those of section 6.1 of the paper; the learning rate falls, as in the authors' code. Two departures:
 the exported model uses the moving statistics of batch normalisation and no dropout, so that a row's picture depends on that row
 alone; and it serves an averaged generator. The preset `cpu-128` has half the paper's widths, and a quarter of its widest ones (where most
-weights are), for two CPU cores: it takes seven times as many steps an hour.
+weights are), for two CPU cores, on which it takes several times as many steps an hour.
 
 Batch: `source`, `target`.
 
