@@ -114,5 +114,5 @@ def _error(error: grpc.RpcError, target: str, seconds: float | None) -> ServingE
     if code == CODES["UNAVAILABLE"] and details.startswith(_UNREACHABLE):
         details = f"no gRPC server can be reached at {target}: {_LAST_ERROR.sub('', details)}"
     elif code == CODES["DEADLINE_EXCEEDED"] and details == "Deadline Exceeded" and seconds is not None:
-        details = f"{target} has not answered within {seconds:.3g} s"
+        details = f"{target} has not answered within {seconds:.1f} s"
     return from_code(code, details)

@@ -43,7 +43,7 @@ class RestChannel:
         try:
             status, reason, answer = self._exchange((verb, self._root + path, content, headers), deadline)
         except TimeoutError as error:
-            raise DeadlineExceeded(f"{self._target} has not answered within {seconds:.3g} s") from error
+            raise DeadlineExceeded(f"{self._target} has not answered within {seconds:.1f} s") from error
         except (OSError, http.client.HTTPException) as error:
             problem = str(error) or type(error).__name__
             raise Unavailable(f"no REST server can be reached at {self._target}: {problem}") from error

@@ -267,7 +267,7 @@ def test_no_retry_goes_beyond_the_deadline(faulty):
         double.faults.extend([FULL] * 1000)
         with pytest.raises(errors.Unavailable):
             client.status("arrays", timeout=0.35)
-    assert 2 <= len(double.seen) <= 6  # pauses of at least 0.05, 0.1, 0.2 s
+    assert len(double.seen) <= 4  # the pauses are at least 0.05, 0.1 and 0.2 s
 
 
 def test_a_deadline_ends_a_call_that_is_not_answered(faulty):
