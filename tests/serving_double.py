@@ -311,7 +311,7 @@ class Double:
     def _HandleReloadConfigRequest(self, request):
         entries = request.config.model_config_list.config
         for entry in entries:
-            if not entry.base_path.startswith("/"):
+            if not entry.base_path.startswith("/") and "://" not in entry.base_path:
                 raise Refusal(
                     "INVALID_ARGUMENT",
                     f"Expected model {entry.name} to have an absolute path or URI; got base_path()={entry.base_path}",
@@ -328,7 +328,8 @@ class Double:
         self.labels = {entry.name: dict(entry.version_labels) for entry in entries}
         for name, known in self.versions.items():
             entry = next((entry for entry in entries if entry.name == name), None)
-            wanted = [] if entry is None else entry.model_version_policy.specific.versions or [max(known)]
+            newest = max({*self.disk.get(name, {}), *known})
+            wanted = [] if entry is None else entry.model_version_policy.specific.versions or [newest]
             for number in wanted:
                 if number not in known or known[number].state == "END":
                     if number in self.disk.get(name, {}):
