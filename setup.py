@@ -26,6 +26,8 @@ setup(
         "tensorboard>=2.20",
         "tensorflow-datasets>=4.9",
         "importlib_resources>=6",  # tensorflow-datasets needs it to prepare a set, and does not say so
+        "grpcio>=1.62",
+        "protobuf>=5.26",
         "numpy>=2.0",
         "scipy>=1.13",
         "pillow>=11.0",
@@ -33,7 +35,7 @@ setup(
         "tqdm>=4.60",
     ],
     extras_require={
-        "test": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.9", "tensorflow-serving-api>=2.19"],
+        "test": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.9", "tensorflow-serving-api>=2.19", "cryptography>=42"],
         "bench": ["torch>=2.6"],  # to be measured beside
     },
     entry_points={"console_scripts": ["packshot=trainer.cli:main"]},

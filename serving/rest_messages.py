@@ -160,7 +160,8 @@ def _described(_message, text, _):
 
 
 def _status(_message, text, _):
-    return _parse(json.loads(text), protocol.GetModelStatusResponse())
+    versions = json.loads(text)["model_version_status"]
+    return _parse({"model_version_status": versions}, protocol.GetModelStatusResponse())
 
 
 def _parse(value, message):

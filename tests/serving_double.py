@@ -606,6 +606,7 @@ def _handler(double, name, request):
 def _page(double):
     class Page(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = -1  # head and body in one packet
 
         def _reply(self, body):
             headers = {name.lower(): value for name, value in self.headers.items()}

@@ -4,10 +4,12 @@ The server is `serving_double`; what `addresses` gives to the first part can be 
 """
 
 import asyncio
+import contextlib
 import datetime
 import ipaddress
 import json
 import math
+import socket
 import ssl
 import subprocess
 import sys
@@ -351,29 +353,53 @@ def test_a_server_that_hangs_up_between_calls_is_called_again(tmp_path):
         assert client.status("arrays")[0].version == 1
 
 
-class _Cut(threading.Thread):
-    """Answers one HTTP request with less than it announces, and hangs up."""
+@contextlib.contextmanager
+def _saying(*answers):
+    """The URL of a server that gives each connection the next of these bytes, whatever it asks, and hangs up."""
 
-    def __init__(self):
-        import socket
+    def serve():
+        for answer in answers:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(answer)
 
-        super().__init__(daemon=True)
-        self.socket = socket.create_server(("localhost", 0))
-        self.start()
+    with socket.create_server(("localhost", 0)) as listening:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"http://localhost:{listening.getsockname()[1]}"
+        thread.join(timeout=10)
 
-    def run(self):
-        connection, _ = self.socket.accept()
-        connection.recv(65536)
-        connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{"model_version_status": []}')
-        connection.close()
+
+STATUS = b'{"model_version_status": [{"version": "3", "state": "AVAILABLE", "status": {"error_code": "OK"}}]}'
 
 
 def test_an_answer_cut_short_is_no_answer():
-    cut = _Cut()
-    with Client(f"http://localhost:{cut.socket.getsockname()[1]}", retries=0) as client:
-        with pytest.raises(errors.Unavailable, match="IncompleteRead"):
+    with _saying(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + STATUS) as target:
+        with Client(target, retries=0) as client, pytest.raises(errors.Unavailable, match="IncompleteRead"):
             client.status("arrays")
-    cut.socket.close()
+
+
+def test_answers_may_come_in_chunks_or_end_with_the_connection():
+    parts = (STATUS[:7], STATUS[7:], b"")
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts)
+    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks
+    with _saying(chunked, b"HTTP/1.0 200 OK\r\n\r\n" + STATUS) as target, Client(target) as client:
+        for _ in range(2):
+            assert client.status("arrays") == [(3, "AVAILABLE", "OK", "")]
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"model_version_status": 3}', b'{"error": 1}'])
+def test_an_answer_in_another_form_is_said_to_be_one(body):
+    with _saying(b"HTTP/1.0 200 OK\r\n\r\n" + body) as target, Client(target) as client:
+        with pytest.raises(errors.Internal, match="is not what TensorFlow Serving's REST interface gives"):
+            client.status("arrays")
+
+
+def test_an_error_without_json_gives_the_status():
+    with _saying(b"HTTP/1.0 403 Forbidden\r\n\r\n<html>RBAC: access denied</html>") as target, Client(target) as client:
+        with pytest.raises(errors.PermissionDenied, match="localhost:.* answered with HTTP 403 Forbidden"):
+            client.status("arrays")
 
 
 def test_a_page_that_is_not_tensorflow_servings_gives_its_status():
