@@ -63,7 +63,7 @@ class _Caller:
 
         Strings are `bytes` in arrays of dtype object. Arrays go as they are; numbers and lists without a type take the one
         the signature asks for. Without `version` and `label` the newest version answers. `outputs` are those wanted, all
-        when empty. Raises ServingError, and ValueError for what cannot be sent.
+        when empty. Raises ServingError, and ValueError for what cannot be sent, or has a type NumPy has not got.
         """
         return self._run(self._predict(model, inputs, signature, version, label, outputs, self._deadline(timeout)))
 
@@ -192,7 +192,7 @@ class _Caller:
                     reply = await self._channel.send(call, _left(deadline), self._headers())
                     break
                 except Unavailable:
-                    pause = min(FIRST_PAUSE * 2**retries, LONGEST_PAUSE) * random.uniform(0.5, 1)
+                    pause = min(FIRST_PAUSE * 2.0 ** min(retries, 16), LONGEST_PAUSE) * random.uniform(0.5, 1)
                     if retries == self._retries or time.monotonic() + pause >= deadline:
                         raise
                     await self._channel.pause(pause)

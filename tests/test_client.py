@@ -495,6 +495,27 @@ def test_the_client_that_does_not_block_retries_and_keeps_deadlines():
         assert asyncio.run(ask(server.grpc, server.double.faults))["y"].tolist() == [[2, 4, 6]]
 
 
+def test_a_call_that_is_given_up_is_counted_as_cancelled():
+    async def ask(server):
+        async with AsyncClient(server.grpc) as client:
+            server.double.faults.append(0.5)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(client.status("arrays"), 0.1)
+            return client.metrics.as_dict()
+
+    with running() as server:
+        (labels,) = asyncio.run(ask(server))
+    assert labels == Labels("arrays", "", "", "GetModelStatus", "CANCELLED")
+
+
+def test_closing_twice_is_no_error(addresses):
+    for target in addresses.values():
+        client = Client(target)
+        client.status("arrays")
+        client.close()
+        client.close()
+
+
 def test_the_client_that_does_not_block_speaks_grpc_only():
     with pytest.raises(ValueError, match="speaks gRPC"):
         AsyncClient("http://localhost:8501")
