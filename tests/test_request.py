@@ -1,0 +1,266 @@
+"""`packshot request` against a running server, in processes of its own where TensorFlow cannot be imported."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import serving_double
+from click.testing import CliRunner
+from PIL import Image
+from serving_double import Double, Refusal, Version, running
+
+from trainer.cli import main
+from trainer.photos import pairs
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def server():
+    with running() as made:
+        yield made
+
+
+@pytest.fixture(params=["grpc", "rest"])
+def address(request, server):
+    return getattr(server, request.param)
+
+
+def _ask(address, model, *words):
+    return CliRunner().invoke(main, ["request", "--server", address, "--model", model, *map(str, words)])
+
+
+def _pixels(path):
+    return np.array(Image.open(path))
+
+
+def test_everything_works_where_tensorflow_cannot_be_imported(server, tmp_path):
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (3, 2), (255, 0, 10)).save(tmp_path / "photos" / "a.png")
+    runs = [
+        ["--model", "gan", "generate", "--seed", "1", "--out", str(tmp_path / "made")],
+        ["--model", "negative", "apply", str(tmp_path / "photos"), "--out", str(tmp_path / "large")],
+        ["--model", "gan", "status"],
+        ["--model", "gan", "signatures"],
+    ]
+    code = "import sys, runpy\nsys.modules['tensorflow'] = sys.modules['tensorflow_serving'] = None\n"
+    for words in runs:
+        argv = ["packshot", "request", "--server", server.grpc, *words]
+        code_of_run = code + f"sys.argv = {argv!r}\nrunpy.run_module('trainer.cli', run_name='__main__')"
+        done = subprocess.run(
+            [sys.executable, "-c", code_of_run], cwd=ROOT, capture_output=True, text=True, timeout=120
+        )
+        assert done.returncode == 0, done.stderr
+    assert _pixels(tmp_path / "made" / "seed-1.png")[0, 0].tolist() == [1, 100, 0]
+    assert _pixels(tmp_path / "large" / "a.png")[0, 0].tolist() == [0, 255, 245]
+
+
+def test_one_png_for_each_seed(address, tmp_path):
+    done = _ask(
+        address, "gan", "generate", "--seed", 7, "--seed", 100, "--n", 2, "--truncation", 0.5, "--out", tmp_path
+    )
+    assert done.exit_code == 0 and done.output.endswith(f"4 pictures: {tmp_path}\n")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"seed-{seed}.png" for seed in (100, 101, 7, 8)]
+    for seed in (7, 8, 100, 101):
+        picture = _pixels(tmp_path / f"seed-{seed}.png")
+        assert picture.shape == (serving_double.SIZE, serving_double.SIZE, 3)
+        assert picture[3, 3].tolist() == [seed, 50, 0]
+
+
+def test_more_seeds_than_one_request_holds(server, tmp_path):
+    assert _ask(server.grpc, "gan", "generate", "--n", 40, "--out", tmp_path).exit_code == 0
+    assert [_pixels(tmp_path / f"seed-{seed}.png")[0, 0, 0] for seed in range(40)] == list(range(40))
+
+
+def test_a_conditional_model_wants_a_category(address, tmp_path):
+    assert _ask(address, "conditional", "generate", "--seed", 3, "--label", 5, "--out", tmp_path).exit_code == 0
+    assert _pixels(tmp_path / "seed-3-label-5.png")[0, 0].tolist() == [3, 100, 5]
+    done = _ask(address, "conditional", "generate")
+    assert (done.exit_code, done.output) == (
+        2,
+        "Error: the model conditional knows categories; say which by --label N\n",
+    )
+    done = _ask(address, "gan", "generate", "--label", 5)
+    assert done.exit_code == 2 and "without categories" in done.output
+
+
+def test_a_model_without_png_is_asked_for_pixels(server, tmp_path, monkeypatch):
+    signatures = {name: one for name, one in serving_double.MODELS["gan"].items() if name != "generate_png"}
+    monkeypatch.setitem(serving_double.MODELS, "gan", signatures)
+    assert _ask(server.grpc, "gan", "generate", "--seed", 9, "--out", tmp_path).exit_code == 0
+    assert _pixels(tmp_path / "seed-9.png")[0, 0].tolist() == [9, 100, 0]
+
+
+def _photos(folder):
+    """Six photos in two folders, one of them on its side, and two files that are none."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    (folder / "inside").mkdir(parents=True)
+    for place in range(5):
+        Image.new("RGB", (4, 3), (place, 100, 200)).save(folder / f"{place}.png")
+    Image.new("RGB", (4, 3), (5, 100, 200)).save(folder / "inside" / "turned.png", exif=exif)
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff and no more")
+    (folder / "notes.txt").write_text("not a picture")
+    (folder / ".hidden").write_text("not looked at")
+
+
+def test_a_folder_becomes_a_folder_and_bad_photos_are_named(address, tmp_path):
+    _photos(tmp_path / "photos")
+    done = _ask(address, "negative", "apply", tmp_path / "photos", "--out", tmp_path / "out", "--parallel", 3)
+    assert done.exit_code == 0 and f"6 of 8 pictures: {tmp_path / 'out'}" in done.output
+    for bad in ("broken.jpg", "notes.txt"):
+        assert f"{tmp_path / 'photos' / bad}: " in done.output
+    made = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file())
+    assert made == [*(f"{place}.png" for place in range(5)), "inside/turned.png"]
+    for place in range(5):
+        assert _pixels(tmp_path / "out" / f"{place}.png")[0, 0].tolist() == [255 - place, 155, 55]
+    assert _pixels(tmp_path / "out" / "inside" / "turned.png").shape == (4, 3, 3)
+
+
+def test_files_may_go_as_they_are(server, tmp_path):
+    _photos(tmp_path / "photos")
+    photo = tmp_path / "photos" / "inside" / "turned.png"
+    assert _ask(server.grpc, "negative", "apply", photo, "--out", tmp_path / "out", "--as-is").exit_code == 0
+    assert _pixels(tmp_path / "out" / "turned.png").shape == (3, 4, 3)
+    assert server.double.seen[-1][1].inputs["image_bytes"].string_val[0] == photo.read_bytes()
+
+
+def test_what_the_server_says_of_one_photo_does_not_stop_the_others(tmp_path):
+    _photos(tmp_path / "photos")
+    with running() as server:
+        server.double.faults.extend([0.0, Refusal("RESOURCE_EXHAUSTED", "OOM when allocating tensor")])
+        done = _ask(server.grpc, "negative", "apply", tmp_path / "photos", "--out", tmp_path / "out", "--parallel", 1)
+    assert done.exit_code == 0 and "OOM when allocating" in done.output and "5 of 8 pictures" in done.output
+
+
+def test_a_server_that_goes_away_ends_the_command(tmp_path):
+    _photos(tmp_path / "photos")
+    with running() as server:
+        server.double.faults.extend([0.0, Refusal("NOT_FOUND", "Servable not found for request: Latest(negative)")])
+        done = _ask(server.grpc, "negative", "apply", tmp_path / "photos", "--out", tmp_path / "out", "--parallel", 1)
+        assert (done.exit_code, done.output.splitlines()[-1]) == (
+            2,
+            "Error: Servable not found for request: Latest(negative)",
+        )
+        assert len(server.double.seen) < 8
+
+
+def test_no_good_photo_at_all_is_an_error(server, tmp_path):
+    (tmp_path / "notes.txt").write_text("not a picture")
+    done = _ask(server.grpc, "negative", "apply", tmp_path, "--out", tmp_path / "out")
+    assert done.exit_code == 2 and done.output.endswith("Error: none of the files could be used\n")
+    (tmp_path / "empty").mkdir()
+    done = _ask(server.grpc, "negative", "apply", tmp_path / "empty", "--out", tmp_path / "out")
+    assert done.exit_code == 2 and "holds no files" in done.output
+
+
+def test_photos_of_one_name_keep_their_suffixes(tmp_path):
+    for name in ("a.jpg", "a.png", "b.jpg"):
+        (tmp_path / name).write_bytes(b"")
+    assert [target.name for _, target in pairs(str(tmp_path), "out")] == ["a.jpg.png", "a.png.png", "b.png"]
+    assert pairs(str(tmp_path / "b.jpg"), "out") == [(tmp_path / "b.jpg", Path("out/b.png"))]
+
+
+def test_status_lists_versions_and_fails_without_an_available_one(address):
+    done = _ask(address, "gan", "status")
+    assert (done.exit_code, done.output) == (0, "version 1  AVAILABLE\n")
+    done = _ask(address, "gan", "status", "--json")
+    assert json.loads(done.output) == [{"version": 1, "state": "AVAILABLE", "code": "OK", "message": ""}]
+
+
+def test_a_version_that_failed_is_told_with_its_reason():
+    with running(Double({"gan": {3: Version("END", broken="no variables"), 2: Version("LOADING", looks=9)}})) as server:
+        done = _ask(server.grpc, "gan", "status")
+    assert (done.exit_code, done.output) == (1, "version 3  END  NOT_FOUND: no variables\nversion 2  LOADING\n")
+
+
+def test_signatures_show_types_and_shapes(address):
+    done = _ask(address, "gan", "signatures")
+    assert done.exit_code == 0 and done.output.startswith("gan, version 1\n")
+    assert (
+        """
+generate_png
+     seed: int64 [any]
+     truncation: float32 [any]
+  -> image_bytes: string [any]
+"""
+        in done.output
+    )
+    described = json.loads(_ask(address, "gan", "signatures", "--json").output)
+    assert described["version"] == 1
+    assert described["signatures"]["generate"]["outputs"] == {
+        "images": {"dtype": "uint8", "shape": [None, serving_double.SIZE, serving_double.SIZE, 3]}
+    }
+
+
+def test_version_label_timeout_and_headers_go_with_the_call():
+    double = Double({"gan": {1: Version(), 2: Version()}})
+    double.labels = {"gan": {"stable": 1}}
+    with running(double) as server:
+
+        def ask(*options):
+            words = ["request", "--server", server.grpc, "--model", "gan", *options, "signatures"]
+            return CliRunner().invoke(main, words)
+
+        assert ask("--version-label", "stable").output.startswith("gan, version 1\n")
+        assert ask("--version", "2", "--header", "Authorization: Bearer x").output.startswith("gan, version 2\n")
+        assert double.seen[-1][2]["authorization"] == "Bearer x"
+        double.faults.append(1.0)
+        done = ask("--timeout", "0.2")
+        assert done.exit_code == 2 and "has not answered within 0.2 s" in done.output
+        for options, words in [
+            (["--version", "1", "--version-label", "stable"], "not both"),
+            (["--header", "Bearer x"], 'a header is "name: value"'),
+            (["--tls-cert", "nowhere.crt"], "go together"),
+            (["--tls-ca", "nowhere.crt"], "No such file"),
+        ]:
+            done = ask(*options)
+            assert done.exit_code == 2 and words in done.output and done.output.startswith("Error: ")
+
+
+@pytest.mark.parametrize(
+    "model, words, sentence",
+    [
+        ("nope", ["generate"], "Servable not found for request: Latest(nope)"),
+        (
+            "negative",
+            ["generate"],
+            "the model negative has no signature generate_png or generate; it has: apply_bytes, serv",
+        ),
+        (
+            "gan",
+            ["apply", str(ROOT / "setup.py"), "--out", "o"],
+            "the model gan has no signature apply_bytes; it has: gene",
+        ),
+        ("nope", ["signatures"], "Servable not found for request: Latest(nope)"),
+        ("nope", ["status"], "Could not find any versions of model nope"),
+    ],
+)
+def test_what_the_user_can_put_right_is_one_sentence_and_exit_code_2(address, model, words, sentence):
+    done = _ask(address, model, *words)
+    assert done.exit_code == 2 and done.output.startswith(f"Error: {sentence}") and done.output.count("\n") == 1
+
+
+def test_what_is_broken_in_the_server_is_exit_code_1():
+    with running() as server:
+        server.double.faults.append(Refusal("INTERNAL", "cuDNN has gone"))
+        done = _ask(server.grpc, "gan", "status")
+    assert (done.exit_code, done.output) == (1, "Error: cuDNN has gone\n")
+
+
+def test_no_server_and_no_model_are_said(server):
+    done = _ask("localhost:1", "gan", "status")
+    assert done.exit_code == 2 and done.output.startswith("Error: no gRPC server can be reached at localhost:1: ")
+    done = CliRunner().invoke(main, ["request", "--server", server.grpc, "status"])
+    assert (done.exit_code, done.output) == (2, "Error: which model is meant? --model NAME goes before the command\n")
+    done = _ask("nonsense", "gan", "status")
+    assert done.exit_code == 2 and "host:port" in done.output
+
+
+@pytest.mark.parametrize("command", ["generate", "apply", "status", "signatures"])
+def test_every_command_has_help_without_naming_a_model(command):
+    done = CliRunner().invoke(main, ["request", command, "--help"])
+    assert done.exit_code == 0 and f"request {command}" in done.output
