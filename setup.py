@@ -18,6 +18,7 @@ setup(
         "models.losses",
         "models.translation",
         "serving",
+        "serving.deploy",
         "trainer",
     ],
     install_requires=[
@@ -31,6 +32,7 @@ setup(
         "pillow>=11.0",
         "click>=8.1",
         "tqdm>=4.60",
+        "pyyaml>=6.0",
     ],
     extras_require={
         "test": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.9", "tensorflow-serving-api>=2.19"],
