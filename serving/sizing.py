@@ -6,6 +6,7 @@ is the code the server runs. What is chosen from the figures are pure functions.
 
 import multiprocessing
 import os
+import re
 import statistics
 import sys
 import tempfile
@@ -117,14 +118,19 @@ def measure(
             while isinstance(said := ours.recv(), int):
                 progress(said)
         except EOFError:
-            last = (log.read().strip().splitlines() or ["it said nothing"])[-1]
-            raise CannotMeasure(f"{version}: the process that ran the model died: {last}") from None
+            process.join()
+            raise CannotMeasure(f"{version}: {_last_words(process.exitcode, log.read())}") from None
         finally:
             process.terminate()
             process.join()
     if isinstance(said, str):
         raise CannotMeasure(f"{version}: {said}")
     return said
+
+
+def _last_words(exit_code, log):
+    fatal = [line.partition("] ")[2] for line in log.splitlines() if re.match(r"F\d+ ", line)]
+    return ": ".join([f"running it ended the process, with exit code {exit_code}", *fatal[:1]])
 
 
 def _measure_and_send(connection, log, version, cpus, pixels, timed):
@@ -174,7 +180,7 @@ def _measure_here(version, pixels, timed, progress):
 
 
 def _described(dtype, shape):
-    """"uint8 [256, 256, 3]" for one row of a batch; "any" stands for a side that is free."""
+    """ "uint8 [256, 256, 3]" for one row of a batch; "any" stands for a side that is free."""
     sides = "any" if shape is None else ", ".join("any" if side is None else str(side) for side in shape[1:])
     return f"{dtype} [{sides}]"
 

@@ -60,18 +60,30 @@ def limits(plan: Plan) -> list[str]:
     ]
 
 
-def ready_probe(plan: Plan) -> list[str]:
-    """A command that succeeds when every model has a version that answers.
+def all_available(plan: Plan) -> list[str]:
+    """A command that succeeds when every model has a version that answers: the server has started."""
+    return _probe(plan, '  available "$name" || exit 1\ndone\n')
 
-    The status of a model is HTTP 200 while it loads and when it failed, so the body has to be read; and the image has
-    bash, but no curl.
+
+def any_available(plan: Plan) -> list[str]:
+    """A command that succeeds when some model has a version that answers: the server is up.
+
+    One model that is gone must not take the others from their callers.
+    """
+    return _probe(plan, '  available "$name" && exit 0\ndone\nexit 1\n')
+
+
+def _probe(plan, body):
+    """The status of a model is HTTP 200 while it loads and when it failed, so what it says has to be read; and the
+    image has bash, but no curl.
     """
     names = " ".join(shlex.quote(model.name) for model in plan.models)
     script = (
+        "available() {\n"
+        f"  exec 3<>/dev/tcp/127.0.0.1/{REST_PORT} || return 1\n"
+        '  printf "GET /v1/models/%s HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n" "$1" >&3\n'
+        "  grep -q '\"AVAILABLE\"' <&3\n"
+        "}\n"
         f"for name in {names}; do\n"
-        f"  exec 3<>/dev/tcp/127.0.0.1/{REST_PORT} || exit 1\n"
-        '  printf "GET /v1/models/%s HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n" "$name" >&3\n'
-        "  grep -q '\"AVAILABLE\"' <&3 || exit 1\n"
-        "done\n"
     )
-    return ["/bin/bash", "-c", script]
+    return ["/bin/bash", "-c", script + body]

@@ -13,8 +13,8 @@ COMMENT = """\
 docker compose up -d
 
 The server has no way out and no port on this host: callers come through Envoy, on the loopback address. `.env` says
-where the models and the secrets lie and who the containers run as. `docker compose restart tfs` after the bundle was
-written anew; new versions of a model are found without it."""
+where the models and the secrets lie and who the containers run as. When the bundle was written anew, add
+--force-recreate: a container keeps the files it was started with. New versions of a model are found without it."""
 
 DEBUG_COMMENT = """\
 docker compose -f docker-compose.yml -f docker-compose.debug.yml up -d
@@ -72,7 +72,7 @@ def _server(plan):
         init=True,  # is process 1 and hands SIGTERM on: the server has no handler, and process 1 needs one
         healthcheck={
             # To compose "$" begins a variable.
-            "test": ["CMD", *(word.replace("$", "$$") for word in command.ready_probe(plan))],
+            "test": ["CMD", *(word.replace("$", "$$") for word in command.all_available(plan))],
             "interval": "10s",
             "timeout": "5s",
             "retries": 3,
@@ -94,7 +94,10 @@ def _envoy():
         ports=[_loopback(envoy.PORT)],
         volumes=[
             _mount("./envoy/envoy.yaml", f"{envoy.CONFIG}/envoy.yaml"),
-            *(_mount(f"${{SECRETS}}/{name}", f"{envoy.SECRETS}/{name}") for name in ("tls.crt", "tls.key", "jwks.json")),
+            *(
+                _mount(f"${{SECRETS}}/{name}", f"{envoy.SECRETS}/{name}")
+                for name in ("tls.crt", "tls.key", "jwks.json")
+            ),
         ],
         depends_on={envoy.SERVER: {"condition": "service_healthy"}},
     )

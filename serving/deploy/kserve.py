@@ -11,7 +11,10 @@ from serving.deploy.plan import Plan
 
 def files(plan: Plan) -> dict[str, str]:
     """kserve/<name>.yaml for each model."""
-    return {f"kserve/{model.kubernetes_name}.yaml": yaml_text(_comment(model), _service(plan, model)) for model in plan.models}
+    return {
+        f"kserve/{model.kubernetes_name}.yaml": yaml_text(_comment(model), _service(plan, model))
+        for model in plan.models
+    }
 
 
 def _comment(model):
@@ -32,7 +35,7 @@ def _service(plan, model):
     server = {
         "modelFormat": {"name": "tensorflow", "version": "2"},
         "protocolVersion": "v1",
-        "runtimeVersion": plan.image.rpartition(":")[2],
+        "image": plan.image,
         "storageUri": f"pvc://{kubernetes.CLAIM}/{model.name}",
         "args": [f"--tensorflow_session_parallelism={plan.cpus}", "--enable_profiler=false"],
         "env": [{"name": name, "value": value} for name, value in command.ENVIRONMENT.items()],

@@ -15,7 +15,7 @@ ENVOY_SECRETS = "envoy-secrets"
 MODELS_CONFIG, SERVER_CONFIG, ENVOY_CONFIG = "tfs-models", "tfs-settings", "envoy-config"
 MINIMUM, MAXIMUM = 2, 8
 DRAIN_SECONDS = 10
-USER = 1000
+USER = 10001
 
 COMMENT = """\
 kubectl apply -k .
@@ -76,7 +76,9 @@ def files(plan: Plan) -> dict[str, str]:
             {"name": ENVOY_CONFIG, "files": [envoy.FILE]},
         ],
     }
-    loader = yaml_text("A pod that has the models' volume to write to, while it is filled; see README.md.", _loader(plan))
+    loader = yaml_text(
+        "A pod that has the models' volume to write to, while it is filled; see README.md.", _loader(plan)
+    )
     return {
         "kustomization.yaml": yaml_text(COMMENT, kustomization),
         **{f"kubernetes/{name}": text for name, text in manifests.items()},
@@ -109,7 +111,8 @@ def _claim(plan):
 def _server(plan):
     sources = [{"configMap": {"name": MODELS_CONFIG}}, {"configMap": {"name": SERVER_CONFIG}}]
     memory = f"{plan.memory_mib(plan.models)}Mi"
-    ready = {"exec": {"command": command.ready_probe(plan)}, "timeoutSeconds": 5}
+    started = {"exec": {"command": command.all_available(plan)}, "timeoutSeconds": 5}
+    ready = {"exec": {"command": command.any_available(plan)}, "timeoutSeconds": 5}
     container = {
         "name": "tfs",
         "image": plan.image,
@@ -121,7 +124,7 @@ def _server(plan):
             "requests": {"cpu": str(plan.cpus), "memory": memory},
             "limits": {"memory": memory},
         },
-        "startupProbe": {**ready, "periodSeconds": 5, "failureThreshold": 120},
+        "startupProbe": {**started, "periodSeconds": 5, "failureThreshold": 120},
         "readinessProbe": {**ready, "periodSeconds": 10, "failureThreshold": 2},
         "livenessProbe": {"tcpSocket": {"port": "grpc"}, "periodSeconds": 10, "failureThreshold": 3},
         "lifecycle": {"preStop": {"exec": {"command": ["/bin/sleep", str(DRAIN_SECONDS)]}}},
@@ -198,6 +201,7 @@ def _deployment(name, pod, annotations):
                 "spec": {
                     "serviceAccountName": name,
                     "automountServiceAccountToken": False,
+                    "enableServiceLinks": False,
                     "terminationGracePeriodSeconds": 60,
                     "securityContext": _nobody(),
                     "topologySpreadConstraints": [spread],

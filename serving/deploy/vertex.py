@@ -66,10 +66,10 @@ esac
 : "${{PROJECT:?}}" "${{REGION:?}}" "${{BUCKET:?}}" "${{REPOSITORY:?}}"
 models=${{MODELS:-$here/{plan.models_folder}}}
 artifacts=$BUCKET/$model-$version
-image=$REGION-docker.pkg.dev/$PROJECT/$REPOSITORY/packshot-serving:latest
+image=$REGION-docker.pkg.dev/$PROJECT/$REPOSITORY/packshot-serving:$model-$version
 
 # The server wants its versions as numbered folders in what Vertex AI copies.
-gcloud storage cp --recursive "$models/$model/$version" "$artifacts/"
+gcloud storage rsync --recursive "$models/$model/$version" "$artifacts/$version"
 
 context=$(mktemp -d)
 trap 'rm -r "$context"' EXIT
