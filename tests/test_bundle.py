@@ -467,7 +467,7 @@ tests:
       - {series: ':tensorflow:serving:request_latency_bucket{model_name="shoes", le="+Inf"}', values: '0+100x20'}
       - {series: ':tensorflow:serving:request_latency_bucket{model_name="hats", le="100000"}', values: '0+100x20'}
       - {series: ':tensorflow:serving:request_latency_bucket{model_name="hats", le="+Inf"}', values: '0+100x20'}
-      - {series: ':tensorflow:cc:saved_model:load_attempt_count{model_path="/models/shoes/2", status="fail"}', values: '0x10 1x10'}
+      - {series: ':tensorflow:cc:saved_model:load_attempt_count{model_path="/models/shoes/2", status="fail"}', values: '_x10 1x10'}
     promql_expr_test:
       - {expr: 'count by (alertname, model_name) (ALERTS{alertstate="firing"})', eval_time: 18m, exp_samples: [
           {labels: '{alertname="ServerDown"}', value: 1}, {labels: '{alertname="LoadFailed"}', value: 1},

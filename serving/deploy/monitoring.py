@@ -24,6 +24,7 @@ RUNTIME = ":tensorflow:serving:runtime_latency"
 QUEUEING = ":tensorflow:serving:batching_session:queuing_latency"
 BATCHES = ":tensorflow:serving:batching_session:wrapped_run_count"
 LOADS = ":tensorflow:cc:saved_model:load_attempt_count"
+FAILED_LOADS = LOADS + '{status="fail"}'
 FAILED = '{status!~"OK|INVALID_ARGUMENT|NOT_FOUND"}'  # the server's fault, not the caller's
 
 PROMETHEUS_COMMENT = """\
@@ -102,7 +103,8 @@ def _alerts(plan):
         ),
         alert(
             "LoadFailed",
-            f'increase({LOADS}{{status="fail"}}[15m]) > 0',
+            # A counter that begins at 1 has not increased, and this one begins with the first failure.
+            f"increase({FAILED_LOADS}[15m]) > 0 or ({FAILED_LOADS} unless {FAILED_LOADS} offset 15m)",
             0,
             "ticket",
             "A version under {{ $labels.model_path }} cannot be loaded; the one before it still answers.",
@@ -153,13 +155,13 @@ def _board(plan):
 
     answered = rate("envoy_http_downstream_rq_xx", "envoy_response_code_class", FROM_OUTSIDE)
     failing = f"{rate(REQUESTS, 'model_name', FAILED)} / {rate(REQUESTS, 'model_name')}"
-    loads = f"sum by (model_path, status) (increase({LOADS}[1h]))"
+    loads = f"sum by (model_path, status) ({LOADS})"
     rows = [
         ("Requests by status", "reqps", [(rate(REQUESTS, "model_name, status"), "{{model_name}} {{status}}")]),
         ("Share of requests the server fails", "percentunit", [(failing, "{{model_name}}")]),
         ("Latency of requests, waiting included", "s", quantiles(LATENCY, "model_name")),
         ("Time in the model", "s", quantiles(RUNTIME, "model_name")),
-        ("Versions loaded, in an hour", "short", [(loads, "{{model_path}} {{status}}")]),
+        ("Versions loaded since the server started", "short", [(loads, "{{model_path}} {{status}}")]),
         ("What Envoy answered", "reqps", [(answered, "{{envoy_response_code_class}}xx")]),
     ]
     if plan.batching_config:

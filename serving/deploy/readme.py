@@ -1,9 +1,10 @@
 """README.md of a bundle: what is in it, what was measured, and the way from a laptop to a cluster and to Vertex AI."""
 
 import json
+import textwrap
 
 from serving import sizing
-from serving.deploy import command, compose, envoy, keys, kubernetes, monitoring
+from serving.deploy import command, compose, envoy, keys, kserve, kubernetes, monitoring
 from serving.deploy.plan import Plan
 
 
@@ -79,7 +80,7 @@ is a guess.
             )
         parts.append("\n")
     else:
-        parts.append(f"\n**No batches**: {plan.unbatched}.\n")
+        parts.append("\n" + textwrap.fill(f"**No batches**: {plan.unbatched}.", 120, break_on_hyphens=False) + "\n")
     parts.append(f"""
 Memory: {sizing.SERVER_BYTES >> 20} MiB for the server, {sizing.SPARE} times what loading took for every version served and
 for one more (while a new version replaces an old one both are there), and what the runs take that are under way at
@@ -189,11 +190,11 @@ front of the service `envoy` that passes TLS through. The image of TensorFlow Se
 
 def _kserve(plan):
     model = plan.models[0]
-    space = "kubectl -n packshot-kserve"
+    space = f"kubectl -n {kserve.NAMESPACE}"
     return f"""
 ## 4. Or KServe
 
-    kubectl create namespace packshot-kserve
+    kubectl create namespace {kserve.NAMESPACE}
     {space} apply -f kubernetes/models.yaml -f kubernetes/loader.yaml      # and fill it as in 3
     {space} apply -f kserve/{model.kubernetes_name}.yaml
 
