@@ -71,6 +71,7 @@ class Session:
         self._idle = threading.Condition()
         self._open = True
         self._session = None
+        self._plans = {}
         self._graph = self._c.TF_NewGraph()
         try:
             self.meta_graph = self._load(os.fspath(path))
@@ -117,21 +118,36 @@ class Session:
 
     def execute(self, call: Call, *, timeout: float | None = None) -> dict[str, np.ndarray]:
         """Run a prepared call, perhaps with other arrays in it. Raises SessionError."""
-        signature = self.signatures[call.signature]
-        fed = {alias: signature.inputs[alias] for alias in call.inputs}
-        fetched = {alias: signature.outputs[alias] for alias in call.outputs}
-        with self._alive(), contextlib.ExitStack() as stack:
-            feeds = [stack.enter_context(self._tensor(array)) for array in call.inputs.values()]
-            results = (c_void_p * len(fetched))()
-            stack.callback(lambda: [self._c.TF_DeleteTensor(tensor) for tensor in results if tensor])
-            with self._status() as status:
-                self._c.TF_SessionRun(
-                    *(self._session, stack.enter_context(self._options(timeout))),
-                    *(self._ends(fed), (c_void_p * len(feeds))(*feeds), len(feeds)),
-                    *(self._ends(fetched), results, len(results)),
-                    *(None, 0, None, status),
-                )
-            return {alias: self._value(tensor) for alias, tensor in zip(fetched, results, strict=True)}
+        with self._alive():
+            fed, fetched = self._plan(call)
+            feeds, results = (c_void_p * len(fed))(), (c_void_p * len(fetched))()
+            try:
+                for place, array in enumerate(call.inputs.values()):
+                    feeds[place] = self._new_tensor(array)
+                with self._options(timeout) as options, self._status() as status:
+                    self._c.TF_SessionRun(
+                        *(self._session, options, fed, feeds, len(feeds), fetched, results, len(results)),
+                        *(None, 0, None, status),
+                    )
+                return {alias: self._value(tensor) for alias, tensor in zip(call.outputs, results, strict=True)}
+            finally:
+                for tensor, array in zip(feeds, call.inputs.values(), strict=True):
+                    if tensor:
+                        self._free(tensor, array)
+                for tensor in results:
+                    if tensor:
+                        self._c.TF_DeleteTensor(tensor)
+
+    def _plan(self, call):
+        """Where the inputs and outputs of a call are in the graph; looked up once for each set of them."""
+        key = (call.signature, tuple(call.inputs), call.outputs)
+        if key not in self._plans:
+            signature = self.signatures[call.signature]
+            self._plans[key] = (
+                self._ends([signature.inputs[alias] for alias in call.inputs]),
+                self._ends([signature.outputs[alias] for alias in call.outputs]),
+            )
+        return self._plans[key]
 
     def close(self) -> None:
         """Wait for the runs under way, then free the model. Closing twice is no error."""
@@ -207,36 +223,43 @@ class Session:
 
     def _ends(self, tensors):
         ends = (Output * len(tensors))()
-        for end, tensor in zip(ends, tensors.values(), strict=True):
+        for end, tensor in zip(ends, tensors, strict=True):
             operation, _, index = tensor.name.partition(":")
             end.operation = self._c.TF_GraphOperationByName(self._graph, operation.encode())
             end.index = int(index or 0)
         return ends
 
-    @contextlib.contextmanager
-    def _tensor(self, array):
-        """A TF_Tensor that holds a copy of `array`."""
+    def _new_tensor(self, array):
+        """A TF_Tensor that holds a copy of `array`, to be freed by the caller."""
         strings = array.dtype == object
         dtype = _STRING if strings else tf.as_dtype(array.dtype).as_datatype_enum
         length = array.size * TSTRING_BYTES if strings else array.nbytes
         tensor = self._c.TF_AllocateTensor(dtype, (c_int64 * array.ndim)(*array.shape), array.ndim, length)
         data = self._c.TF_TensorData(tensor)
-        places = range(data, data + length, TSTRING_BYTES) if strings and length else ()
-        for place in places:
+        if not strings:
+            ctypes.memmove(data, array.ctypes.data, length)
+            return tensor
+        for place in self._places(tensor, array):
             self._c.TF_StringInit(place)
         try:
-            if strings:
-                for place, text in zip(places, array.flat, strict=True):
-                    text = text.encode() if isinstance(text, str) else text
-                    self._c.TF_StringCopy(place, text, len(text))
-            else:
-                ctypes.memmove(data, array.ctypes.data, length)
-            yield tensor
-        finally:
-            # The library frees the array of strings it was given, but not what the long ones point to.
-            for place in places:
+            for place, text in zip(self._places(tensor, array), array.flat, strict=True):
+                text = text.encode() if isinstance(text, str) else text
+                self._c.TF_StringCopy(place, text, len(text))
+        except BaseException:
+            self._free(tensor, array)
+            raise
+        return tensor
+
+    def _free(self, tensor, array):
+        # The library frees the array of strings it was given, but not what the long ones point to.
+        if array.dtype == object:
+            for place in self._places(tensor, array):
                 self._c.TF_StringDealloc(place)
-            self._c.TF_DeleteTensor(tensor)
+        self._c.TF_DeleteTensor(tensor)
+
+    def _places(self, tensor, array):
+        data = self._c.TF_TensorData(tensor) if array.size else 0
+        return range(data, data + array.size * TSTRING_BYTES, TSTRING_BYTES)
 
     def _value(self, tensor):
         shape = [self._c.TF_Dim(tensor, axis) for axis in range(self._c.TF_NumDims(tensor))]

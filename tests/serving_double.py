@@ -243,7 +243,7 @@ class Double:
         response = protocol.PredictResponse(model_spec=_answering(request.model_spec, number))
         for alias, array in signature.run(**arrays).items():
             if not request.output_filter or alias in request.output_filter:
-                response.outputs[alias].CopyFrom(tensors.tensor_to_proto(array, typed=True))
+                response.outputs[alias].CopyFrom(tensors.tensor_to_proto(array))
         return response
 
     def _Classify(self, request):

@@ -6,6 +6,9 @@ get_model_status_impl}.cc and servables/tensorflow/get_model_metadata_impl.cc.
 
 import contextlib
 import time
+from typing import NamedTuple
+
+import numpy as np
 
 from serving.protocol import (
     CODES,
@@ -13,6 +16,8 @@ from serving.protocol import (
     GetModelMetadataResponse,
     GetModelStatusResponse,
     ModelServerConfig,
+    ModelSpec,
+    PredictResponse,
     RegressionResponse,
     ReloadConfigResponse,
 )
@@ -20,7 +25,9 @@ from serving.server.metrics import Metrics
 from serving.server.repository import Repository, code_name
 from serving.server.servable import invalid
 from serving.session import SessionError
+from serving.tensors import delimited, tensor_to_wire
 
+_KEY, _VALUE = 1, 2  # of an entry of any map
 LONGEST_MESSAGE = 1024
 CUT = "...TRUNCATED"
 
@@ -28,6 +35,21 @@ CUT = "...TRUNCATED"
 def shortened(message: str) -> str:
     """An error text as it goes over the wire: the beginning of a long one."""
     return message if len(message) <= LONGEST_MESSAGE else message[: LONGEST_MESSAGE - len(CUT)] + CUT
+
+
+class Prediction(NamedTuple):
+    """A PredictResponse whose outputs are still arrays, by alias."""
+
+    model_spec: ModelSpec
+    outputs: dict[str, np.ndarray]
+
+    def to_wire(self, typed: bool) -> bytes:
+        """The PredictResponse, serialized; `typed` as for `tensor_to_wire`. Raises ValueError for an output no message holds."""
+        wire = PredictResponse(model_spec=self.model_spec).SerializeToString()
+        for alias, array in self.outputs.items():
+            entry = delimited(_KEY, alias.encode()) + delimited(_VALUE, tensor_to_wire(array, typed))
+            wire += delimited(PredictResponse.OUTPUTS_FIELD_NUMBER, entry)
+        return wire
 
 
 class Calls:
@@ -38,11 +60,11 @@ class Calls:
         self._metrics = metrics
 
     def predict(self, request, *, timeout: float | None = None, entrypoint: str = "GRPC"):
-        """PredictRequest -> PredictResponse."""
+        """PredictRequest -> Prediction."""
         with self._asked(request, "Predict", entrypoint) as version:
-            response = version.servable.predict(request, timeout=timeout)
-            _answer_spec(response.model_spec, request.model_spec, version)
-            return response
+            spec = ModelSpec()
+            _answer_spec(spec, request.model_spec, version)
+            return Prediction(spec, version.servable.predict(request, timeout=timeout))
 
     def classify(self, request, *, timeout: float | None = None, entrypoint: str = "GRPC"):
         """ClassificationRequest -> ClassificationResponse."""

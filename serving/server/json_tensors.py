@@ -13,7 +13,7 @@ import numpy as np
 from serving.protocol import DATA_TYPES, ClassificationRequest, PredictRequest, RegressionRequest
 from serving.server.servable import invalid
 from serving.session import SessionError
-from serving.tensors import proto_to_tensor, tensor_to_proto
+from serving.tensors import tensor_to_proto
 
 _NAMES = {number: name.removeprefix("DT_").lower() for name, number in DATA_TYPES.items()}
 _WHOLE = {
@@ -73,9 +73,9 @@ def predict_request(document: dict, definition) -> tuple[object, bool]:
     return request, by_row
 
 
-def predict_reply(response, by_row: bool) -> str:
-    """The JSON of a PredictResponse. Raises SessionError when its outputs do not fit the form."""
-    arrays = {alias: proto_to_tensor(proto) for alias, proto in sorted(response.outputs.items())}
+def predict_reply(outputs: dict[str, np.ndarray], by_row: bool) -> str:
+    """The JSON of a prediction. Raises SessionError when its outputs do not fit the form."""
+    arrays = dict(sorted(outputs.items()))
     if not by_row:
         shown = {alias: _written(alias, array) for alias, array in arrays.items()}
         inside = _object(shown) if len(shown) > 1 else next(iter(shown.values()))

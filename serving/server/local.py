@@ -39,7 +39,6 @@ class Server:
             per_model=flags.enable_per_model_batching_parameters,
             warmup_rounds=(flags.num_request_iterations_for_warmup or 1) * flags.enable_model_warmup,
             check_method_names=flags.enable_signature_method_name_check,
-            tensor_content=flags.enable_serialization_as_tensor_content,
         )
         habits = Habits(
             poll=flags.file_system_poll_wait_seconds,
@@ -77,6 +76,7 @@ class Server:
             threads=flags.grpc_max_threads,
             tls=self._tls,
             health=flags.enable_grpc_healthcheck_service,
+            tensor_content=flags.enable_serialization_as_tensor_content,
         )
         if flags.rest_api_port:
             self._http = waitress.create_server(

@@ -13,7 +13,6 @@ LARGEST_MESSAGE = 2**31 - 1
 _NO_DEADLINE = 1e9  # seconds: what gRPC says remains of a call without one is longer
 _STATUS = {code.value[0]: code for code in grpc.StatusCode}
 _METHODS = {
-    "Predict": Calls.predict,
     "Classify": Calls.classify,
     "Regress": Calls.regress,
     "MultiInference": Calls.multi_inference,
@@ -27,10 +26,19 @@ class CannotListen(OSError):
     """The address is taken or cannot be used; the sentence says which."""
 
 
-def make(calls: Calls, addresses: list[str], *, threads: int, tls: str = "", health: bool = False) -> grpc.Server:
+def make(
+    calls: Calls,
+    addresses: list[str],
+    *,
+    threads: int,
+    tls: str = "",
+    health: bool = False,
+    tensor_content: bool = False,
+) -> grpc.Server:
     """A gRPC server that listens at `addresses` ("host:port", "unix:/path"); start it with `start()`.
 
-    `tls` is a text SSLConfig, for all but UNIX sockets. Raises CannotListen, and ValueError for a bad SSLConfig.
+    `tls` is a text SSLConfig, for all but UNIX sockets; `health` adds grpc.health.v1; with `tensor_content` predictions hold
+    numbers as that, not in typed fields. Raises CannotListen, and ValueError for a bad SSLConfig.
     """
     pool = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="grpc")
     options = [
@@ -39,12 +47,13 @@ def make(calls: Calls, addresses: list[str], *, threads: int, tls: str = "", hea
         ("grpc.so_reuseport", 0),
     ]
     server = grpc.server(pool, options=options)
+    answers = _METHODS | {"Predict": _predict_to_wire(not tensor_content)}
     for service, methods in SERVICES.items():
         handlers = {
             name: grpc.unary_unary_rpc_method_handler(
-                _handler(calls, _METHODS[name]),
+                _handler(calls, answers[name]),
                 request_deserializer=request.FromString,
-                response_serializer=response.SerializeToString,
+                response_serializer=bytes if name == "Predict" else response.SerializeToString,
             )
             for name, (request, response) in methods.items()
         }
@@ -63,6 +72,10 @@ def make(calls: Calls, addresses: list[str], *, threads: int, tls: str = "", hea
         if not bound:
             raise CannotListen(f"cannot listen at {address}")
     return server
+
+
+def _predict_to_wire(typed):
+    return lambda calls, request, timeout: calls.predict(request, timeout=timeout).to_wire(typed)
 
 
 def _handler(calls, method):

@@ -109,7 +109,7 @@ class Application:
             request, by_row = json_tensors.predict_request(document, definition)
             request.model_spec.CopyFrom(spec)
             response = self._calls.predict(request, timeout=self._timeout, entrypoint="REST")
-            return json_tensors.predict_reply(response, by_row)
+            return json_tensors.predict_reply(response.outputs, by_row)
         if match[4] == "classify":
             request, call, reply = (
                 json_tensors.classify_request(document),

@@ -11,13 +11,12 @@ from serving.protocol import (
     CODES,
     ClassificationResult,
     MultiInferenceResponse,
-    PredictResponse,
     RegressionResult,
     SignatureDef,
     SignatureDefMap,
 )
 from serving.session import Session, SessionError
-from serving.tensors import proto_to_tensor, tensor_to_proto
+from serving.tensors import proto_to_tensor
 
 PREDICT = "tensorflow/serving/predict"
 CLASSIFY = "tensorflow/serving/classify"
@@ -35,14 +34,12 @@ class Servable:
         session: what runs; closed with the servable.
         runner: object with `execute(call, timeout=)`: the session, or a `Batcher` of it; closed first when it is one.
         check_method_names: insist that a signature was made for the method that is called.
-        tensor_content: answer numbers as `tensor_content` instead of typed values.
     """
 
-    def __init__(self, session: Session, runner, *, check_method_names=False, tensor_content=False):
+    def __init__(self, session: Session, runner, *, check_method_names=False):
         self._session = session
         self._runner = runner
         self._check_method_names = check_method_names
-        self._typed = not tensor_content
         definitions = session.meta_graph.signature_def
         self.definitions = {
             name: SignatureDef.FromString(definition.SerializeToString()) for name, definition in definitions.items()
@@ -62,7 +59,7 @@ class Servable:
         return signatures
 
     def predict(self, request, *, timeout: float | None = None):
-        """PredictRequest -> PredictResponse without a model_spec, but for its signature_name. Raises SessionError."""
+        """PredictRequest -> arrays by alias. Raises SessionError."""
         name = request.model_spec.signature_name or "serving_default"
         if name in self.definitions and self._check_method_names:
             method = self.definitions[name].method_name
@@ -73,11 +70,7 @@ class Servable:
                     f"{{{PREDICT}, {CLASSIFY}, {REGRESS}}}. Was: {method}",
                 )
         call = self._session.prepare(name, request.inputs, tuple(request.output_filter), _read)
-        response = PredictResponse()
-        response.model_spec.signature_name = name
-        for alias, array in self._run(call, timeout).items():
-            response.outputs[alias].CopyFrom(tensor_to_proto(array, typed=self._typed))
-        return response
+        return self._run(call, timeout)
 
     def classify(self, name: str, examples, *, timeout: float | None = None):
         """Signature `name` on an Input -> ClassificationResult. Raises SessionError."""
