@@ -146,13 +146,11 @@ def measure_serving(rounds, seconds) -> list[str]:
         lines.append(
             line(f"server: {what}, beyond the model", f"{spread(costs)} ms", goal=f"{goal} ms", reached=reached)
         )
-    whole = f"DCGAN-64 generator, {serving.CLIENTS} callers, batching server"
-    lines.append(
-        versus(f"{whole} against batches of 32 in process", found["batched"], found["session"], 0.6, seconds=False)
-    )
-    lines.append(
-        versus(f"{whole} against one that does not batch", found["batched"], found["alone"], 1.8, seconds=False)
-    )
+    for signature in serving.SIGNATURES:
+        session, alone, batched = (found[f"{name} {signature}"] for name in ("session", "alone", "batched"))
+        whole = f"server: DCGAN-64 `{signature}`, {serving.CLIENTS} callers, batched"
+        lines.append(versus(f"{whole}, against batches of 32 in process", batched, session, 0.6, seconds=False))
+        lines.append(versus(f"{whole}, against not batched", batched, alone, 1.8, seconds=False))
     return lines
 
 

@@ -8,7 +8,9 @@ import sys
 import tempfile
 import threading
 import time
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import grpc
 import numpy as np
@@ -17,6 +19,7 @@ from serving.protocol import PredictRequest
 from serving.tensors import tensor_to_proto
 
 CLIENTS = 32
+SIGNATURES = ("generate_png", "generate")
 SIDE = 256  # px: a reply of 256 x 256 x 3 floats is 786 KB
 
 
@@ -78,18 +81,18 @@ def median_seconds(call, seconds: float) -> float:
     return float(np.median(taken))
 
 
-def crowd(call, seconds: float) -> float:
-    """Calls a second of CLIENTS threads that each call again and again for `seconds`."""
-    done, stop = [0] * CLIENTS, threading.Event()
+def crowd(call, requests: list[bytes], seconds: float) -> float:
+    """Calls a second of threads that each send their own of `requests` again and again for `seconds`."""
+    done, stop = [0] * len(requests), threading.Event()
 
     def work(number):
         while not stop.is_set():
-            call(number)
+            call(requests[number])
             done[number] += 1
 
-    with ThreadPoolExecutor(CLIENTS) as pool:
+    with ThreadPoolExecutor(len(requests)) as pool:
         began = time.perf_counter()
-        work_done = [pool.submit(work, number) for number in range(CLIENTS)]
+        work_done = [pool.submit(work, number) for number in range(len(requests))]
         time.sleep(seconds)
         stop.set()
         for each in work_done:
@@ -101,12 +104,12 @@ def measure(rounds: int, seconds: float) -> dict[str, list[float]]:
     """What each round found.
 
     small, large: what a call costs beyond the session's own time, with a reply of 4 bytes and of 786 KB; seconds. session, alone,
-    batched: pictures a second of the session in batches of 32, of a server with 32 callers, and of one that batches.
+    batched, each with a signature: pictures a second of the session in batches of 32, of a server with 32 callers, of one that batches.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from serving.session import Session
 
-    found = {name: [] for name in ("small", "large", "session", "alone", "batched")}
+    found = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         write(folder)
         enter = stack.enter_context
@@ -114,23 +117,29 @@ def measure(rounds: int, seconds: float) -> dict[str, list[float]]:
         alone, batched = enter(served(folder)), enter(served(folder, "--enable_batching"))
         one = {"n": np.ones(1, np.float32)}
         many = {"seed": np.arange(CLIENTS), "truncation": np.ones(CLIENTS, np.float32)}
-        rows = [
-            request("dcgan", "generate", {alias: array[row : row + 1] for alias, array in many.items()})
-            for row in range(CLIENTS)
-        ]
+
+        def rows(signature):
+            each = [{alias: array[row : row + 1] for alias, array in many.items()} for row in range(CLIENTS)]
+            return [request("dcgan", signature, inputs) for inputs in each]
 
         def cost(signature):
             content = request("toy", signature, one)
             inside = median_seconds(lambda: toy.run(signature, one), seconds / 2)
             return median_seconds(lambda: alone(content), seconds / 2) - inside
 
+        def rate(session, signature):
+            return CLIENTS / median_seconds(lambda: session.run(signature, many), seconds)
+
         works = {
             "small": lambda: cost(""),
             "large": lambda: cost("large"),
-            "session": lambda: CLIENTS / median_seconds(lambda: dcgan.run("generate", many), seconds),
-            "alone": lambda: crowd(lambda number: alone(rows[number]), seconds),
-            "batched": lambda: crowd(lambda number: batched(rows[number]), seconds),
         }
+        for signature in SIGNATURES:
+            works |= {
+                f"session {signature}": partial(rate, dcgan, signature),
+                f"alone {signature}": partial(crowd, alone, rows(signature), seconds),
+                f"batched {signature}": partial(crowd, batched, rows(signature), seconds),
+            }
         for turn in range(rounds + 1):
             for name, work in works.items():
                 value = work()

@@ -12,11 +12,16 @@ from served import save
 
 from serving.protocol import BatchingParameters
 from serving.server.batching import Batcher, Parameters
+from serving.server.servable import awaited
 from serving.session import Call, Session, SessionError, Signature, Tensor
 
 
 def parameters(text=""):
     return Parameters(text_format.Parse(text, BatchingParameters()))
+
+
+def run(batcher, call, timeout=None):
+    return awaited(batcher.submit(call), timeout)
 
 
 class Recorder:
@@ -47,11 +52,11 @@ def crowd(batcher, recorder, calls):
     """Hold the only thread back with one call, let `calls` gather, and return their answers (or errors) in order."""
     recorder.hold.clear()
     with ThreadPoolExecutor(len(calls) + 1) as pool:
-        first = pool.submit(batcher.execute, call(0))
+        first = pool.submit(run, batcher, call(0))
         recorder.begun.acquire()
         waiting = []
         for each in calls:
-            waiting.append(pool.submit(batcher.execute, each))
+            waiting.append(pool.submit(run, batcher, each))
             deadline = time.monotonic() + 10
             while _queued(batcher) < len(waiting) and not waiting[-1].done() and time.monotonic() < deadline:
                 time.sleep(0.001)
@@ -87,13 +92,13 @@ def test_a_large_request_is_refused_or_split():
     recorder = Recorder()
     batcher = Batcher(recorder, parameters("max_batch_size { value: 2 }"))
     with pytest.raises(SessionError, match="Task size 3 is larger than maximum input batch size 2"):
-        batcher.execute(call(1, 2, 3))
+        run(batcher, call(1, 2, 3))
     batcher.close()
     text = (
         "max_batch_size { value: 4 } max_execution_batch_size { value: 2 } enable_large_batch_splitting { value: true }"
     )
     batcher = Batcher(recorder, parameters(text))
-    assert batcher.execute(call(1, 2, 3))["y"].ravel().tolist() == [2, 4, 6]
+    assert run(batcher, call(1, 2, 3))["y"].ravel().tolist() == [2, 4, 6]
     batcher.close()
     assert sorted(run.ravel().tolist() for run in recorder.runs) == [[1, 2], [3]]
 
@@ -114,7 +119,7 @@ def test_one_bad_row_fails_its_batch_and_no_other():
     batcher = Batcher(recorder, parameters("num_batch_threads { value: 1 }"))
     answers = crowd(batcher, recorder, [call(1), call(-1)])
     assert [answer.message for answer in answers] == ["negative", "negative"]
-    assert batcher.execute(call(5))["y"] == 10
+    assert run(batcher, call(5))["y"] == 10
     batcher.close()
 
 
@@ -151,7 +156,7 @@ def test_a_wrong_type_does_not_spoil_the_batch_it_would_be_in():
 def test_what_cannot_be_batched(inputs, words):
     batcher = Batcher(Recorder(), parameters())
     with pytest.raises(SessionError, match=words):
-        batcher.execute(Call("s", {alias: np.asarray(value) for alias, value in inputs.items()}, ("y",)))
+        run(batcher, Call("s", {alias: np.asarray(value) for alias, value in inputs.items()}, ("y",)))
     batcher.close()
 
 
@@ -159,7 +164,7 @@ def test_an_output_without_rows_is_told(tmp_path):
     with Session(save(tmp_path / "v", 1)) as session:
         batcher = Batcher(session, parameters())
         with pytest.raises(SessionError, match="Batched output tensor has 0 dimensions") as caught:
-            batcher.execute(session.prepare("scalar", {"x": np.zeros((1, 2), np.float32)}))
+            run(batcher, session.prepare("scalar", {"x": np.zeros((1, 2), np.float32)}))
         assert caught.value.code == 9
         batcher.close()
 
@@ -169,12 +174,26 @@ def test_a_timeout_fills_batches_and_a_full_one_does_not_wait():
     text = "num_batch_threads { value: 2 } max_batch_size { value: 2 } batch_timeout_micros { value: 60000000 }"
     batcher = Batcher(recorder, parameters(text))
     with ThreadPoolExecutor(2) as pool:  # each alone would wait a minute
-        answers = [pool.submit(batcher.execute, call(value)) for value in (1, 2)]
+        answers = [pool.submit(run, batcher, call(value)) for value in (1, 2)]
         assert sorted(float(answer.result(10)["y"][0, 0]) for answer in answers) == [2, 4]
     assert len(recorder.runs) == 1
     with pytest.raises(SessionError, match="timeout exceeded while waiting in batching queue"):
-        batcher.execute(call(1), timeout=0.05)
+        run(batcher, call(1), 0.05)
     batcher.close()
+
+
+def test_who_gives_up_while_waiting_does_not_run():
+    recorder = Recorder()
+    batcher = Batcher(recorder, parameters("num_batch_threads { value: 1 }"))
+    recorder.hold.clear()
+    first = batcher.submit(call(0))
+    recorder.begun.acquire()
+    given_up, kept = batcher.submit(call(1)), batcher.submit(call(2))
+    assert given_up.cancel()
+    recorder.hold.set()
+    assert kept.result(10)["y"] == 4 and first.result(10)["y"] == 0
+    batcher.close()
+    assert [run.ravel().tolist() for run in recorder.runs] == [[0], [2]]
 
 
 @pytest.mark.parametrize(

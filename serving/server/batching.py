@@ -10,6 +10,7 @@ import os
 import threading
 import time
 from collections import deque
+from concurrent.futures import Future
 
 import numpy as np
 import tensorflow as tf
@@ -65,18 +66,21 @@ class _Part:
         self.call = call
         self.rows = rows
         self.arrived = time.monotonic()
-        self.done = threading.Event()
-        self.answer = None  # arrays by alias, or the SessionError
+        self.answer = Future()  # of arrays by alias
 
 
 class _Batch:
-    def __init__(self):
-        self.parts = []
-        self.rows = 0
+    def __init__(self, parts=()):
+        self.parts = list(parts)
+        self.rows = sum(part.rows for part in parts)
 
     def add(self, part):
         self.parts.append(part)
         self.rows += part.rows
+
+    def kept(self):
+        """The batch without those who gave up while they waited."""
+        return _Batch([part for part in self.parts if part.answer.set_running_or_notify_cancel()])
 
 
 class Batcher:
@@ -93,8 +97,12 @@ class Batcher:
         for thread in self._threads:
             thread.start()
 
-    def execute(self, call: Call, *, timeout: float | None = None) -> dict[str, np.ndarray]:
-        """Run a call together with others. As `Session.execute`; raises SessionError with the texts of batching as well."""
+    def submit(self, call: Call, *, timeout: float | None = None) -> Future:
+        """Let a call run together with others: a future of what `Session.execute` gives, or of its SessionError.
+
+        `timeout` is the caller's to keep: a future that is cancelled while it waits does not run. Raises SessionError
+        with the texts of batching for a call that cannot be batched.
+        """
         rows = _rows_of(call)
         self._check_types(call)
         parts = self._split(call, rows)
@@ -103,15 +111,7 @@ class Batcher:
                 raise SessionError(CODES["UNAVAILABLE"], "The batch scheduler has been stopped.")
             self._enqueue(parts)
             self._changed.notify()
-        deadline = None if timeout is None else time.monotonic() + timeout
-        for part in parts:
-            if not part.done.wait(None if deadline is None else max(0.0, deadline - time.monotonic())):
-                raise SessionError(CODES["DEADLINE_EXCEEDED"], "Run() timeout exceeded while waiting in batching queue")
-            if isinstance(part.answer, SessionError):
-                raise SessionError(part.answer.code, part.answer.message)
-        if len(parts) == 1:
-            return parts[0].answer
-        return {alias: np.concatenate([part.answer[alias] for part in parts]) for alias in call.outputs}
+        return parts[0].answer if len(parts) == 1 else _joined([part.answer for part in parts], call.outputs)
 
     def close(self) -> None:
         """Answer what waits, then stop the threads."""
@@ -168,7 +168,9 @@ class Batcher:
 
     def _work(self):
         while (batch := self._next()) is not None:
-            began = time.monotonic()
+            began, batch = time.monotonic(), batch.kept()
+            if not batch.parts:
+                continue
             for part in batch.parts:
                 self._observe(began - part.arrived)
             try:
@@ -180,8 +182,7 @@ class Batcher:
 
     def _fail(self, batch, error):
         for part in batch.parts:
-            part.answer = error
-            part.done.set()
+            part.answer.set_exception(SessionError(error.code, error.message))
 
     def _next(self):
         """The batch to run now, oldest first; waits for one. None when closed and empty."""
@@ -215,9 +216,8 @@ class Batcher:
             _check_output(array, padded)
         start = 0
         for part in batch.parts:
-            part.answer = {alias: array[start : start + part.rows] for alias, array in answer.items()}
+            part.answer.set_result({alias: array[start : start + part.rows] for alias, array in answer.items()})
             start += part.rows
-            part.done.set()
 
     def _join(self, alias, arrays, missing):
         if missing:
@@ -234,6 +234,24 @@ class Batcher:
             largest = np.max([array.shape[1:] for array in arrays], axis=0)
             arrays = [_pad(array, largest) for array in arrays]
         return np.concatenate(arrays)
+
+
+def _joined(answers, outputs):
+    """One future of several: their rows one after the other, or the first error."""
+    whole, left = Future(), threading.Semaphore(len(answers) - 1)
+
+    def finish(_):
+        if left.acquire(blocking=False) or not whole.set_running_or_notify_cancel():
+            return
+        try:
+            parts = [answer.result() for answer in answers]
+            whole.set_result({alias: np.concatenate([part[alias] for part in parts]) for alias in outputs})
+        except BaseException as error:
+            whole.set_exception(error)
+
+    for answer in answers:
+        answer.add_done_callback(finish)
+    return whole
 
 
 def _words(dtype):

@@ -4,6 +4,7 @@ Source of what each checks and fills in: tensorflow_serving/model_servers/{predi
 get_model_status_impl}.cc and servables/tensorflow/get_model_metadata_impl.cc.
 """
 
+import asyncio
 import contextlib
 import time
 from typing import NamedTuple
@@ -23,7 +24,7 @@ from serving.protocol import (
 )
 from serving.server.metrics import Metrics
 from serving.server.repository import Repository, code_name
-from serving.server.servable import invalid
+from serving.server.servable import invalid, too_late
 from serving.session import SessionError
 from serving.tensors import delimited, tensor_to_wire
 
@@ -42,6 +43,13 @@ class Prediction(NamedTuple):
 
     model_spec: ModelSpec
     outputs: dict[str, np.ndarray]
+
+    @classmethod
+    def of(cls, request, version, outputs) -> "Prediction":
+        """What `version` answers to a PredictRequest."""
+        spec = ModelSpec()
+        _answer_spec(spec, request.model_spec, version)
+        return cls(spec, outputs)
 
     def to_wire(self, typed: bool) -> bytes:
         """The PredictResponse, serialized; `typed` as for `tensor_to_wire`. Raises ValueError for an output no message holds."""
@@ -62,9 +70,18 @@ class Calls:
     def predict(self, request, *, timeout: float | None = None, entrypoint: str = "GRPC"):
         """PredictRequest -> Prediction."""
         with self._asked(request, "Predict", entrypoint) as version:
-            spec = ModelSpec()
-            _answer_spec(spec, request.model_spec, version)
-            return Prediction(spec, version.servable.predict(request, timeout=timeout))
+            outputs = version.servable.predict(request, timeout=timeout)
+            return Prediction.of(request, version, outputs)
+
+    async def predict_async(self, request, *, timeout: float | None = None):
+        """As `predict`, for an event loop: no thread waits while the model runs."""
+        with self._asked(request, "Predict", "GRPC") as version:
+            answer = asyncio.wrap_future(version.servable.submit(request, timeout=timeout))
+            try:
+                outputs = await asyncio.wait_for(answer, timeout)
+            except TimeoutError:
+                raise too_late() from None
+            return Prediction.of(request, version, outputs)
 
     def classify(self, request, *, timeout: float | None = None, entrypoint: str = "GRPC"):
         """ClassificationRequest -> ClassificationResponse."""

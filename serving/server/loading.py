@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import tensorflow as tf
 from google.protobuf.message import DecodeError
@@ -11,7 +12,7 @@ from serving import warmup
 from serving.protocol import CODES, PredictionLog
 from serving.server.batching import PER_MODEL_FILE, Batcher, Parameters
 from serving.server.metrics import Metrics
-from serving.server.servable import Servable
+from serving.server.servable import Direct, Servable
 from serving.session import Session, SessionError
 
 MOST_RECORDS = 1000
@@ -21,6 +22,7 @@ class Loader:
     """Loads versions as the flags ask: `Loader(...)(model, number, path)` is a Servable. Raises SessionError.
 
     Args:
+        pool: threads that run what is not batched.
         metrics: told of loads, warm-ups and waits.
         batching: parameters of all models' batches, or None.
         per_model: batch only models that bring batching_params.pbtxt, by that.
@@ -29,8 +31,16 @@ class Loader:
     """
 
     def __init__(
-        self, metrics: Metrics, *, batching: Parameters | None, per_model: bool, warmup_rounds: int, **servable
+        self,
+        pool: ThreadPoolExecutor,
+        metrics: Metrics,
+        *,
+        batching: Parameters | None,
+        per_model: bool,
+        warmup_rounds: int,
+        **servable,
     ):
+        self._pool = pool
         self._metrics = metrics
         self._batching = batching
         self._per_model = per_model
@@ -57,7 +67,7 @@ class Loader:
             parameters = _read_parameters(os.path.join(path, PER_MODEL_FILE))
         session = Session(path)
         if not parameters:
-            return Servable(session, session, **self._servable)
+            return Servable(session, Direct(session, self._pool), **self._servable)
 
         def observe(seconds):
             self._metrics.observe(

@@ -2,13 +2,14 @@
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import waitress
 import waitress.trigger
 import waitress.wasyncore
 from google.protobuf import text_format
 
-from serving.protocol import ModelServerConfig, MonitoringConfig
+from serving.protocol import BatchingParameters, ModelServerConfig, MonitoringConfig
 from serving.server import over_grpc, over_http
 from serving.server.batching import Parameters
 from serving.server.calls import Calls
@@ -33,7 +34,9 @@ class Server:
         self._tls = _text(flags.ssl_config_file)
         monitoring = _message(flags.monitoring_config_file, MonitoringConfig).prometheus_config
         self._metrics = Metrics()
+        self._pool = ThreadPoolExecutor(flags.grpc_max_threads, thread_name_prefix="call")
         loader = Loader(
+            self._pool,
             self._metrics,
             batching=_batching(flags),
             per_model=flags.enable_per_model_batching_parameters,
@@ -57,7 +60,17 @@ class Server:
             timeout=flags.rest_api_timeout_in_ms / 1000,
             cors=flags.rest_api_enable_cors_support,
         )
-        self._grpc = self._http = None
+        self._addresses = [f"{flags.bind_address}:{flags.port}"] if flags.port else []
+        self._addresses += [f"unix:{flags.grpc_socket_path}"] if flags.grpc_socket_path else []
+        self._grpc = over_grpc.GrpcServer(
+            self._calls,
+            self._addresses,
+            self._pool,
+            tls=self._tls,
+            health=flags.enable_grpc_healthcheck_service,
+            tensor_content=flags.enable_serialization_as_tensor_content,
+        )
+        self._http = None
         self._sockets = {}  # of the HTTP server
         self._stopping = threading.Event()
 
@@ -68,16 +81,6 @@ class Server:
         except SessionError as error:
             raise CannotStart(f"{code_name(error.code)}: {error.message}") from error
         flags = self._flags
-        addresses = [f"{flags.bind_address}:{flags.port}"] if flags.port else []
-        addresses += [f"unix:{flags.grpc_socket_path}"] if flags.grpc_socket_path else []
-        self._grpc = over_grpc.make(
-            self._calls,
-            addresses,
-            threads=flags.grpc_max_threads,
-            tls=self._tls,
-            health=flags.enable_grpc_healthcheck_service,
-            tensor_content=flags.enable_serialization_as_tensor_content,
-        )
         if flags.rest_api_port:
             self._http = waitress.create_server(
                 self._application,
@@ -98,7 +101,7 @@ class Server:
             self._say(f"serving {entry.name} from {entry.base_path}")
         secure = " with TLS" if self._tls else ""
         web = f", HTTP at http://{flags.bind_address}:{flags.rest_api_port}/v1/models" if flags.rest_api_port else ""
-        self._say(f"gRPC at {' and '.join(addresses)}{secure}{web}")
+        self._say(f"gRPC at {' and '.join(self._addresses)}{secure}{web}")
         self._say("this is a server for development; in production run TensorFlow Serving on the same folder")
 
     def stop(self, grace: float) -> None:
@@ -110,9 +113,9 @@ class Server:
             waker = next(each for each in self._sockets.values() if isinstance(each, waitress.trigger.trigger))
             waker.pull_trigger(lambda: waitress.wasyncore.close_all(self._sockets))
             self._http_thread.join()
-        if self._grpc:
-            self._grpc.stop(grace).wait()
+        self._grpc.stop(grace)
         self._repository.close()
+        self._pool.shutdown()
 
     def _reread(self):
         last = self._config
@@ -137,7 +140,10 @@ def _read_config(flags):
 def _batching(flags):
     if not flags.enable_batching:
         return None
-    return Parameters.of_file(flags.batching_parameters_file) if flags.batching_parameters_file else Parameters()
+    if flags.batching_parameters_file:
+        return Parameters.of_file(flags.batching_parameters_file)
+    # On a CPU two batches at once take turns on the same cores, and the second is often a single row.
+    return Parameters(BatchingParameters(num_batch_threads={"value": 1}))
 
 
 def _text(path):

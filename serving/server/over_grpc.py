@@ -1,6 +1,8 @@
-"""The calls over gRPC: services, deadlines, TLS, UNIX socket, health."""
+"""The calls over gRPC: services, deadlines, TLS, UNIX socket, health. An event loop in a thread of its own carries it."""
 
-import concurrent.futures
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 from google.protobuf import text_format
@@ -11,6 +13,7 @@ from serving.session import SessionError
 
 LARGEST_MESSAGE = 2**31 - 1
 _NO_DEADLINE = 1e9  # seconds: what gRPC says remains of a call without one is longer
+_LARGE_REPLY = 2**17  # bytes: a larger one is not written in the event loop
 _STATUS = {code.value[0]: code for code in grpc.StatusCode}
 _METHODS = {
     "Classify": Calls.classify,
@@ -26,69 +29,117 @@ class CannotListen(OSError):
     """The address is taken or cannot be used; the sentence says which."""
 
 
-def make(
-    calls: Calls,
-    addresses: list[str],
-    *,
-    threads: int,
-    tls: str = "",
-    health: bool = False,
-    tensor_content: bool = False,
-) -> grpc.Server:
-    """A gRPC server that listens at `addresses` ("host:port", "unix:/path"); start it with `start()`.
+class GrpcServer:
+    """A gRPC server at `addresses` ("host:port", "unix:/path"); `start` it, and `stop` it.
 
-    `tls` is a text SSLConfig, for all but UNIX sockets; `health` adds grpc.health.v1; with `tensor_content` predictions hold
-    numbers as that, not in typed fields. Raises CannotListen, and ValueError for a bad SSLConfig.
+    Args:
+        calls: what answers.
+        addresses: where to listen.
+        pool: threads for what blocks.
+        tls: a text SSLConfig, for all but UNIX sockets.
+        health: add grpc.health.v1.
+        tensor_content: predictions hold numbers as that, not in typed fields.
+
+    Raises ValueError for a bad SSLConfig.
     """
-    pool = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="grpc")
-    options = [
-        ("grpc.max_receive_message_length", LARGEST_MESSAGE),
-        ("grpc.max_send_message_length", LARGEST_MESSAGE),
-        ("grpc.so_reuseport", 0),
-    ]
-    server = grpc.server(pool, options=options)
-    answers = _METHODS | {"Predict": _predict_to_wire(not tensor_content)}
-    for service, methods in SERVICES.items():
-        handlers = {
-            name: grpc.unary_unary_rpc_method_handler(
-                _handler(calls, answers[name]),
-                request_deserializer=request.FromString,
-                response_serializer=bytes if name == "Predict" else response.SerializeToString,
-            )
-            for name, (request, response) in methods.items()
-        }
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
-    if health:
-        _add_health(server)
-    credentials = _credentials(tls) if tls else None
-    for address in addresses:
+
+    def __init__(
+        self,
+        calls: Calls,
+        addresses: list[str],
+        pool: ThreadPoolExecutor,
+        *,
+        tls: str = "",
+        health: bool = False,
+        tensor_content: bool = False,
+    ):
+        self._calls = calls
+        self._addresses = addresses
+        self._pool = pool
+        self._credentials = _credentials(tls) if tls else None
+        self._health = health
+        self._typed = not tensor_content
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._server = None
+
+    def start(self) -> None:
+        """Listen and answer. Raises CannotListen."""
+        self._thread.start()
+        self._in_loop(self._start())
+
+    def stop(self, grace: float) -> None:
+        """Refuse new calls, and wait up to `grace` seconds for those under way."""
+        if self._server:
+            self._in_loop(self._server.stop(grace))
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+        self._loop.close()
+
+    def _in_loop(self, coroutine):
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    async def _start(self):
+        options = [
+            ("grpc.max_receive_message_length", LARGEST_MESSAGE),
+            ("grpc.max_send_message_length", LARGEST_MESSAGE),
+            ("grpc.so_reuseport", 0),
+        ]
+        server = grpc.aio.server(options=options)
+        for service, methods in SERVICES.items():
+            handlers = {
+                name: grpc.unary_unary_rpc_method_handler(
+                    self._handler(self._predict if name == "Predict" else self._blocking(_METHODS[name])),
+                    request_deserializer=request.FromString,
+                    response_serializer=bytes if name == "Predict" else response.SerializeToString,
+                )
+                for name, (request, response) in methods.items()
+            }
+            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
+        if self._health:
+            await _add_health(server)
+        for address in self._addresses:
+            self._listen(server, address)
+        await server.start()
+        self._server = server
+
+    def _listen(self, server, address):
         try:
-            if credentials and not address.startswith("unix:"):
-                bound = server.add_secure_port(address, credentials)
+            if self._credentials and not address.startswith("unix:"):
+                bound = server.add_secure_port(address, self._credentials)
             else:
                 bound = server.add_insecure_port(address)
         except RuntimeError as error:
             raise CannotListen(f"cannot listen at {address}: {error}") from error
         if not bound:
             raise CannotListen(f"cannot listen at {address}")
-    return server
 
-
-def _predict_to_wire(typed):
-    return lambda calls, request, timeout: calls.predict(request, timeout=timeout).to_wire(typed)
-
-
-def _handler(calls, method):
-    def handle(request, context):
-        try:
+    def _handler(self, answer):
+        async def handle(request, context):
             remaining = context.time_remaining()
-            return method(calls, request, timeout=None if remaining is None or remaining > _NO_DEADLINE else remaining)
-        except SessionError as error:
-            context.abort(_STATUS[error.code], shortened(error.message))
-        except (MemoryError, ValueError) as error:  # larger than the memory, or than a message can be
-            context.abort(_STATUS[CODES["RESOURCE_EXHAUSTED"]], shortened(str(error) or "out of memory"))
+            timeout = None if remaining is None or remaining > _NO_DEADLINE else remaining
+            try:
+                return await answer(request, timeout)
+            except SessionError as error:
+                code, words = error.code, error.message
+            except (MemoryError, ValueError) as error:  # larger than the memory, or than a message can be
+                code, words = CODES["RESOURCE_EXHAUSTED"], str(error) or "out of memory"
+            await context.abort(_STATUS[code], shortened(words))
 
-    return handle
+        return handle
+
+    async def _predict(self, request, timeout):
+        prediction = await self._calls.predict_async(request, timeout=timeout)
+        if sum(array.nbytes for array in prediction.outputs.values()) < _LARGE_REPLY:
+            return prediction.to_wire(self._typed)
+        return await self._loop.run_in_executor(self._pool, prediction.to_wire, self._typed)
+
+    def _blocking(self, method):
+        """What waits (for a model, or for models to load) waits in a thread."""
+        return lambda request, timeout: self._loop.run_in_executor(
+            self._pool, lambda: method(self._calls, request, timeout=timeout)
+        )
 
 
 def _credentials(text):
@@ -105,10 +156,10 @@ def _credentials(text):
     )
 
 
-def _add_health(server):
+async def _add_health(server):
     from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-    servicer = health.HealthServicer()
+    servicer = health.aio.HealthServicer()
     for name in ("", "PredictionService", "ModelService"):
-        servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
+        await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)

@@ -5,6 +5,8 @@ regressor,multi_inference}.cc. One check is added: a tensor of the wrong rank is
 a kernel that may end the process.
 """
 
+from concurrent.futures import Future, ThreadPoolExecutor
+
 import numpy as np
 
 from serving.protocol import (
@@ -15,7 +17,7 @@ from serving.protocol import (
     SignatureDef,
     SignatureDefMap,
 )
-from serving.session import Session, SessionError
+from serving.session import Call, Session, SessionError
 from serving.tensors import proto_to_tensor
 
 PREDICT = "tensorflow/serving/predict"
@@ -27,12 +29,41 @@ def invalid(words: str) -> SessionError:
     return SessionError(CODES["INVALID_ARGUMENT"], words)
 
 
+def too_late() -> SessionError:
+    """What a request is told whose time is over before its turn has come."""
+    return SessionError(CODES["DEADLINE_EXCEEDED"], "Run() timeout exceeded while waiting in batching queue")
+
+
+def awaited(answer: Future, timeout: float | None):
+    """What a future gives. Raises its SessionError, and `too_late` when it takes longer than `timeout` seconds."""
+    try:
+        return answer.result(timeout)
+    except TimeoutError:
+        answer.cancel()
+        raise too_late() from None
+
+
+class Direct:
+    """Runs each call of a session by itself, in a thread of `pool`."""
+
+    def __init__(self, session: Session, pool: ThreadPoolExecutor):
+        self._session = session
+        self._pool = pool
+
+    def submit(self, call: Call, *, timeout: float | None = None) -> Future:
+        """A future of what `Session.execute` gives; the session itself keeps the time."""
+        return self._pool.submit(self._session.execute, call, timeout=timeout)
+
+    def close(self) -> None:
+        """Nothing waits here."""
+
+
 class Servable:
     """A loaded version. Safe to use from many threads.
 
     Args:
         session: what runs; closed with the servable.
-        runner: object with `execute(call, timeout=)`: the session, or a `Batcher` of it; closed first when it is one.
+        runner: object with `submit(call, timeout=)`, a future of arrays by alias, and `close()`: a `Batcher`, or `Direct`.
         check_method_names: insist that a signature was made for the method that is called.
     """
 
@@ -47,8 +78,7 @@ class Servable:
 
     def close(self) -> None:
         """Answer what is under way, then free the model."""
-        if self._runner is not self._session:
-            self._runner.close()
+        self._runner.close()
         self._session.close()
 
     def metadata(self):
@@ -58,8 +88,12 @@ class Servable:
             signatures.signature_def[name].CopyFrom(definition)
         return signatures
 
-    def predict(self, request, *, timeout: float | None = None):
+    def predict(self, request, *, timeout: float | None = None) -> dict[str, np.ndarray]:
         """PredictRequest -> arrays by alias. Raises SessionError."""
+        return awaited(self.submit(request, timeout=timeout), timeout)
+
+    def submit(self, request, *, timeout: float | None = None) -> Future:
+        """As `predict`, begun: a future of the arrays. Raises SessionError for what is wrong with the request."""
         name = request.model_spec.signature_name or "serving_default"
         if name in self.definitions and self._check_method_names:
             method = self.definitions[name].method_name
@@ -70,7 +104,7 @@ class Servable:
                     f"{{{PREDICT}, {CLASSIFY}, {REGRESS}}}. Was: {method}",
                 )
         call = self._session.prepare(name, request.inputs, tuple(request.output_filter), _read)
-        return self._run(call, timeout)
+        return self._submit(call, timeout)
 
     def classify(self, name: str, examples, *, timeout: float | None = None):
         """Signature `name` on an Input -> ClassificationResult. Raises SessionError."""
@@ -166,9 +200,9 @@ class Servable:
     def _run_examples(self, name, examples, outputs, timeout):
         rows = _serialized(examples)
         call = self._session.prepare(name, {"inputs": rows}, outputs)
-        return self._run(call, timeout), len(rows)
+        return awaited(self._submit(call, timeout), timeout), len(rows)
 
-    def _run(self, call, timeout):
+    def _submit(self, call, timeout):
         signature = self._session.signatures[call.signature]
         for alias, array in call.inputs.items():
             shape = signature.inputs[alias].shape
@@ -177,7 +211,7 @@ class Servable:
                 raise invalid(
                     f"Shape of tensor {alias} {_shape(array)} is not compatible with expected shape [{wanted}]."
                 )
-        return self._runner.execute(call, timeout=timeout)
+        return self._runner.submit(call, timeout=timeout)
 
 
 def _read(alias, proto):
