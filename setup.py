@@ -19,7 +19,9 @@ setup(
         "models.translation",
         "serving",
         "trainer",
+        "trainer.metrics",
     ],
+    package_data={"trainer.metrics": ["naturalness.npz"]},
     install_requires=[
         "tensorflow>=2.20,<2.22",
         "keras>=3.13",
@@ -33,7 +35,13 @@ setup(
         "tqdm>=4.60",
     ],
     extras_require={
-        "test": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.9", "tensorflow-serving-api>=2.19"],
+        "test": [
+            "pytest>=8",
+            "hypothesis>=6.100",
+            "ruff>=0.9",
+            "scikit-image>=0.24",  # a second opinion on pictures' measures
+            "tensorflow-serving-api>=2.19",
+        ],
         "bench": ["torch>=2.6"],  # to be measured beside
     },
     entry_points={"console_scripts": ["packshot=trainer.cli:main"]},
