@@ -452,6 +452,16 @@ def test_waiting_ends_when_a_version_has_failed(models, tmp_path):
             client.wait_available("arrays", 9, timeout=0.3)
 
 
+def test_what_was_seen_last_is_told_when_the_last_look_is_not_answered(models):
+    with watched(models, "arrays") as server, Client(server.grpc) as client:
+        server.faults.extend([0.0, 1.0])
+        with pytest.raises(errors.DeadlineExceeded, match="version 9 of arrays .* Could not find version 9"):
+            client.wait_available("arrays", 9, timeout=0.5)
+        server.faults.append(1.0)
+        with pytest.raises(errors.DeadlineExceeded, match="version 9 of arrays .* has not answered within 0.3 s"):
+            client.wait_available("arrays", 9, timeout=0.3)
+
+
 def test_a_server_that_is_still_to_start_is_waited_for(models):
     port = served.free_port()
     with Client(f"localhost:{port}", retries=0) as client, futures.ThreadPoolExecutor(1) as pool:
