@@ -135,6 +135,15 @@ def test_files_may_go_as_they_are(server, tmp_path):
     assert server.done[-1][1].inputs["image_bytes"].string_val[0] == photo.read_bytes()
 
 
+def test_files_the_server_cannot_read_are_named_in_one_line(address, tmp_path):
+    _photos(tmp_path / "photos")
+    done = _ask(address, "negative", "apply", tmp_path / "photos", "--out", tmp_path / "out", "--as-is")
+    broken, notes, count = done.output.splitlines()
+    assert broken.startswith(f"{tmp_path / 'photos' / 'broken.jpg'}: jpeg::Uncompress failed")
+    assert notes.startswith(f"{tmp_path / 'photos' / 'notes.txt'}: Unknown image file format. One of JPEG")
+    assert done.exit_code == 0 and count == f"6 of 8 pictures: {tmp_path / 'out'}"
+
+
 def test_what_the_server_says_of_one_photo_does_not_stop_the_others(models, tmp_path):
     _photos(tmp_path / "photos")
     with watched(models, "negative") as server:
