@@ -205,12 +205,14 @@ class _Caller:
             self.metrics.observe(labels, time.monotonic() - started, retries)
 
     async def _wait(self, model, version, deadline, unless):
-        call, seen = calls.status(calls.spec(model, "", version)), "no answer"
+        call, seen = calls.status(calls.spec(model, "", version)), None
         while True:
             try:
                 found = await self._send(call, deadline)
             except (NotFound, Unavailable) as error:
                 found, seen = [], error.message
+            except DeadlineExceeded as error:
+                found, seen = [], seen or error.message
             available = [one for one in found if one.state == "AVAILABLE"]
             if available:
                 return available[0]

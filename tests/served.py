@@ -4,6 +4,8 @@ import contextlib
 import os
 import shutil
 import socket
+import time
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -11,6 +13,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from serving.protocol import SERVICES, PredictRequest
+from serving.server.calls import Calls
 from serving.server.flags import Flags
 from serving.server.local import Server
 from serving.tensors import proto_to_tensor, tensor_to_proto
@@ -80,19 +83,18 @@ def save(path, factor):
             "scalar": trace(scalar, x=([None, 2], tf.float32)),
         },
     )
-    _give_default(path)
+    with edited(path) as graph:  # `b` of `add` is 10 when a request leaves it out
+        graph.signature_def["add"].defaults["b"].CopyFrom(tf.make_tensor_proto(np.array([10], np.int32)))
     return str(path)
 
 
-def _give_default(path):
-    """Let `b` of `add` be 10 when a request leaves it out."""
-    file = os.path.join(path, "saved_model.pb")
-    with open(file, "rb") as stored:
-        saved = saved_model_pb2.SavedModel.FromString(stored.read())
-    definition = saved.meta_graphs[0].signature_def["add"]
-    definition.defaults["b"].CopyFrom(tf.make_tensor_proto(np.array([10], np.int32)))
-    with open(file, "wb") as stored:
-        stored.write(saved.SerializeToString())
+@contextlib.contextmanager
+def edited(path):
+    """The MetaGraphDef of a saved version, written back after what was done to it."""
+    file = Path(path) / "saved_model.pb"
+    saved = saved_model_pb2.SavedModel.FromString(file.read_bytes())
+    yield saved.meta_graphs[0]
+    file.write_bytes(saved.SerializeToString())
 
 
 def place(version, base, number):
@@ -102,6 +104,11 @@ def place(version, base, number):
     os.rename(os.path.join(base, f"tmp-{number}"), os.path.join(base, str(number)))
 
 
+def damage(version):
+    """Make a version one that does not load."""
+    (Path(version) / "saved_model.pb").write_bytes(b"no graph")
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -109,8 +116,8 @@ def free_port():
 
 
 @contextlib.contextmanager
-def running(said=None, **flags):
-    """A server in this process on free ports, as Flags with `port` and `rest_api_port` set."""
+def running(said=None, calls=Calls, **flags):
+    """A server in this process on free ports, as Flags with `port` and `rest_api_port` set. `calls` as for `Server`."""
     chosen = {
         "port": free_port(),
         "rest_api_port": free_port(),
@@ -118,12 +125,37 @@ def running(said=None, **flags):
         "max_num_load_retries": 0,
     }
     flags = Flags(**(chosen | flags))
-    server = Server(flags, (lambda words: None) if said is None else said.append)
+    server = Server(flags, (lambda words: None) if said is None else said.append, calls)
     try:
         server.start()
         yield flags
     finally:
         server.stop(5)
+
+
+def entry(base, more="", name="toy", platform="tensorflow"):
+    """A model of a models.config."""
+    return f'config {{ name: "{name}" base_path: "{base}" model_platform: "{platform}" {more} }}'
+
+
+def listed(*entries):
+    """A models.config."""
+    return f"model_config_list {{ {' '.join(entries)} }}"
+
+
+def specific(*versions, **labels):
+    """For `entry`: these versions, and labels on some of them."""
+    numbers = " ".join(f"versions: {version}" for version in versions)
+    labelled = " ".join(f'version_labels {{ key: "{label}" value: {number} }}' for label, number in labels.items())
+    return f"model_version_policy {{ specific {{ {numbers} }} }} {labelled}"
+
+
+def until(condition, seconds=20):
+    """Wait until a condition holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
 
 
 class Stub:

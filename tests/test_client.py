@@ -1,6 +1,6 @@
 """A client on real sockets: the same answers over gRPC and REST, the server's errors, and all that happens on the way.
 
-The server is `serving_double`; what `addresses` gives to the first part can be any server that has the exported models.
+The server is the local one; what `addresses` gives to the first part can be any server that has the models.
 """
 
 import asyncio
@@ -9,6 +9,7 @@ import datetime
 import ipaddress
 import json
 import math
+import re
 import socket
 import ssl
 import subprocess
@@ -21,21 +22,26 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
-import serving_double
-from serving_double import Double, Refusal, Running, running
+import served
+import small_models
+from served import entry, listed, specific, until
+from watching import hearing, watched
 
 from serving import errors, protocol
 from serving.client import AsyncClient, Client
 from serving.client_metrics import BOUNDS, ClientMetrics, Labels
+from serving.session import SessionError
 from serving.tls import TLS
 
 ROOT = Path(__file__).parent.parent
-FULL = Refusal("UNAVAILABLE", "The batch scheduling queue to which this task was submitted is full")
+FULL = SessionError(
+    protocol.CODES["UNAVAILABLE"], "The batch scheduling queue to which this task was submitted is full"
+)
 
 
 @pytest.fixture(scope="module")
-def addresses():
-    with running() as server:
+def addresses(models):
+    with watched(models) as server:
         yield {"grpc": server.grpc, "rest": server.rest}
 
 
@@ -56,8 +62,17 @@ def client(way, addresses):
 def test_arrays_go_in_and_come_out(client):
     x = np.array([[0.1, -2.5, 3e38]], np.float32)
     np.testing.assert_array_equal(client.predict("arrays", {"x": x / 4})["y"], x / 2)
-    empty = client.predict("arrays", {"x": np.zeros((0, 3), np.float32)})["y"]
-    assert empty.shape == (0, 3) and empty.dtype == np.float32
+
+
+def test_no_rows_are_rows_too(client, way):
+    rows = client.predict("arrays", {"n": np.zeros(0, np.float32)}, signature="large")["rows"]
+    assert rows.shape == (0, small_models.WIDTH) and rows.dtype == np.float32
+    empty = {"x": np.zeros((0, 3), np.float32)}
+    if way == "grpc":
+        assert client.predict("arrays", empty)["y"].shape == (0, 3)
+    else:  # [] in JSON has one axis, whatever it was before
+        with pytest.raises(errors.InvalidArgument, match=r"\[0\] is not compatible with expected shape \[\?,3\]"):
+            client.predict("arrays", empty)
 
 
 KINDS = {
@@ -104,7 +119,7 @@ def test_what_does_not_fit_is_refused_before_it_is_sent(client, alias, value, wo
 def test_a_reply_may_be_larger_than_the_four_mebibytes_clients_take_by_default(addresses):
     with Client(addresses["grpc"]) as client:
         rows = client.predict("arrays", {"n": [1, 2]}, signature="large")["rows"]
-    assert rows.nbytes == 2 * 4 * serving_double.WIDTH and (rows == [[1], [2]]).all()
+    assert rows.nbytes == 2 * 4 * small_models.WIDTH and (rows == [[1], [2]]).all()
 
 
 def test_examples_are_classified_and_regressed(client):
@@ -186,109 +201,83 @@ def test_a_version_and_a_label_exclude_each_other(client):
         client.predict("arrays", {"x": [[1, 2, 3]]}, version=1, label="stable")
 
 
-def test_the_double_answers_as_tensorflow_servings_own_runtime(tmp_path):
-    """The models exported and run in C++ give what the double gives, also for what they refuse."""
-    from serving.session import Session, SessionError
-
-    serving_double.export_arrays(str(tmp_path))
-    double = Double()
-    requests = [
-        ("serving_default", {"x": np.array([[1, 2, 3]], np.float32)}),
-        ("kinds", KINDS),
-        ("large", {"n": np.ones(1, np.float32)}),
-        ("serving_default", {"x": np.zeros((1, 3), np.int64)}),
-        ("serving_default", {}),
-        ("none", {}),
-    ]
-    with Session(tmp_path) as session:
-        for name, inputs in requests:
-            request = protocol.PredictRequest(model_spec={"name": "arrays", "signature_name": name})
-            for alias, array in inputs.items():
-                request.inputs[alias].CopyFrom(serving_double.tensors.tensor_to_proto(array))
-            try:
-                real = session.run(name, inputs)
-            except SessionError as error:
-                with pytest.raises(Refusal) as refused:
-                    double.answer("Predict", request, {})
-                assert (refused.value.code, refused.value.message) == (error.code, error.message)
-                continue
-            outputs = double.answer("Predict", request, {}).outputs
-            assert set(outputs) == set(real)
-            for alias, proto in outputs.items():
-                array = serving_double.tensors.proto_to_tensor(proto)
-                assert array.dtype == real[alias].dtype
-                np.testing.assert_array_equal(array, real[alias])
-
-
 # What happens on the way
 
 
 @pytest.fixture(params=["grpc", "rest"])
-def faulty(request):
-    """A double of one's own, and the address of it."""
-    with running() as server:
-        yield server.double, getattr(server, request.param)
+def faulty(models, request):
+    """A server of one's own, and the address of it."""
+    with watched(models, "arrays") as server:
+        yield server, getattr(server, request.param)
 
 
 X = {"x": np.ones((1, 3), np.float32)}
 
 
 def test_a_call_is_sent_again_while_the_server_is_unavailable(faulty):
-    double, address = faulty
+    server, address = faulty
     with Client(address) as client:
         client.predict("arrays", X)
-        before = len(double.seen)
-        double.faults.extend([FULL, FULL])
+        before = len(server.seen)
+        server.faults.extend([FULL, FULL])
         assert client.predict("arrays", X)["y"].tolist() == [[2, 2, 2]]
-        assert len(double.seen) == before + 3
+        assert len(server.seen) == before + 3
         made = {labels: tally for labels, tally in client.metrics.as_dict().items() if labels.method == "Predict"}
         assert sum(tally.count for tally in made.values()) == 2 and sum(tally.retries for tally in made.values()) == 2
 
 
 def test_retries_end_with_the_servers_sentence(faulty):
-    double, address = faulty
+    server, address = faulty
     with Client(address, retries=1) as client:
-        double.faults.extend([FULL] * 2)
+        server.faults.extend([FULL] * 2)
         with pytest.raises(errors.Unavailable, match="queue .* is full"):
             client.status("arrays")
-        assert len(double.seen) == 2
+        assert len(server.seen) == 2
 
 
 def test_nothing_but_unavailable_is_sent_again(faulty):
-    double, address = faulty
+    server, address = faulty
     with Client(address) as client:
-        double.faults.append(Refusal("RESOURCE_EXHAUSTED", "OOM when allocating tensor"))
+        server.faults.append(SessionError(protocol.CODES["RESOURCE_EXHAUSTED"], "OOM when allocating tensor"))
         with pytest.raises(errors.ResourceExhausted, match="OOM"):
             client.status("arrays")
-        assert len(double.seen) == 1
+        assert len(server.seen) == 1
 
 
 def test_no_retry_goes_beyond_the_deadline(faulty):
-    double, address = faulty
+    server, address = faulty
     with Client(address, retries=1000) as client:
-        double.faults.extend([FULL] * 1000)
+        server.faults.extend([FULL] * 1000)
         with pytest.raises(errors.Unavailable):
             client.status("arrays", timeout=0.35)
-    assert len(double.seen) <= 4  # the pauses are at least 0.05, 0.1 and 0.2 s
+    assert len(server.seen) <= 4  # the pauses are at least 0.05, 0.1 and 0.2 s
 
 
 def test_a_deadline_ends_a_call_that_is_not_answered(faulty):
-    double, address = faulty
+    server, address = faulty
     with Client(address, timeout=0.2) as client:
-        double.faults.append(1.0)
+        server.faults.append(1.0)
         with pytest.raises(errors.DeadlineExceeded, match=r"localhost:\d+ has not answered within 0.2 s"):
             client.status("arrays")
-        double.faults.append(0.3)
+        server.faults.append(0.3)
         assert client.status("arrays", timeout=None)[0].state == "AVAILABLE"
 
 
-def test_headers_go_with_every_call_and_are_asked_for_each_time(faulty):
-    double, address = faulty
-    tokens = iter(["Bearer 1", "Bearer 2"])
-    with Client(address, headers=lambda: {"Authorization": next(tokens)}) as client:
-        client.status("arrays")
-        client.status("arrays")
-    assert [headers["authorization"] for _, _, headers in double.seen] == ["Bearer 1", "Bearer 2"]
+def test_headers_go_with_every_call_and_are_asked_for_each_time():
+    def ask_twice(target):
+        tokens = iter(["Bearer 1", "Bearer 2"])
+        with Client(target, headers=lambda: {"Authorization": next(tokens)}) as client:
+            for _ in range(2):
+                with pytest.raises(errors.Unimplemented):
+                    client.status("arrays")
+
+    with hearing() as (target, heard):
+        ask_twice(target)
+    assert [headers["authorization"] for headers in heard] == ["Bearer 1", "Bearer 2"]
+    requests = []
+    with _saying(*[b"HTTP/1.0 501 Not Implemented\r\n\r\n"] * 2, heard=requests) as target:
+        ask_twice(target)
+    assert [b"\r\nAuthorization: Bearer %d\r\n" % n in request for n, request in enumerate(requests, 1)] == [True, True]
 
 
 def test_many_threads_share_a_client(faulty):
@@ -301,17 +290,17 @@ def test_many_threads_share_a_client(faulty):
 
 
 def test_signatures_are_asked_once(faulty):
-    double, address = faulty
+    server, address = faulty
     with Client(address) as client:
         for _ in range(3):
             client.predict("arrays", {"x": [[1, 2, 3]]})
-    assert [method for method, _, _ in double.seen] == ["GetModelMetadata"] + ["Predict"] * 3
+    assert [name for name, _ in server.seen] == ["get_model_metadata"] + ["predict"] * 3
 
 
-def test_arrays_need_no_signature_over_grpc():
-    with running() as server, Client(server.grpc) as client:
+def test_arrays_need_no_signature_over_grpc(models):
+    with watched(models, "arrays") as server, Client(server.grpc) as client:
         client.predict("arrays", X)
-    assert [method for method, _, _ in server.double.seen] == ["Predict"]
+    assert [name for name, _ in server.seen] == ["predict"]
 
 
 @pytest.mark.parametrize("target", ["localhost:1", "http://localhost:1", "unix:/nowhere/socket"])
@@ -340,28 +329,30 @@ def test_options_out_of_range_are_refused(options):
         Client("localhost:1", **options)
 
 
-def test_a_unix_socket_will_do(tmp_path):
-    with running(address=f"unix:{tmp_path}/socket") as server, Client(server.grpc) as client:
+def test_a_unix_socket_will_do(models, tmp_path):
+    flags = {"port": 0, "grpc_socket_path": str(tmp_path / "socket")}
+    with watched(models, "arrays", **flags) as server, Client(server.grpc) as client:
         assert client.status("arrays")[0].version == 1
 
 
-def test_a_server_that_hangs_up_between_calls_is_called_again(tmp_path):
+def test_a_server_that_hangs_up_between_calls_is_called_again(models):
     """A kept REST connection that has been closed meanwhile is no error."""
-    with running() as server, Client(server.rest, retries=0) as client:
+    with watched(models, "arrays") as server, Client(server.rest, retries=0) as client:
         client.status("arrays")
         client._channel._idle[0].sock.shutdown(2)
         assert client.status("arrays")[0].version == 1
 
 
 @contextlib.contextmanager
-def _saying(*answers):
-    """The URL of a server that gives each connection the next of these bytes, whatever it asks, and hangs up."""
+def _saying(*answers, heard=None):
+    """The URL of a server that gives each connection the next of these bytes, whatever it asks (`heard`), and hangs up."""
+    heard = [] if heard is None else heard
 
     def serve():
         for answer in answers:
             connection, _ = listening.accept()
             with connection:
-                connection.recv(65536)
+                heard.append(connection.recv(65536))
                 connection.sendall(answer)
 
     with socket.create_server(("localhost", 0)) as listening:
@@ -402,9 +393,9 @@ def test_an_error_without_json_gives_the_status():
             client.status("arrays")
 
 
-def test_a_page_that_is_not_tensorflow_servings_gives_its_status():
-    with running() as server, Client(server.rest + "/elsewhere", retries=0) as client:
-        with pytest.raises(errors.InvalidArgument, match="Malformed request: GET /elsewhere/v1/models/arrays"):
+def test_a_page_that_is_not_tensorflow_servings_gives_its_status(addresses):
+    with Client(addresses["rest"] + "/elsewhere", retries=0) as client:
+        with pytest.raises(errors.NotFound, match="localhost:.*/elsewhere answered with HTTP 404 Not Found"):
             client.status("arrays")
     assert isinstance(errors.from_http(404, ""), errors.NotFound)
     assert isinstance(errors.from_http(302, ""), errors.Unknown)
@@ -422,40 +413,74 @@ def test_every_code_has_its_class():
 # Models that come and go
 
 
-def test_waiting_ends_when_a_version_is_available_or_has_failed():
-    double = Double({"arrays": {1: serving_double.Version("LOADING", looks=2)}})
-    with running(double) as server, Client(server.grpc) as client:
-        assert client.wait_available("arrays", timeout=10).version == 1
-        double.versions["arrays"][2] = serving_double.Version("LOADING", looks=1, broken="no variables")
+def _reload(client, base):
+    """Let the server look what is in the folder of `arrays`."""
+    client.reload(listed(entry(base, name="arrays")))
+
+
+def test_a_version_that_is_loading_is_waited_for(models, tmp_path):
+    base, saved = tmp_path / "arrays", models / "arrays" / "1"
+    served.place(saved, base, 1)
+    trying = {"num_load_threads": 1, "max_num_load_retries": 1000, "load_retry_interval_micros": 20_000}
+    with watched(tmp_path, **trying) as server, Client(server.grpc) as client, futures.ThreadPoolExecutor(1) as pool:
+        served.place(saved, base, 2)
+        served.damage(base / "2")
+        _reload(client, base)
+        waiting = pool.submit(client.wait_available, "arrays", 2, timeout=30)
+        until(lambda: "get_model_status" in [name for name, _ in server.done])
         assert client.wait_available("arrays", timeout=10).version == 1  # any will do
-        with pytest.raises(errors.NotFound, match="arrays 2: no variables"):
+        assert client.status("arrays", version=2)[0].state == "LOADING" and not waiting.done()
+        (base / "2" / "saved_model.pb").write_bytes((saved / "saved_model.pb").read_bytes())
+        assert waiting.result() == (2, "AVAILABLE", "OK", "")
+
+
+def test_waiting_ends_when_a_version_has_failed(models, tmp_path):
+    base = tmp_path / "arrays"
+    for number in (1, 2):
+        served.place(models / "arrays" / "1", base, number)
+    served.damage(base / "2")
+    config = listed(entry(base, specific(1), "arrays"))
+    with watched(tmp_path, config=config) as server, Client(server.grpc) as client:
+        _reload(client, base)
+        with pytest.raises(errors.OutOfRange, match="arrays 2: "):
             client.wait_available("arrays", 2, timeout=10)
         (failed,) = client.status("arrays", version=2)
-        with pytest.raises(errors.DeadlineExceeded, match="version 2 is END no variables"):
+        assert (failed.state, failed.code) == ("END", "OUT_OF_RANGE")
+        with pytest.raises(errors.DeadlineExceeded, match=f"version 2 is END {re.escape(failed.message)}"):
             client.wait_available("arrays", 2, timeout=0.3, unless=failed)
         with pytest.raises(errors.DeadlineExceeded, match="version 9 of arrays .* Could not find version 9"):
             client.wait_available("arrays", 9, timeout=0.3)
 
 
-def test_a_server_that_is_still_to_start_is_waited_for():
-    with running() as first:
-        port = first.grpc
-    with Client(port, retries=0) as client, futures.ThreadPoolExecutor(1) as pool:
+def test_what_was_seen_last_is_told_when_the_last_look_is_not_answered(models):
+    with watched(models, "arrays") as server, Client(server.grpc) as client:
+        server.faults.extend([0.0, 1.0])
+        with pytest.raises(errors.DeadlineExceeded, match="version 9 of arrays .* Could not find version 9"):
+            client.wait_available("arrays", 9, timeout=0.5)
+        server.faults.append(1.0)
+        with pytest.raises(errors.DeadlineExceeded, match="version 9 of arrays .* has not answered within 0.3 s"):
+            client.wait_available("arrays", 9, timeout=0.3)
+
+
+def test_a_server_that_is_still_to_start_is_waited_for(models):
+    port = served.free_port()
+    with Client(f"localhost:{port}", retries=0) as client, futures.ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(client.wait_available, "arrays", timeout=20)
         time.sleep(0.3)
-        with running(address=port):
+        with watched(models, "arrays", port=port):
             assert waiting.result().version == 1
 
 
-def test_a_config_is_sent_as_text_or_as_a_message():
-    text = 'model_config_list { config { name: "arrays" base_path: "/m" model_platform: "tensorflow" } }'
-    with running() as server, Client(server.grpc) as client:
+def test_a_config_is_sent_as_text_or_as_a_message(models):
+    text = listed(entry(models / "arrays", name="arrays"))
+    with watched(models, "arrays", "gan") as server, Client(server.grpc) as client:
         assert client.reload(text) is None
-        client.reload(server.double.configs[0])
-        assert server.double.configs[0] == server.double.configs[1]
-        assert [one.state for one in client.status("gan")] == ["END"]
+        client.reload(server.done[-1][1].config)
+        (_, first), (_, second) = server.done
+        assert first == second and first.config.model_config_list.config[0].name == "arrays"
+        until(lambda: [one.state for one in client.status("gan")] == ["END"])
         with pytest.raises(errors.InvalidArgument, match="absolute path"):
-            client.reload(text.replace("/m", "m"))
+            client.reload(text.replace(str(models), "models"))
         with pytest.raises(ValueError, match="no ModelServerConfig"):
             client.reload("models: 3")
 
@@ -481,7 +506,7 @@ def test_the_client_that_does_not_block_gives_the_same(addresses):
         assert (status, metadata) == (client.status("arrays"), client.metadata("arrays"))
 
 
-def test_the_client_that_does_not_block_retries_and_keeps_deadlines():
+def test_the_client_that_does_not_block_retries_and_keeps_deadlines(models):
     async def ask(address, faults):
         async with AsyncClient(address) as client:
             faults.extend([FULL, FULL])
@@ -491,19 +516,19 @@ def test_the_client_that_does_not_block_retries_and_keeps_deadlines():
                 await client.status("arrays", timeout=0.2)
             return first
 
-    with running() as server:
-        assert asyncio.run(ask(server.grpc, server.double.faults))["y"].tolist() == [[2, 4, 6]]
+    with watched(models, "arrays") as server:
+        assert asyncio.run(ask(server.grpc, server.faults))["y"].tolist() == [[2, 4, 6]]
 
 
-def test_a_call_that_is_given_up_is_counted_as_cancelled():
+def test_a_call_that_is_given_up_is_counted_as_cancelled(models):
     async def ask(server):
         async with AsyncClient(server.grpc) as client:
-            server.double.faults.append(0.5)
+            server.faults.append(0.5)
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(client.status("arrays"), 0.1)
             return client.metrics.as_dict()
 
-    with running() as server:
+    with watched(models, "arrays") as server:
         (labels,) = asyncio.run(ask(server))
     assert labels == Labels("arrays", "", "", "GetModelStatus", "CANCELLED")
 
@@ -568,40 +593,83 @@ def pems(tmp_path_factory):
     return folder
 
 
-def _encrypted(pems, name="server", mutual=False):
-    """A running double behind TLS over both ways."""
-    key, cert, ca = ((pems / file).read_bytes() for file in (f"{name}.key", f"{name}.crt", "ca.crt"))
-    credentials = grpc.ssl_server_credentials([(key, cert)], ca if mutual else None, mutual)
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(pems / f"{name}.crt", pems / f"{name}.key")
-    if mutual:
-        context.load_verify_locations(pems / "ca.crt")
-        context.verify_mode = ssl.CERT_REQUIRED
-    return running(credentials=credentials, context=context)
+@contextlib.contextmanager
+def _proxy(url, context):
+    """The URL of a proxy that takes the encryption off and hands on to `url`: a server's own HTTP has none."""
+    started = futures.Future()
+
+    async def carry(reader, writer):
+        with contextlib.suppress(ConnectionError):
+            while part := await reader.read(65536):
+                writer.write(part)
+                await writer.drain()
+        writer.close()
+
+    async def connected(reader, writer):
+        host, _, port = url.removeprefix("http://").partition(":")
+        to_reader, to_writer = await asyncio.open_connection(host, port)
+        await asyncio.gather(carry(reader, to_writer), carry(to_reader, writer))
+
+    async def serve():
+        stop = asyncio.Event()
+        proxy = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=context)
+        started.set_result((asyncio.get_running_loop(), stop, proxy.sockets[0].getsockname()[1]))
+        await stop.wait()
+        proxy.close()
+
+    with futures.ThreadPoolExecutor(1) as pool:
+        running = pool.submit(asyncio.run, serve())
+        loop, stop, port = started.result(10)
+        try:
+            yield f"https://localhost:{port}"
+        finally:
+            loop.call_soon_threadsafe(stop.set)
+        running.result(10)
 
 
-def _both(server: Running):
+@pytest.fixture
+def encrypted(models, pems, tmp_path):
+    """encrypted(name, mutual): a context of a server behind TLS over both ways, whose certificate is `name`."""
+
+    @contextlib.contextmanager
+    def start(name="server", mutual=False):
+        key, cert, ca = ((pems / file).read_text() for file in (f"{name}.key", f"{name}.crt", "ca.crt"))
+        config = protocol.SSLConfig(server_key=key, server_cert=cert, custom_ca=ca, client_verify=mutual)
+        (tmp_path / "ssl.config").write_text(str(config))
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(pems / f"{name}.crt", pems / f"{name}.key")
+        if mutual:
+            context.load_verify_locations(pems / "ca.crt")
+            context.verify_mode = ssl.CERT_REQUIRED
+        with watched(models, "arrays", ssl_config_file=str(tmp_path / "ssl.config")) as server:
+            with _proxy(server.rest, context) as server.rest:
+                yield server
+
+    return start
+
+
+def _both(server):
     return server.grpc, server.rest
 
 
-def test_tls_by_path_and_by_bytes(pems):
-    with _encrypted(pems) as server:
+def test_tls_by_path_and_by_bytes(pems, encrypted):
+    with encrypted() as server:
         for target in _both(server):
             for ca in (pems / "ca.crt", str(pems / "ca.crt"), (pems / "ca.crt").read_bytes()):
                 with Client(target, tls=TLS(ca=ca)) as client:
                     assert client.predict("arrays", X)["y"].tolist() == [[2, 2, 2]]
 
 
-def test_a_server_nobody_vouches_for_is_not_spoken_to(pems):
-    with _encrypted(pems) as server:
+def test_a_server_nobody_vouches_for_is_not_spoken_to(pems, encrypted):
+    with encrypted() as server:
         for target in _both(server):
             with Client(target, tls=TLS(), retries=0) as client, pytest.raises(errors.Unavailable, match="(?i)certif"):
                 client.status("arrays", timeout=10)
-    assert not server.double.seen
+    assert not server.seen
 
 
-def test_the_name_in_the_certificate_may_be_given(pems):
-    with _encrypted(pems, "named") as server:
+def test_the_name_in_the_certificate_may_be_given(pems, encrypted):
+    with encrypted("named") as server:
         for target in _both(server):
             with Client(target, tls=TLS(ca=pems / "ca.crt", name="tfs.internal")) as client:
                 assert client.status("arrays")[0].version == 1
@@ -610,9 +678,9 @@ def test_the_name_in_the_certificate_may_be_given(pems):
                     client.status("arrays", timeout=10)
 
 
-def test_mutual_tls_asks_who_is_calling(pems):
+def test_mutual_tls_asks_who_is_calling(pems, encrypted):
     ca = pems / "ca.crt"
-    with _encrypted(pems, mutual=True) as server:
+    with encrypted(mutual=True) as server:
         for target in _both(server):
             by_path = TLS(ca=ca, cert=pems / "client.crt", key=pems / "client.key")
             by_bytes = TLS(ca, (pems / "client.crt").read_bytes(), (pems / "client.key").read_bytes())
@@ -647,10 +715,15 @@ def test_wrong_files_are_refused_at_once(pems, made, words):
 # Counting
 
 
-def test_calls_are_counted_by_the_version_that_answered():
-    double = Double({"arrays": {1: serving_double.Version(), 2: serving_double.Version()}})
-    double.labels = {"arrays": {"stable": 1}}
-    with running(double) as server, Client(server.grpc) as client:
+def test_calls_are_counted_by_the_version_that_answered(models, tmp_path):
+    for number in (1, 2):
+        served.place(models / "arrays" / "1", tmp_path / "arrays", number)
+    config = listed(entry(tmp_path / "arrays", specific(1, 2, stable=1), "arrays"))
+    flags = {"allow_version_labels_for_unavailable_models": True}
+    with watched(tmp_path, config=config, **flags) as server, Client(server.grpc) as client:
+        with Client(server.grpc) as other:
+            for number in (1, 2):
+                other.wait_available("arrays", number)
         client.predict("arrays", X)
         client.predict("arrays", X, label="stable")
         with pytest.raises(errors.FailedPrecondition):
@@ -706,8 +779,7 @@ print(json.dumps(sorted(name for name in sys.modules if name.startswith(("tensor
     assert json.loads(done.stdout) == []
 
 
-def test_the_stock_stubs_live_in_the_same_process(addresses):
-    """And ask the same server, which shows that the double speaks the protocol of others, too."""
+def test_the_stock_stubs_live_in_the_same_process(models, addresses):
     pytest.importorskip("tensorflow_serving")
     import tensorflow as tf
     from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
@@ -721,7 +793,7 @@ def test_the_stock_stubs_live_in_the_same_process(addresses):
         theirs = tf.make_ndarray(stub.Predict(request).outputs["y"])
         np.testing.assert_array_equal(theirs, client.predict("arrays", X)["y"])
     config = model_server_config_pb2.ModelServerConfig()
-    config.model_config_list.config.add(name="arrays", base_path="/m", model_platform="tensorflow")
-    with running() as server, Client(server.grpc) as client:
+    config.model_config_list.config.add(name="arrays", base_path=str(models / "arrays"), model_platform="tensorflow")
+    with watched(models, "gan") as server, Client(server.grpc) as client:
         client.reload(config)
-        assert server.double.configs[0].model_config_list.config[0].base_path == "/m"
+        assert client.predict("arrays", X)["y"].tolist() == [[2, 2, 2]]

@@ -7,11 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import serving_double
+import served
+import small_models
 from click.testing import CliRunner
 from PIL import Image
-from serving_double import Double, Refusal, Version, running
+from served import entry, listed, specific, until
+from watching import hearing, watched
 
+from serving.client import Client
+from serving.protocol import CODES
+from serving.session import SessionError
 from trainer.cli import main
 from trainer.photos import pairs
 
@@ -19,8 +24,8 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
-def server():
-    with running() as made:
+def server(models):
+    with watched(models) as made:
         yield made
 
 
@@ -66,7 +71,7 @@ def test_one_png_for_each_seed(address, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"seed-{seed}.png" for seed in (100, 101, 7, 8)]
     for seed in (7, 8, 100, 101):
         picture = _pixels(tmp_path / f"seed-{seed}.png")
-        assert picture.shape == (serving_double.SIZE, serving_double.SIZE, 3)
+        assert picture.shape == (small_models.SIZE, small_models.SIZE, 3)
         assert picture[3, 3].tolist() == [seed, 50, 0]
 
 
@@ -87,10 +92,12 @@ def test_a_conditional_model_wants_a_category(address, tmp_path):
     assert done.exit_code == 2 and "without categories" in done.output
 
 
-def test_a_model_without_png_is_asked_for_pixels(server, tmp_path, monkeypatch):
-    signatures = {name: one for name, one in serving_double.MODELS["gan"].items() if name != "generate_png"}
-    monkeypatch.setitem(serving_double.MODELS, "gan", signatures)
-    assert _ask(server.grpc, "gan", "generate", "--seed", 9, "--out", tmp_path).exit_code == 0
+def test_a_model_without_png_is_asked_for_pixels(models, tmp_path):
+    served.place(models / "gan" / "1", tmp_path / "gan", 1)
+    with served.edited(tmp_path / "gan" / "1") as graph:
+        del graph.signature_def["generate_png"]
+    with watched(tmp_path) as server:
+        assert _ask(server.grpc, "gan", "generate", "--seed", 9, "--out", tmp_path).exit_code == 0
     assert _pixels(tmp_path / "seed-9.png")[0, 0].tolist() == [9, 100, 0]
 
 
@@ -125,27 +132,38 @@ def test_files_may_go_as_they_are(server, tmp_path):
     photo = tmp_path / "photos" / "inside" / "turned.png"
     assert _ask(server.grpc, "negative", "apply", photo, "--out", tmp_path / "out", "--as-is").exit_code == 0
     assert _pixels(tmp_path / "out" / "turned.png").shape == (3, 4, 3)
-    assert server.double.seen[-1][1].inputs["image_bytes"].string_val[0] == photo.read_bytes()
+    assert server.done[-1][1].inputs["image_bytes"].string_val[0] == photo.read_bytes()
 
 
-def test_what_the_server_says_of_one_photo_does_not_stop_the_others(tmp_path):
+def test_files_the_server_cannot_read_are_named_in_one_line(address, tmp_path):
     _photos(tmp_path / "photos")
-    with running() as server:
-        server.double.faults.extend([0.0, Refusal("RESOURCE_EXHAUSTED", "OOM when allocating tensor")])
+    done = _ask(address, "negative", "apply", tmp_path / "photos", "--out", tmp_path / "out", "--as-is")
+    broken, notes, count = done.output.splitlines()
+    assert broken.startswith(f"{tmp_path / 'photos' / 'broken.jpg'}: jpeg::Uncompress failed")
+    assert notes.startswith(f"{tmp_path / 'photos' / 'notes.txt'}: Unknown image file format. One of JPEG")
+    assert done.exit_code == 0 and count == f"6 of 8 pictures: {tmp_path / 'out'}"
+
+
+def test_what_the_server_says_of_one_photo_does_not_stop_the_others(models, tmp_path):
+    _photos(tmp_path / "photos")
+    with watched(models, "negative") as server:
+        server.faults.extend([0.0, SessionError(CODES["RESOURCE_EXHAUSTED"], "OOM when allocating tensor")])
         done = _ask(server.grpc, "negative", "apply", tmp_path / "photos", "--out", tmp_path / "out", "--parallel", 1)
     assert done.exit_code == 0 and "OOM when allocating" in done.output and "5 of 8 pictures" in done.output
 
 
-def test_a_server_that_goes_away_ends_the_command(tmp_path):
+def test_a_server_that_goes_away_ends_the_command(models, tmp_path):
     _photos(tmp_path / "photos")
-    with running() as server:
-        server.double.faults.extend([0.0, Refusal("NOT_FOUND", "Servable not found for request: Latest(negative)")])
+    with watched(models, "negative") as server:
+        server.faults.extend(
+            [0.0, SessionError(CODES["NOT_FOUND"], "Servable not found for request: Latest(negative)")]
+        )
         done = _ask(server.grpc, "negative", "apply", tmp_path / "photos", "--out", tmp_path / "out", "--parallel", 1)
         assert (done.exit_code, done.output.splitlines()[-1]) == (
             2,
             "Error: Servable not found for request: Latest(negative)",
         )
-        assert len(server.double.seen) < 8
+        assert len(server.seen) < 8
 
 
 def test_no_good_photo_at_all_is_an_error(server, tmp_path):
@@ -171,10 +189,36 @@ def test_status_lists_versions_and_fails_without_an_available_one(address):
     assert json.loads(done.output) == [{"version": 1, "state": "AVAILABLE", "code": "OK", "message": ""}]
 
 
-def test_a_version_that_failed_is_told_with_its_reason():
-    with running(Double({"gan": {3: Version("END", broken="no variables"), 2: Version("LOADING", looks=9)}})) as server:
+def test_versions_that_load_and_that_failed_are_told(models, tmp_path):
+    base = tmp_path / "gan"
+    for number in (1, 2, 3):
+        served.place(models / "gan" / "1", base, number)
+    for number in (2, 3):
+        served.damage(base / str(number))
+
+    def config(*numbers):
+        return listed(entry(base, specific(*numbers), "gan"))
+
+    def states():
+        return [one.state for one in client.status("gan")]
+
+    def told():
         done = _ask(server.grpc, "gan", "status")
-    assert (done.exit_code, done.output) == (1, "version 3  END  NOT_FOUND: no variables\nversion 2  LOADING\n")
+        return done.exit_code, done.output
+
+    with watched(tmp_path, config=config(1)) as server, Client(server.grpc) as client:
+        client.reload(config(1, 2))
+        until(lambda: states() == ["END", "AVAILABLE"])
+        failed = f"version 2  END  OUT_OF_RANGE: {client.status('gan')[0].message}\n"
+        assert told() == (0, failed + "version 1  AVAILABLE\n")
+        client.reload(config())
+        until(lambda: states() == ["END", "END"])
+        assert told() == (1, failed + "version 1  END\n")
+    trying = {"max_num_load_retries": 1, "load_retry_interval_micros": 60_000_000, "num_load_threads": 1}
+    with watched(tmp_path, config=config(1), **trying) as server, Client(server.grpc) as client:
+        client.reload(config(1, 3))
+        until(lambda: states() == ["LOADING", "AVAILABLE"])
+        assert told() == (0, "version 3  LOADING\nversion 1  AVAILABLE\n")
 
 
 def test_signatures_show_types_and_shapes(address):
@@ -192,23 +236,28 @@ generate_png
     described = json.loads(_ask(address, "gan", "signatures", "--json").output)
     assert described["version"] == 1
     assert described["signatures"]["generate"]["outputs"] == {
-        "images": {"dtype": "uint8", "shape": [None, serving_double.SIZE, serving_double.SIZE, 3]}
+        "images": {"dtype": "uint8", "shape": [None, small_models.SIZE, small_models.SIZE, 3]}
     }
 
 
-def test_version_label_timeout_and_headers_go_with_the_call():
-    double = Double({"gan": {1: Version(), 2: Version()}})
-    double.labels = {"gan": {"stable": 1}}
-    with running(double) as server:
+def test_version_label_timeout_and_headers_go_with_the_call(models, tmp_path):
+    for number in (1, 2):
+        served.place(models / "gan" / "1", tmp_path / "gan", number)
+    config = listed(entry(tmp_path / "gan", specific(1, 2, stable=1), "gan"))
 
-        def ask(*options):
-            words = ["request", "--server", server.grpc, "--model", "gan", *options, "signatures"]
-            return CliRunner().invoke(main, words)
+    def ask(*options, address=None):
+        words = ["request", "--server", address or server.grpc, "--model", "gan", *options, "signatures"]
+        return CliRunner().invoke(main, words)
 
+    with hearing() as (address, heard):
+        ask("--header", "Authorization: Bearer x", address=address)
+    assert heard[0]["authorization"] == "Bearer x"
+    with watched(tmp_path, config=config, allow_version_labels_for_unavailable_models=True) as server:
+        with Client(server.grpc) as client:
+            client.wait_available("gan", 1)
         assert ask("--version-label", "stable").output.startswith("gan, version 1\n")
-        assert ask("--version", "2", "--header", "Authorization: Bearer x").output.startswith("gan, version 2\n")
-        assert double.seen[-1][2]["authorization"] == "Bearer x"
-        double.faults.append(1.0)
+        assert ask("--version", "2").output.startswith("gan, version 2\n")
+        server.faults.append(1.0)
         done = ask("--timeout", "0.2")
         assert done.exit_code == 2 and "has not answered within 0.2 s" in done.output
         for options, words in [
@@ -244,9 +293,9 @@ def test_what_the_user_can_put_right_is_one_sentence_and_exit_code_2(address, mo
     assert done.exit_code == 2 and done.output.startswith(f"Error: {sentence}") and done.output.count("\n") == 1
 
 
-def test_what_is_broken_in_the_server_is_exit_code_1():
-    with running() as server:
-        server.double.faults.append(Refusal("INTERNAL", "cuDNN has gone"))
+def test_what_is_broken_in_the_server_is_exit_code_1(models):
+    with watched(models, "gan") as server:
+        server.faults.append(SessionError(CODES["INTERNAL"], "cuDNN has gone"))
         done = _ask(server.grpc, "gan", "status")
     assert (done.exit_code, done.output) == (1, "Error: cuDNN has gone\n")
 

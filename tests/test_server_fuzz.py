@@ -112,7 +112,7 @@ def test_bodies_of_any_kind(running, body, verb):
     connection = http.client.HTTPConnection("127.0.0.1", running.rest_api_port, timeout=30)
     connection.request("POST", f"/v1/models/toy:{verb}", body)
     response = connection.getresponse()
-    content = json.loads(response.read().decode())
+    content = json.loads(response.read().decode("utf-8", "surrogateescape"))
     assert response.status == 200 or (response.status in (400, 404, 500, 501) and isinstance(content["error"], str)), (
         content
     )

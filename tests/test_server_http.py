@@ -29,7 +29,7 @@ def send(port, method, path, body=None, headers=None):
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     connection.request(method, path, body, headers or {})
     response = connection.getresponse()
-    content = response.read().decode()
+    content = response.read().decode("utf-8", "surrogateescape")
     connection.close()
     return response, content
 
@@ -53,7 +53,7 @@ def ask(port, body, path="/v1/models/toy:predict"):
             {
                 "predictions": [
                     {"text": "é", "text_bytes": {"b64": "w6k="}},
-                    {"text": "\ufffd\0", "text_bytes": {"b64": "/wA="}},
+                    {"text": "\udcff\0", "text_bytes": {"b64": "/wA="}},
                 ]
             },
         ),

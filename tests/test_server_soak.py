@@ -8,8 +8,7 @@ import time
 import numpy as np
 import pytest
 import served
-from served import Stub
-from test_server_versions import damage
+from served import Stub, damage
 
 CLIENTS, SWAPS, BROKEN_AT = 32, 20, 10
 

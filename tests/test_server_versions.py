@@ -11,7 +11,7 @@ import pytest
 import served
 import tensorflow as tf
 from google.protobuf import text_format
-from served import Stub, X
+from served import Stub, X, damage, entry, listed, until
 
 from serving import protocol
 from serving.server.local import CannotStart
@@ -33,14 +33,6 @@ def base(saved, tmp_path):
 
 def config(text):
     return text_format.Parse(text, protocol.ModelServerConfig())
-
-
-def entry(base, more="", name="toy", platform="tensorflow"):
-    return f'config {{ name: "{name}" base_path: "{base}" model_platform: "{platform}" {more} }}'
-
-
-def listed(*entries):
-    return f"model_config_list {{ {' '.join(entries)} }}"
 
 
 @pytest.fixture
@@ -66,13 +58,6 @@ def states(stub, model="toy"):
     response = stub.GetModelStatus(protocol.GetModelStatusRequest(model_spec={"name": model}))
     names = {number: name for name, number in protocol.STATES.items()}
     return {status.version: names[status.state] for status in response.model_version_status}
-
-
-def until(condition, seconds=20):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
 
 
 def refused(call, *arguments, **options):
@@ -119,10 +104,6 @@ def test_a_new_version_takes_over_and_the_old_one_ends(serve, saved, tmp_path):
         shutil.rmtree(tmp_path / "toy" / "2")  # going back
         until(lambda: states(stub) == {1: "AVAILABLE", 2: "END"})
         assert factor(stub) == 1
-
-
-def damage(version):
-    (version / "saved_model.pb").write_bytes(b"no graph")
 
 
 def take_variables(version):

@@ -108,5 +108,5 @@ def status(**options):
     with _canary(**options) as canary:
         served = canary.status()
     for version, labels in served:
-        trouble = "" if version.code == "OK" else f"{version.code}: {version.message}"
+        trouble = "" if version.code == "OK" else f"{version.code}: {connection.sentence(version.message)}"
         click.echo("  ".join(filter(None, [f"version {version.version}", version.state, ", ".join(labels), trouble])))

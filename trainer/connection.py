@@ -1,6 +1,7 @@
 """How commands reach a server: the options they share, the client made of them, and what a person is told of errors."""
 
 import contextlib
+import re
 
 import click
 
@@ -55,8 +56,13 @@ def answered():
         with refusing():
             yield
     except errors.ServingError as error:
-        sentence = error.message or f"the server answered {error.name} without a word"
-        raise (click.ClickException if isinstance(error, broken) else Refused)(sentence) from error
+        words = sentence(error.message) or f"the server answered {error.name} without a word"
+        raise (click.ClickException if isinstance(error, broken) else Refused)(words) from error
+
+
+def sentence(message):
+    """What a server says, without TensorFlow's lines on where in the graph it happened."""
+    return re.sub(r"\n\s*\[\[.*", "", message)
 
 
 def _header(line):

@@ -164,7 +164,7 @@ def apply(context, photos, out, parallel, as_is):
             for (source, _), error in zip(work, tqdm(results, total=len(work), unit="photo", disable=None), strict=True):
                 if error is not None:
                     failed += 1
-                    task.say(f"{source}: {error}")
+                    task.say(f"{source}: {connection.sentence(str(error))}")
         finally:
             pool.shutdown(cancel_futures=True)
     task.say(f"{len(work) - failed} of {len(work)} pictures: {out}")
@@ -185,7 +185,7 @@ def status(context, as_json):
     if as_json:
         click.echo(json.dumps([version._asdict() for version in versions], indent=2))
     for version in () if as_json else versions:
-        trouble = "" if version.code == "OK" else f"  {version.code}: {version.message}"
+        trouble = "" if version.code == "OK" else f"  {version.code}: {connection.sentence(version.message)}"
         click.echo(f"version {version.version}  {version.state}{trouble}")
     if not any(version.state == "AVAILABLE" for version in versions):
         raise SystemExit(1)

@@ -74,7 +74,10 @@ def predict_request(document: dict, definition) -> tuple[object, bool]:
 
 
 def predict_reply(outputs: dict[str, np.ndarray], by_row: bool) -> str:
-    """The JSON of a prediction. Raises SessionError when its outputs do not fit the form."""
+    """The JSON of a prediction. Bytes that are no UTF-8 stand in it as they are, as surrogate escapes.
+
+    Raises SessionError when its outputs do not fit the form.
+    """
     arrays = dict(sorted(outputs.items()))
     if not by_row:
         shown = {alias: _written(alias, array) for alias, array in arrays.items()}
@@ -360,7 +363,7 @@ def _nested(texts, shape):
 def _text(alias, value):
     if alias.endswith("_bytes"):
         return f'{{"b64": "{base64.b64encode(value).decode()}"}}'
-    return json.dumps(value.decode("utf-8", "replace"), ensure_ascii=False)
+    return json.dumps(value.decode("utf-8", "surrogateescape"), ensure_ascii=False)
 
 
 def _number(value):

@@ -25,9 +25,17 @@ class CannotStart(Exception):
 
 
 class Server:
-    """A server as `flags` want it; `start` it, and `stop` it. Raises ValueError or OSError when a file it needs cannot be used."""
+    """A server as `flags` want it; `start` it, and `stop` it. Raises ValueError or OSError when a file it needs cannot be used.
 
-    def __init__(self, flags: Flags, say: Callable[[str], None] = lambda words: None):
+    `say` takes the notices; `calls` makes what answers, which a test may watch or disturb.
+    """
+
+    def __init__(
+        self,
+        flags: Flags,
+        say: Callable[[str], None] = lambda words: None,
+        calls: Callable[[Repository, Metrics], Calls] = Calls,
+    ):
         self._flags = flags
         self._say = say
         self._config = _read_config(flags)
@@ -52,7 +60,7 @@ class Server:
             labels_for_unavailable=flags.allow_version_labels_for_unavailable_models,
         )
         self._repository = Repository(loader, habits, say)
-        self._calls = Calls(self._repository, self._metrics)
+        self._calls = calls(self._repository, self._metrics)
         self._application = over_http.Application(
             self._calls,
             self._metrics,

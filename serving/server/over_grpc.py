@@ -15,14 +15,6 @@ LARGEST_MESSAGE = 2**31 - 1
 _NO_DEADLINE = 1e9  # seconds: what gRPC says remains of a call without one is longer
 _LARGE_REPLY = 2**17  # bytes: a larger one is not written in the event loop
 _STATUS = {code.value[0]: code for code in grpc.StatusCode}
-_METHODS = {
-    "Classify": Calls.classify,
-    "Regress": Calls.regress,
-    "MultiInference": Calls.multi_inference,
-    "GetModelMetadata": Calls.get_model_metadata,
-    "GetModelStatus": Calls.get_model_status,
-    "HandleReloadConfigRequest": Calls.handle_reload_config_request,
-}
 
 
 class CannotListen(OSError):
@@ -87,10 +79,11 @@ class GrpcServer:
             ("grpc.so_reuseport", 0),
         ]
         server = grpc.aio.server(options=options)
+        answers = self._answers()
         for service, methods in SERVICES.items():
             handlers = {
                 name: grpc.unary_unary_rpc_method_handler(
-                    self._handler(self._predict if name == "Predict" else self._blocking(_METHODS[name])),
+                    self._handler(answers[name]),
                     request_deserializer=request.FromString,
                     response_serializer=bytes if name == "Predict" else response.SerializeToString,
                 )
@@ -129,17 +122,27 @@ class GrpcServer:
 
         return handle
 
+    def _answers(self):
+        calls = self._calls
+        blocking = {
+            "Classify": calls.classify,
+            "Regress": calls.regress,
+            "MultiInference": calls.multi_inference,
+            "GetModelMetadata": calls.get_model_metadata,
+            "GetModelStatus": calls.get_model_status,
+            "HandleReloadConfigRequest": calls.handle_reload_config_request,
+        }
+        return {"Predict": self._predict} | {name: self._in_thread(answer) for name, answer in blocking.items()}
+
     async def _predict(self, request, timeout):
         prediction = await self._calls.predict_async(request, timeout=timeout)
         if sum(array.nbytes for array in prediction.outputs.values()) < _LARGE_REPLY:
             return prediction.to_wire(self._typed)
         return await self._loop.run_in_executor(self._pool, prediction.to_wire, self._typed)
 
-    def _blocking(self, method):
+    def _in_thread(self, answer):
         """What waits (for a model, or for models to load) waits in a thread."""
-        return lambda request, timeout: self._loop.run_in_executor(
-            self._pool, lambda: method(self._calls, request, timeout=timeout)
-        )
+        return lambda request, timeout: self._loop.run_in_executor(self._pool, lambda: answer(request, timeout=timeout))
 
 
 def _credentials(text):

@@ -82,7 +82,7 @@ class Application:
             status, text = self._answer(method, path, environ)
         if self._cors:
             headers = headers + _CORS
-        content = text.encode("utf-8", "replace")
+        content = text.encode("utf-8", "surrogateescape")
         start_response(status, [*headers, ("Content-Length", str(len(content)))])
         return [content]
 
