@@ -24,7 +24,7 @@ from serving.protocol import (
 )
 from serving.server.metrics import Metrics
 from serving.server.repository import Repository, code_name
-from serving.server.servable import invalid, too_late
+from serving.server.servable import Servable, invalid, too_late
 from serving.session import SessionError
 from serving.tensors import delimited, tensor_to_wire
 
@@ -85,19 +85,16 @@ class Calls:
 
     def classify(self, request, *, timeout: float | None = None, entrypoint: str = "GRPC"):
         """ClassificationRequest -> ClassificationResponse."""
-        with self._asked(request, "Classify", entrypoint) as version:
-            name = request.model_spec.signature_name or "serving_default"
-            result = version.servable.classify(name, request.input, timeout=timeout)
-            response = ClassificationResponse(result=result)
-            _answer_spec(response.model_spec, request.model_spec, version)
-            return response
+        return self._infer(request, "Classify", Servable.classify, ClassificationResponse, timeout, entrypoint)
 
     def regress(self, request, *, timeout: float | None = None, entrypoint: str = "GRPC"):
         """RegressionRequest -> RegressionResponse."""
-        with self._asked(request, "Regress", entrypoint) as version:
+        return self._infer(request, "Regress", Servable.regress, RegressionResponse, timeout, entrypoint)
+
+    def _infer(self, request, api, ask, reply, timeout, entrypoint):
+        with self._asked(request, api, entrypoint) as version:
             name = request.model_spec.signature_name or "serving_default"
-            result = version.servable.regress(name, request.input, timeout=timeout)
-            response = RegressionResponse(result=result)
+            response = reply(result=ask(version.servable, name, request.input, timeout=timeout))
             _answer_spec(response.model_spec, request.model_spec, version)
             return response
 
