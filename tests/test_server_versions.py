@@ -251,6 +251,35 @@ def test_a_missing_folder_is_told_and_changes_nothing(serve, base):
         until(lambda: states(stub) == {2: "END"})  # an empty folder unloads everything
 
 
+@pytest.mark.parametrize(
+    "error, words",
+    [
+        (tf.errors.NotFoundError(None, None, "gone since"), "Could not find base path {} for servable toy"),
+        (
+            tf.errors.PermissionDeniedError(None, None, "not yours"),
+            "Could not read base path {} for servable toy: not yours",
+        ),
+    ],
+)
+def test_a_folder_that_cannot_be_read_for_once_is_looked_into_again(serve, base, monkeypatch, error, words):
+    said, listdir, errors = [], tf.io.gfile.listdir, [error]
+
+    def failing(path):
+        if errors:
+            raise errors.pop()
+        return listdir(path)
+
+    one = "model_version_policy { specific { versions: 1 } }"
+    with serve(entry(base, one), said=said) as flags:
+        stub = Stub(flags)
+        monkeypatch.setattr(tf.io.gfile, "listdir", failing)
+        reload(stub, entry(base))
+        until(lambda: words.format(base) in said)
+        assert factor(stub) == 1
+        reload(stub, entry(base))
+        until(lambda: factor(stub) == 2)
+
+
 def warm(version, *records):
     os.makedirs(os.path.join(version, "assets.extra"), exist_ok=True)
     with tf.io.TFRecordWriter(os.path.join(version, "assets.extra", "tf_serving_warmup_requests")) as file:

@@ -231,15 +231,17 @@ class Repository:
             entries = dict(self._entries)
         wanted, complaints = {}, set()
         for name, entry in entries.items():
-            if tf.io.gfile.isdir(entry.base_path):
+            try:
                 wanted[name] = _wanted_versions(entry, complaints.add)
-            else:
+            except tf.errors.NotFoundError:
                 complaints.add(f"Could not find base path {entry.base_path} for servable {name}")
+            except tf.errors.OpError as error:
+                complaints.add(f"Could not read base path {entry.base_path} for servable {name}: {error.message}")
         for words in sorted(complaints - self._complaints):
             self._say(words)
         self._complaints = complaints
         if len(wanted) < len(entries):
-            raise _Unfinished  # one missing folder keeps every model from new versions; what is loaded stays
+            raise _Unfinished  # one folder that is not there keeps every model from new versions; what is loaded stays
         with self._changed:
             for name in self._versions.keys() | wanted.keys():
                 known = self._versions.setdefault(name, {})
