@@ -21,6 +21,7 @@ setup(
         "serving.deploy",
         "serving.server",
         "trainer",
+        "trainer.evaluation",
         "trainer.metrics",
     ],
     package_data={"trainer.metrics": ["naturalness.npz"]},
