@@ -24,7 +24,7 @@ setup(
         "trainer.evaluation",
         "trainer.metrics",
     ],
-    package_data={"trainer.metrics": ["naturalness.npz"]},
+    package_data={"trainer.evaluation": ["*.html"], "trainer.metrics": ["naturalness.npz"]},
     install_requires=[
         "tensorflow>=2.20,<2.22",
         "keras>=3.13",
@@ -37,6 +37,7 @@ setup(
         "scipy>=1.13",
         "pillow>=11.0",
         "click>=8.1",
+        "jinja2>=3.1",
         "tqdm>=4.60",
         "grpcio>=1.70",
         "grpcio-health-checking>=1.70",
