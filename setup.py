@@ -21,9 +21,10 @@ setup(
         "serving.deploy",
         "serving.server",
         "trainer",
+        "trainer.features",
         "trainer.metrics",
     ],
-    package_data={"trainer.metrics": ["naturalness.npz"]},
+    package_data={"trainer.features": ["encoder.npz"], "trainer.metrics": ["naturalness.npz"]},
     install_requires=[
         "tensorflow>=2.20,<2.22",
         "keras>=3.13",
