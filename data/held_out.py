@@ -23,7 +23,9 @@ def beside(spec: str) -> str | None:
         if not files.is_folder(split_option(rest)[0]):
             return None
     path, option = split_option(rest)
-    split, *others = option.split(",")
+    words = option.split(",")
+    others = [word for word in words if word.lower() in ("atob", "btoa")]
+    split = "".join(word for word in words if word not in others)
     if split in ("", *_TRAIN):
         for name in _HELD_OUT:
             if _opens(found := f"{kind}:{path}#{','.join([name, *others])}"):

@@ -3,7 +3,6 @@
 import json
 import re
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from data.images import decode
 from serving import pictures
 from trainer import cli, task
 from trainer.features import catalogue
+from trainer.features.extractor import Extractor
 from trainer.metrics.distribution import kid
 from trainer.metrics.fidelity import psnr
 
@@ -29,18 +29,13 @@ def invoke(*arguments):
 
 def coarse(images):
     """Features that can be worked out by hand: each picture as 2 x 2 pixels."""
-    means = [np.asarray(p, np.float32).reshape(2, p.shape[0] // 2, 2, p.shape[1] // 2, 3).mean((1, 3)) for p in images]
-    return np.stack(means).reshape(len(means), -1) / 255
+    n, side = len(images), images.shape[1] // 2
+    return images.astype(np.float32).reshape(n, 2, side, 2, side, 3).mean((2, 4)).reshape(n, -1) / 255
 
 
 @pytest.fixture(autouse=True)
 def coarse_features(monkeypatch):
-    extractor = SimpleNamespace(
-        name="coarse-1",
-        vectors=coarse,
-        maps=lambda images: [np.stack([np.asarray(p, np.float32) / 255 for p in images])],
-        classes=None,
-    )
+    extractor = Extractor("coarse-1", SIDE, coarse, lambda batch: [batch / 255])
     monkeypatch.setattr(catalogue, "open_features", {"packshot": extractor}.__getitem__)
 
 
@@ -91,7 +86,7 @@ def test_made_pictures_are_measured_with_the_categories_of_the_real_ones(runs, p
     assert result.exit_code == 0, result.output
     found = of(runs / "told")
     labels = np.repeat([0, 1], 24)
-    real = coarse([decode(path.read_bytes()) for path in sorted((photos / "train").rglob("*.png"))])
+    real = coarse(np.stack([decode(path.read_bytes()) for path in sorted((photos / "train").rglob("*.png"))]))
     made = pictures.sample(runs / "told" / "export", 48, seed=0, label=labels)
     assert found["headline"] == "kid_coarse-1_n48"
     assert found["metrics"]["kid_coarse-1_n48"] == pytest.approx(kid(real, coarse(made))._asdict(), rel=1e-5)

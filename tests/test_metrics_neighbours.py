@@ -130,6 +130,6 @@ def test_realism_agrees_with_loops_over_pairs(block, monkeypatch):
 def test_a_copy_is_wholly_real_and_too_few_are_refused():
     real, fake = sets(23, 17)
     scores = realism(real, np.concatenate([real, fake]))
-    assert np.isinf(scores).sum() == 12 and scores[23:].max() < np.inf
+    assert (scores > 1e6).sum() == 12 and scores[23:].max() < 10
     with pytest.raises(ValueError):
         realism(real[:4], fake)

@@ -26,6 +26,7 @@ MOST = 1_000  # pairs, unless more are asked for
 BICUBIC, TARGETS = "bicubic (Pillow)", "targets"
 _SSIM_WINDOW, _MS_SSIM_SIDE = 11, 161  # px that must be left after shaving
 _SHOWN, _EXTREMES = 12, 4  # pairs in the first gallery; best and worst of a category
+_PARTS = 16  # of a large picture whose distance in features is measured
 _WINDOW = 160  # px shown of a large picture
 
 
@@ -35,7 +36,7 @@ def measure(pictures: np.ndarray, targets: np.ndarray, *, shave: int, extractor=
     Args:
         pictures, targets: uint8 [n, height, width, 3], alike in shape.
         shave: px cut from each border first; by custom the scale of an enlargement, else 0.
-        extractor: see `trainer.features.catalogue`; None, or one without layers, leaves the last out.
+        extractor: see `trainer.features.catalogue`; None leaves the last out, and so does one whose layers are not known.
 
     Returns {full name: float64 [n]}, the headline first. Raises ValueError for arrays that are not such pictures.
     """
@@ -48,9 +49,43 @@ def measure(pictures: np.ndarray, targets: np.ndarray, *, shave: int, extractor=
     if left >= _MS_SSIM_SIDE:
         found |= names.of_pairs(ms_ssim, pictures, targets, space="y", shave=shave)
     found |= names.of_pairs(delta_e_2000, pictures, targets, shave=shave)
-    if extractor is not None and extractor.maps is not None:
-        found |= names.of_maps(extractor.name, extractor.maps(pictures), extractor.maps(targets))
-    return found
+    return found | (_distances(pictures, targets, extractor) if extractor is not None else {})
+
+
+def _distances(pictures, targets, extractor):
+    """The distance in the extractor's layers, {full name: float64 [n]}, of pictures of any sizes; {} when its layers are not known.
+
+    A picture larger than the extractor sees is looked at in its own size, in parts: the mean over `_PARTS` of them, evenly spread.
+    """
+    if extractor.to_maps is None:
+        return {}
+    parts = [part for pair in zip(pictures, targets, strict=True) for part in _parts(*pair, extractor.size)]
+    chunks = [parts[start : start + extractor.batch] for start in range(0, len(parts), extractor.batch)]
+    found = [
+        names.of_maps(extractor.name, *(extractor.maps(side) for side in zip(*chunk, strict=True))) for chunk in chunks
+    ]
+    owners = np.repeat(np.arange(len(pictures)), [len(_corners(target, extractor.size)) for target in targets])
+    return {
+        name: np.bincount(owners, np.concatenate([one[name] for one in found])) / np.bincount(owners)
+        for name in found[0]
+    }
+
+
+def _parts(picture, target, side):
+    """Pairs of the same part, `side` px a side, of a picture and its target; the whole of small ones."""
+    return [
+        tuple(x[top : top + side, left : left + side] for x in (picture, target))
+        for top, left in _corners(target, side)
+    ]
+
+
+def _corners(picture, side):
+    corners = [
+        (top, left)
+        for top in range(0, max(1, picture.shape[0] - side + 1), side)
+        for left in range(0, max(1, picture.shape[1] - side + 1), side)
+    ]
+    return [corners[i] for i in np.linspace(0, len(corners) - 1, min(len(corners), _PARTS)).astype(int)]
 
 
 class Pair(NamedTuple):
@@ -181,11 +216,13 @@ def evaluate(subject: Subject, reference: Pairs, request: Request, extractor, tr
 def _measured(made, targets, shave, extractor, track):
     """`measure` of pictures of any sizes, one at a time."""
     found = [
-        measure(a[np.newaxis], b[np.newaxis], shave=shave, extractor=extractor)
+        measure(a[np.newaxis], b[np.newaxis], shave=shave)
         for a, b in track(zip(made, targets, strict=True), len(made), "measuring")
     ]
     everywhere = [name for name in found[0] if all(name in one for one in found)]
-    return {name: np.concatenate([one[name] for one in found]) for name in everywhere}
+    return {name: np.concatenate([one[name] for one in found]) for name in everywhere} | _distances(
+        made, targets, extractor
+    )
 
 
 def _enlarged(pair):

@@ -59,8 +59,8 @@ def realism(real: np.ndarray, fake: np.ndarray, *, k: int = 3) -> np.ndarray:
     """How deep each fake [m, d] lies among real vectors [n, d]: float64 [m], >= 0, 1 on the border of a ball, more is better.
 
     Kynkaanniemi et al. 2019, eq. 3: the largest ratio of a real vector's radius, to its k-th neighbour, and its distance to the fake; the
-    half of the real vectors with the larger radii, which are odd ones, is not asked. Infinite for a copy of a real vector. Raises
-    ValueError for fewer than k + 2 real vectors, differing d, or values that are not finite.
+    half of the real vectors with the larger radii, which are odd ones, is not asked. Beyond 1e6, or infinite, for a copy of a real
+    vector. Raises ValueError for fewer than k + 2 real vectors, differing d, or values that are not finite.
     """
     (real,) = checked_sets(least=k + 2, real=real)
     real, fake = checked_sets(least=1, real=real, fake=fake)
