@@ -35,7 +35,9 @@ def plan(contestants: int, count: int, repeats: int, subjects: int, seed: int) -
     if count < 1 or subjects < 1 or repeats < 0:
         raise ValueError("a page needs at least one question and one subject")
     if repeats > count // 3:
-        raise ValueError(f"{repeats} repeated questions are more than a third of {count}; ask for fewer, or for more questions")
+        raise ValueError(
+            f"{repeats} repeated questions are more than a third of {count}; ask for fewer, or for more questions"
+        )
     order = random.Random(seed)
     pairs, numbers = _rounds(contestants), list(range(contestants))
     order.shuffle(numbers)
