@@ -7,7 +7,7 @@ import click
 
 from data.catalogue import KINDS
 from trainer import task
-from trainer.errors import Refused, refusing
+from trainer.errors import refusing
 
 
 @click.group(
@@ -35,7 +35,7 @@ Examples:
   packshot rate page runs/espcn-a runs/espcn-b --photos photos/small --text "Which picture is sharper?"
 """)
 @click.argument("exports_or_runs", nargs=-1, required=True)
-@click.option("--out",     help="HTML file to write; the key goes beside it, as FILE.key.json without .html", metavar="FILE", default="rate.html")
+@click.option("--out",     help="HTML file to write; beside it NAME.key.json", metavar="FILE", default="rate.html")
 @click.option("--data",    help="Real pictures as one more contestant; for models that take pictures, those too", metavar="SOURCE")
 @click.option("--photos",  help="Photo or folder of photos, for models that take pictures", metavar="PATH", type=click.Path(exists=True))
 @click.option("--n",       help="Questions that count", metavar="N", type=click.IntRange(1, 2000), default=60)
@@ -46,60 +46,37 @@ Examples:
 def page(exports_or_runs, out, data, photos, n, repeats, text, seed):
     """Write a page on which people compare the pictures of models, two at a time, without knowing whose they are.
 
-    One file with everything in it: open it from a disk, mail it, or put it on any web server. Left and right are shuffled, pairs come equally
-    often, and pictures of models that know categories are compared within one. Keep the key to yourself.
+    One file with everything in it: open it from a disk, mail it, or put it on any web server. Sides are shuffled, pairs come equally often,
+    and models that know categories are compared within one. What the page does not tell is in the key beside it, NAME.key.json.
     """
     from tqdm import tqdm
 
     from data import catalogue, files
-    from serving.session import SessionError
     from trainer import loop
     from trainer.rating import contestants
     from trainer.rating.page import build
-    from trainer.rating.questions import plan
 
     key_path = os.path.splitext(out)[0] + ".key.json"
-    with refusing():
-        try:
-            named = contestants.names(exports_or_runs)
-            source = catalogue.open_source(data, seed) if data else None
-            if len(named) + bool(source) < 2:
-                raise ValueError("a comparison needs at least two models, or one and real pictures by --data")
-            found = [loop.find_export(path, task.say) for path in exports_or_runs]
-            group = contestants.together([contestants.load(path) for path in found], named)
-            with tqdm(total=len(found) + bool(source), unit="contestant", disable=None) as bar:
-                if isinstance(group, contestants.Generators):
-                    if photos:
-                        raise ValueError("--photos is for models that take pictures; these make theirs from nothing")
-                    planned = _plan(plan, len(named) + bool(source), n, repeats, len(group.subjects), seed)
-                    gallery = group.gallery(planned, source, seed, bar.update, task.say)
-                else:
-                    if bool(photos) == bool(source):
-                        raise ValueError("these models make pictures from pictures: give those by --data or by --photos, not both")
-                    count = len(named) + bool(source)
-                    subjects = -(-n // (count * (count - 1) // 2))
-                    if source:
-                        sources, targets = group.pairs_of(source, subjects, seed, bar.update, task.say)
-                    else:
-                        sources, targets = group.photos(photos, subjects, seed, task.say), None
-                    planned = _plan(plan, count, n, repeats, subjects, seed)
-                    gallery = group.gallery(planned, sources, targets, bar.update, task.say)
-        except SessionError as error:
-            raise ValueError(str(error)) from error
+    with refusing(), contestants.loading():
+        named = contestants.names(exports_or_runs)
+        source = catalogue.open_source(data, seed) if data else None
+        if len(named) + bool(source) < 2:
+            raise ValueError("a comparison needs two models, or one and real pictures by --data")
+        found = [loop.find_export(path, task.say) for path in exports_or_runs]
+        group = contestants.together([contestants.load(path) for path in found], named)
+        repeats = n // 10 if repeats is None else repeats
+        with tqdm(total=len(found) + bool(source), unit="contestant", disable=None) as bar:
+            questions, gallery = group.show(source, photos, n, repeats, seed, bar.update, task.say)
         if source:
             named, found = [*named, contestants.REAL], [*found, data]
-        html, key = build(planned, named, found, gallery.pictures, gallery.subjects, gallery.sources, text)
+        html, key = build(questions, gallery, named, found, text)
         _keep_other_keys(key_path, key)
         files.write(key_path, _dumped(key))
         files.write(out, html.encode())
-    task.say(f"{len(planned)} questions, {len(html) / 1e6:.1f} MB: pass on {out}; keep {key_path} to yourself")
+    task.say(f"{len(questions)} questions, {len(html) / 1e6:.1f} MB: pass on {out}; keep {key_path} to yourself")
 
 
 page.help += f" SOURCE is one of {', '.join(KINDS)}."
-
-
-def _plan(plan, contestants, n, repeats, subjects, seed):
-    return plan(contestants, n, n // 10 if repeats is None else repeats, subjects, seed)
 
 
 def _keep_other_keys(path, key):
@@ -134,7 +111,6 @@ def score(key, answers, out):
     once, the newest file counts.
     """
     from data import files
-    from trainer.metrics.preference import GROUPS
     from trainer.rating.answers import newest, ratings, read_answers, read_key
 
     with refusing():
@@ -145,23 +121,27 @@ def score(key, answers, out):
         summed = ratings(opened, sheets)
         if out:
             files.write(out, _dumped(summed))
+    click.echo("\n".join(_told(summed)))
+
+
+def _told(summed):
+    """Lines for people: a table of the models, best first, and how far to trust it."""
+    from trainer.metrics.preference import GROUPS
+
     width = max(map(len, summed["models"]))
-    click.echo(f"{'':{width}}  score  95 % interval    wins  ties  losses")
+    yield f"{'':{width}}  score  95 % interval   wins  ties  losses"
     for name, row in sorted(summed["models"].items(), key=lambda item: -item[1]["score"]):
-        interval = f"{row['low']:.1%} to {row['high']:.1%}"
-        click.echo(f"{name:{width}}  {row['score']:5.1%}  {interval:14}  {row['wins']:4}  {row['ties']:4}  {row['losses']:6}")
-    click.echo(f"\n{summed['answers']} answers by {summed['raters']} raters to {summed['questions']} questions; of those that could be "
-               f"told apart {_share(summed['left'], summed['left'] + summed['right'])} for the left picture")
+        interval = f"{row['low']:5.1%} to {row['high']:5.1%}"
+        yield f"{name:{width}}  {row['score']:5.1%}  {interval}  {row['wins']:4}  {row['ties']:4}  {row['losses']:6}"
+    chosen = summed["left"] + summed["right"]
+    sides = f"; the left picture was chosen in {summed['left'] / chosen:.0%} of {chosen} choices" if chosen else ""
+    yield f"\n{summed['answers']} answers by {summed['raters']} raters to {summed['questions']} questions{sides}"
     for person in summed["people"]:
-        again = f"{person['same']} of {person['repeated']} repeated ones alike, {person['opposite']} opposite" if person["repeated"] else "none repeated"
-        click.echo(f"  {person['rater'] or 'nameless'}: {person['answers']} answers, {again}")
-    for what, many in (("raters", summed["raters"]), ("questions", summed["questions"])):
-        if many < GROUPS:
-            click.echo(f"fewer than {GROUPS} {what}: the intervals say nothing of what other {what} would give")
-
-
-def _share(part, whole):
-    return f"{part / whole:.0%}" if whole else "none"
+        again = f"of {person['repeated']} repeated questions {person['same']} alike, {person['opposite']} opposite"
+        yield f"  {person['rater'] or 'nameless'}: {person['answers']} answers; {again}"
+    for what in ("raters", "questions"):
+        if summed[what] < GROUPS:
+            yield f"fewer than {GROUPS} {what}: the intervals say nothing of what other {what} would give"
 
 
 def _dumped(content):

@@ -71,7 +71,7 @@ def preference(
     Each grouping of at least `GROUPS` groups gives another, by the sandwich estimator over groups (Liang & Zeger 1986) with Student's t:
     the interval then holds for other such groups.
 
-    Raises ValueError for fewer than 2 models, arrays of differing lengths, models outside the range or against themselves, and other points.
+    Raises ValueError for fewer than 2 models, arrays of differing lengths, models out of range or against themselves, and other points.
     """
     left, right, points = np.asarray(left), np.asarray(right), np.asarray(points, np.float64)
     _check(left, right, points, models, groupings)

@@ -1,11 +1,13 @@
 """Who takes part in a comparison, and the pictures they show: exported models, and real pictures beside them."""
 
+import contextlib
 import os
 import random
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
 
 from data import files, views
 from data.batch import ENHANCEMENT
@@ -13,10 +15,11 @@ from data.degrade import downscale
 from data.images import BadPicture, decode, encode_png
 from data.quarantine import Quarantine
 from serving import pictures
-from serving.export import report
-from serving.session import Session
+from serving.export import REPORT, report
+from serving.session import Session, SessionError
 from trainer.photos import pairs
-from trainer.rating.questions import Question, Side
+from trainer.rating.page import Gallery
+from trainer.rating.questions import Question, plan
 
 REAL = "real pictures"
 APART = 1_000_000  # between the first pictures of one seed and of the next
@@ -35,12 +38,13 @@ class Model(NamedTuple):
         return self.facts.get("configuration") or {}
 
 
-class Gallery(NamedTuple):
-    """What a page shows: `subjects` as it calls them ("" for nothing), `pictures` by (side, subject), and `sources` a subject, or None."""
-
-    subjects: list[str]
-    pictures: dict[tuple[Side, int], np.ndarray]
-    sources: list[np.ndarray] | None
+@contextlib.contextmanager
+def loading():
+    """Turn a SessionError of the code inside, a model that cannot be loaded or run, into a ValueError."""
+    try:
+        yield
+    except SessionError as error:
+        raise ValueError(str(error)) from error
 
 
 def names(paths: Sequence[str]) -> list[str]:
@@ -54,9 +58,10 @@ def names(paths: Sequence[str]) -> list[str]:
 
 
 def load(path: str) -> Model:
-    """The exported version at `path`. Raises OSError or SessionError when it cannot be read."""
+    """The exported version at `path`; without facts when packshot has not exported it. Raises SessionError when it cannot be loaded."""
+    facts = report(path)["facts"] if tf.io.gfile.exists(f"{path}/{REPORT}") else {}
     with Session(path) as session:
-        return Model(path, session.signatures, report(path)["facts"])
+        return Model(path, session.signatures, facts)
 
 
 class Generators:
@@ -80,8 +85,17 @@ class Generators:
                 )
         self.subjects = sorted(self.classes[0])
 
-    def gallery(self, questions: Sequence[Question], real, seed: int, progress: Callable[[], None], say) -> Gallery:
-        """Make the pictures of the questions; `real` is an opened source of pictures for the last contestant, or None."""
+    def show(
+        self, source, photos: str | None, count: int, repeats: int, seed: int, progress: Callable[[], None], say
+    ) -> tuple[list[Question], Gallery]:
+        """`count` questions, `repeats` of them asked again, and what they show.
+
+        `source`, opened, gives the last contestant real pictures, unless it is None; `photos` are refused. `progress()` is called for
+        each contestant that is ready, `say(sentence)` for what the user should know. Raises ValueError.
+        """
+        if photos:
+            raise ValueError("--photos is for models that take pictures; these make theirs from nothing")
+        questions = plan(len(self.models) + (source is not None), count, repeats, len(self.subjects), seed)
         needed = _needed(questions)
         made = {}
         for number, (model, classes) in enumerate(zip(self.models, self.classes, strict=True)):
@@ -92,12 +106,14 @@ class Generators:
             for side, subject in asked:
                 made[side, subject] = drawn[side.picture * len(classes) + classes.index(self.subjects[subject])]
             progress()
-        if real is not None:
+        if source is not None:
             asked = [(side, subject) for side, subject in needed if side.contestant == len(self.models)]
-            made |= self._photos(real, asked, max(len(picture) for picture in made.values()), seed, progress, say)
-        return Gallery(self.subjects, made, None)
+            size = max(map(len, made.values()))
+            made |= self._photos(source, asked, size, seed, say)
+            progress()
+        return questions, Gallery(self.subjects, made, None)
 
-    def _photos(self, source, asked, size, seed, progress, say):
+    def _photos(self, source, asked, size, seed, say):
         if self.knowing[0]:
             if missing := [name for name in self.subjects if name not in source.classes]:
                 raise ValueError(f"{source.spec} has no pictures of {_listed(missing)}")
@@ -112,7 +128,6 @@ class Generators:
             return self.subjects.index(name) if name in self.subjects else None
 
         found = draw(source, size, _fit(self.models), wanted, subject_of, seed, say)
-        progress()
         for subject, examples in found.items():
             if len(examples) < wanted[subject]:
                 what = f" of {self.subjects[subject]}" if self.knowing[0] else ""
@@ -133,10 +148,23 @@ class Translators:
             raise ValueError(f"the models have different tasks: {told}")
         self.task = tasks.pop()
 
-    def gallery(
-        self, questions: Sequence[Question], sources: list[np.ndarray], targets: list[np.ndarray] | None, progress, say
-    ) -> Gallery:
-        """Make the pictures of the questions, whose subjects are `sources`; `targets` are what the last contestant shows, if any."""
+    def show(
+        self, source, photos: str | None, count: int, repeats: int, seed: int, progress: Callable[[], None], say
+    ) -> tuple[list[Question], Gallery]:
+        """As `Generators.show`. The pictures to start from are those of the folder `photos`, or made of those of `source`, whose targets
+        are the last contestant's.
+        """
+        if bool(photos) == (source is not None):
+            raise ValueError(
+                "these models make pictures from pictures: give those by --data or by --photos, and not by both"
+            )
+        contestants = len(self.models) + (source is not None)
+        subjects = -(-count // (contestants * (contestants - 1) // 2))  # so that no question is asked twice by chance
+        questions = plan(contestants, count, repeats, subjects, seed)
+        if photos:
+            sources = self._photos(photos, subjects, seed, say)
+        else:
+            sources, targets = self._pairs(source, subjects, seed, say)
         needed = _needed(questions)
         made = {}
         for number, (model, name) in enumerate(zip(self.models, self.named, strict=True)):
@@ -144,27 +172,26 @@ class Translators:
             results = pictures.apply(model.path, (encode_png(sources[subject]) for _, subject in asked))
             for (side, subject), result in zip(asked, results, strict=True):
                 if isinstance(result, Exception):
-                    raise ValueError(
-                        f"{name} could not use a picture of {sources[subject].shape[1]}x{sources[subject].shape[0]} px: {result}"
-                    )
+                    height, width, _ = sources[subject].shape
+                    raise ValueError(f"{name} could not use a picture of {width}x{height} px: {result}")
                 made[side, subject] = decode(result)
             progress()
-        if targets is not None:
+        if source is not None:
             made |= {(side, at): targets[at] for side, at in needed if side.contestant == len(self.models)}
-        return Gallery([""] * len(sources), made, sources)
+            progress()
+        return questions, Gallery([""] * subjects, made, sources)
 
-    def pairs_of(self, source, count: int, seed: int, progress, say) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """`count` (sources, targets) drawn from an opened source of pictures, as the models' task makes pairs of it."""
+    def _pairs(self, source, count, seed, say):
+        """`count` (sources, targets), drawn from an opened source and made into pairs as the models' task does."""
         if self.task == ENHANCEMENT:
             scale = self._setting("scale")
             size = ENHANCED // scale * scale
             view = views.generation(size)
         else:
-            size = max(self._sides())
+            size = max(self._sides(), default=ENHANCED)
             view = views.translation(size, self.models[0].configuration.get("view", "auto"))
         view.check(source.keys)
         found = draw(source, size, _fit(self.models), {0: count}, lambda _: 0, seed, say)[0]
-        progress()
         if len(found) < count:
             raise ValueError(
                 f"{source.spec} has {len(found)} pictures, and this page needs {count}; ask for less by --n"
@@ -175,8 +202,8 @@ class Translators:
         rows = [view.rows(example)[0] for example in found]
         return [row["source"] for row in rows], [row["target"] for row in rows]
 
-    def photos(self, folder: str, count: int, seed: int, say) -> list[np.ndarray]:
-        """`count` photos drawn from a folder, squared as the models want them. ValueError when there are fewer good ones."""
+    def _photos(self, folder, count, seed, say):
+        """`count` photos drawn from a folder, squared where a model wants one size."""
         found = [str(photo) for photo, _ in pairs(folder, "")]
         random.Random(seed).shuffle(found)
         size = max(self._sides(), default=None)
@@ -229,8 +256,6 @@ def draw(source, size, fit, wanted: dict[int, int], subject_of, seed: int, say) 
 
     Reads every example once. `subject_of(example)` gives a subject or None.
     """
-    from tqdm import tqdm
-
     chance, seen = random.Random(seed), dict.fromkeys(wanted, 0)
     drawn = {subject: [] for subject in wanted}
     quarantine = Quarantine()

@@ -4,7 +4,8 @@ import base64
 import hashlib
 import importlib.resources
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jinja2 import Environment, StrictUndefined
@@ -14,22 +15,18 @@ from trainer.rating.answers import KEY, SCHEMA
 from trainer.rating.questions import Question, Side
 
 
-def build(
-    questions: Sequence[Question],
-    names: Sequence[str],
-    exports: Sequence[str],
-    pictures: Mapping[tuple[Side, int], np.ndarray],
-    subjects: Sequence[str],
-    sources: Sequence[np.ndarray] | None,
-    text: str,
-) -> tuple[str, dict]:
-    """(the page's HTML, the key) of questions about contestants with `names`, which came from `exports`.
+class Gallery(NamedTuple):
+    """What a page shows: `subjects` as it calls them ("" for nothing), `pictures` by (side, subject), and `sources` a subject, or None."""
 
-    Args:
-        pictures: uint8 [height, width, 3] of each (side, subject) of the questions.
-        subjects: what to call each subject on the page; "" for nothing.
-        sources: for models that make pictures from pictures, what each subject is made from, uint8 [height, width, 3]; else None.
-        text: what is asked.
+    subjects: list[str]
+    pictures: dict[tuple[Side, int], np.ndarray]
+    sources: list[np.ndarray] | None
+
+
+def build(
+    questions: Sequence[Question], gallery: Gallery, names: Sequence[str], exports: Sequence[str], text: str
+) -> tuple[str, dict]:
+    """(the page's HTML, the key) of questions about contestants with `names`, which came from `exports`; `text` is what is asked.
 
     In the page a picture is its place in a list, in the order in which they are seen; nothing in it says who made which. All are PNG files
     by one encoder. The page's id is a hash of all it shows; answers and key carry it.
@@ -42,17 +39,17 @@ def build(
 
     asked = []
     for question in questions:
-        row = {"left": place(pictures[question.left, question.subject])}
-        row["right"] = place(pictures[question.right, question.subject])
-        if sources is not None:
-            row["source"] = place(sources[question.subject])
-        asked.append(row | {"subject": subjects[question.subject]})
+        row = {"left": place(gallery.pictures[question.left, question.subject])}
+        row["right"] = place(gallery.pictures[question.right, question.subject])
+        if gallery.sources is not None:
+            row["source"] = place(gallery.sources[question.subject])
+        asked.append(row | {"subject": gallery.subjects[question.subject]})
     identity = hashlib.sha256(json.dumps([text, list(shown), asked]).encode()).hexdigest()[:16]
     template = importlib.resources.files("trainer.rating").joinpath("page.html").read_text("utf-8")
     html = (
         Environment(autoescape=True, undefined=StrictUndefined)
         .from_string(template)
-        .render(page=identity, text=text, pictures=list(shown), questions=asked, sources=sources is not None)
+        .render(page=identity, text=text, pictures=list(shown), questions=asked, sources=gallery.sources is not None)
     )
     key = {
         "schema": SCHEMA,
@@ -64,7 +61,7 @@ def build(
             {
                 "left": names[question.left.contestant],
                 "right": names[question.right.contestant],
-                "subject": subjects[question.subject],
+                "subject": gallery.subjects[question.subject],
                 "repeats": question.repeats,
             }
             for question in questions
