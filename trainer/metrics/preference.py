@@ -33,7 +33,7 @@ def strengths(wins: np.ndarray) -> np.ndarray:
     wins = np.asarray(wins, np.float64)
     played, won = wins + wins.T, wins.sum(axis=1)
     worth = np.ones(len(wins))
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         for _ in range(_STEPS):
             new = won / (played / (worth[:, None] + worth)).sum(axis=1)
             new /= np.exp(np.log(new).mean())
