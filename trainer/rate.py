@@ -135,7 +135,8 @@ def _told(summed):
         yield f"{name:{width}}  {row['score']:5.1%}  {interval}  {row['wins']:4}  {row['ties']:4}  {row['losses']:6}"
     chosen = summed["left"] + summed["right"]
     sides = f"; the left picture was chosen in {summed['left'] / chosen:.0%} of {chosen} choices" if chosen else ""
-    yield f"\n{summed['answers']} answers by {summed['raters']} raters to {summed['questions']} questions{sides}"
+    counts = "; ".join(f"{what}: {summed[what]}" for what in ("answers", "raters", "questions"))
+    yield f"\n{counts}{sides}"
     for person in summed["people"]:
         again = f"of {person['repeated']} repeated questions {person['same']} alike, {person['opposite']} opposite"
         yield f"  {person['rater'] or 'nameless'}: {person['answers']} answers; {again}"
