@@ -167,3 +167,19 @@ def test_everything_fits_on_the_screen(page, width, height):
     assert boxes[0]["width"] == pytest.approx(boxes[1]["width"], abs=0.1)
     assert boxes[0]["height"] == pytest.approx(boxes[1]["height"], abs=0.1)
     assert min(boxes[0]["width"], boxes[0]["height"]) > 0.35 * min(width, height)
+
+
+def test_answers_are_copied_or_else_shown_to_be_copied_by_hand(page):
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Start").click()
+    for _ in range(15):
+        page.keyboard.press("ArrowLeft")
+    copy = page.get_by_role("button", name="Copy to clipboard")
+    copy.click()
+    page.get_by_text("Copied").wait_for()
+    assert json.loads(page.evaluate("navigator.clipboard.readText()"))["answers"] == ["left"] * 15
+    page.evaluate("void (navigator.clipboard.writeText = () => Promise.reject())")
+    copy.click()
+    by_hand = page.get_by_label("Your answers, to copy by hand")
+    by_hand.wait_for()
+    assert json.loads(by_hand.input_value())["answers"] == ["left"] * 15
