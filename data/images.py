@@ -49,12 +49,25 @@ def decode(content: bytes, size: int | None = None, fit: str = "crop") -> np.nda
     are no picture, a damaged one or one too large, and ValueError for an unknown `fit`.
     """
     _check_fit(fit)
+    image = _decode(content, size, fit)
+    return np.array(image if size is None else _on_white(image, size))
+
+
+def decode_within(content: bytes, longest: int) -> np.ndarray:
+    """Decode as `decode` does, but keep the shape: uint8 [height, width, 3], shrunk if a side exceeds `longest`."""
+    return np.array(_decode(content, longest, "within"))
+
+
+def _decode(content, size, fit):
+    """An RGB image, fitted to `size` in all but the white border of `pad`."""
     if not content:
         raise BadPicture("the file is empty")
     kind = "picture"
     try:
         image = _open(content)
         kind = f"{image.format} picture"
+        if fit == "within":
+            size, fit = min(size, max(image.size)), "pad"
         if size is not None and image.format == "JPEG":
             image.draft(None, _scaled(image.size, size, fit))
         if image.width * image.height > MAX_PIXELS:
@@ -65,9 +78,7 @@ def decode(content: bytes, size: int | None = None, fit: str = "crop") -> np.nda
         if size is not None:
             image = _resize(image, size, fit)
         image = to_srgb(image, profile)
-        if turn is not None:
-            image = image.transpose(turn)
-        return np.array(image if size is None else _on_white(image, size))
+        return image if turn is None else image.transpose(turn)
     except BadPicture:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
