@@ -10,6 +10,7 @@ setup(
     python_requires=">=3.11,<3.14",
     packages=[
         "data",
+        "data.health",
         "data.sources",
         "models",
         "models.enhancement",
