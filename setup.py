@@ -21,6 +21,7 @@ setup(
         "serving",
         "trainer",
     ],
+    package_data={"data.health": ["page.html"]},
     install_requires=[
         "tensorflow>=2.20,<2.22",
         "keras>=3.13",
@@ -31,6 +32,7 @@ setup(
         "scipy>=1.13",
         "pillow>=11.0",
         "click>=8.1",
+        "jinja2>=3.1",
         "tqdm>=4.60",
     ],
     extras_require={

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from data.catalogue import KINDS
-from trainer import task
+from trainer import inspect_data, task
 from trainer.errors import Refused, refusing
 
 
@@ -18,6 +18,7 @@ def main():
 
 
 main.add_command(task.main, "train")
+main.add_command(inspect_data.main)
 
 
 # fmt: off

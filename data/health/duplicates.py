@@ -8,7 +8,7 @@ IJCAI 1981), and must agree in their finest detail, 64x64, and in colour: so two
 and so does a chair in red and in blue.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from PIL import Image
@@ -18,7 +18,7 @@ from scipy.sparse.csgraph import connected_components
 
 from data.health.thresholds import COLOUR_APART, DETAIL_ALIKE, LAYOUT_ALIKE, TANGENT_ALIKE
 
-COLOURS, DETAIL = 32, 64  # px, sides of the two small copies that are kept of a picture
+COLOURS, DETAIL = 32, 64  # px, sides of the two small copies that are kept of a picture: 7 KB
 _LAYOUT, _TANGENTS = 8, 16  # px, to which colours are reduced for the first two measures
 _WHITE = 245  # grey level from which on a colour may have been cut off
 _ROWS = 1024  # pictures compared with all others at a time: bounds the memory
@@ -29,8 +29,13 @@ _NONE = -1.0  # the agreement of pictures that cannot be aligned
 _WORTH_TURNING = 0.6  # agreement from which on aligning the second to the first may find more than the first to it
 
 
-def small_copies(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What `find` needs of uint8 [height, width, 3]: uint8 colours [32, 32, 3] and grey [64, 64]."""
+def small_copies(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """What `find` needs of uint8 [height, width, 3]: uint8 colours [32, 32, 3] and grey [64, 64].
+
+    None for a picture below 64 px: too little detail to tell one product from another of its kind.
+    """
+    if min(picture.shape[:2]) < DETAIL:
+        return None
     image = Image.fromarray(picture)
     colours = image.resize((COLOURS, COLOURS), Image.Resampling.BOX)
     detail = image.convert("L").resize((DETAIL, DETAIL), Image.Resampling.BOX)
@@ -39,37 +44,31 @@ def small_copies(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def find(
     digests: Sequence[str],
-    colours: np.ndarray,
-    details: np.ndarray,
-    progress: Callable[[int, int], None] | None = None,
+    copies: Sequence[tuple[np.ndarray, np.ndarray] | None],
+    track: Callable[[Iterable, int, str], Iterable] = lambda items, total, what: items,
 ) -> list[list[int]]:
     """Groups of the indices of pictures that are copies of each other, each group and all groups in order.
 
-    `digests` of the files' bytes; `colours` uint8 [n, 32, 32, 3] and `details` uint8 [n, 64, 64] of `small_copies`.
-    `progress` is called with the pairs that have been aligned and how many there are to be.
+    `digests` are of the files' bytes, `copies` what `small_copies` gave. `track` wraps the pairs that are aligned.
     """
-    count = len(digests)
-    _, same = np.unique(np.asarray(digests, dtype=object).astype(str), return_inverse=True)
-    first = {}
-    links = [(first.setdefault(group, index), index) for index, group in enumerate(same)]
-    different = sorted(first.values())  # one picture of each file content
-    pairs = [(different[one], different[other]) for one, other in _similar_pairs(colours[different])]
-    for done, (one, other) in enumerate(pairs):
-        if are_copies(colours[[one, other]], details[[one, other]]):
-            links.append((one, other))
-        if progress:
-            progress(done + 1, len(pairs))
+    first: dict[str, int] = {}
+    links = [(first.setdefault(digest, index), index) for index, digest in enumerate(digests)]
+    compared = [index for index in first.values() if copies[index] is not None]
+    if len(compared) > 1:
+        colours, details = (np.stack([copies[index][part] for index in compared]) for part in (0, 1))
+        pairs = _similar_pairs(colours)
+        for pair in track(pairs, len(pairs), "comparing"):
+            if are_copies(colours[pair], details[pair]):
+                links.append((compared[pair[0]], compared[pair[1]]))
     ones, others = np.array(links, int).reshape(-1, 2).T
-    graph = coo_matrix((np.ones(len(links), bool), (ones, others)), (count, count))
+    graph = coo_matrix((np.ones(len(links), bool), (ones, others)), (len(digests),) * 2)
     _, group = connected_components(graph, directed=False)
     members = np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1])
     return sorted(member.tolist() for member in members if len(member) > 1)
 
 
 def _similar_pairs(colours):
-    """(i, j), i < j, of pictures whose layout and colours agree but for a small shift, stretch and exposure."""
-    if len(colours) < 2:
-        return []
+    """[i, j], i < j, of pictures whose layout and colours agree but for a small shift, stretch and exposure."""
     layouts = _unit(_shrunk(colours, _LAYOUT).reshape(len(colours), -1))
     colours = _shrunk(colours, _TANGENTS)
     found = []

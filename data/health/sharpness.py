@@ -9,6 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 _FINE, _COARSE = 1.0, 2.0  # px, the two smoothings
+_DIFFERENCE = 1 / 3  # px^2 by which taking the gradient from pixels two apart smooths too: a box of width 2
 _STRONG = 98  # percentile of the gradient from which on an edge counts
 _FAINTEST = 4 / 255  # a gradient that noise and compression hardly reach
 _FEWEST = 50  # edge pixels, below which nothing is said
@@ -29,9 +30,10 @@ def edge_widths(grey: np.ndarray) -> tuple[float, float] | None:
     strong = strength >= max(np.percentile(strength[::2, ::2], _STRONG), _FAINTEST)
     if strong.sum() < _FEWEST:
         return None
-    ratio = strength[strong] / np.maximum(np.hypot(*np.gradient(coarse))[strong], 1e-6)
-    squared = np.clip(ratio, 1.0001, _COARSE / _FINE) ** 2
-    spread = np.sqrt(np.maximum(_COARSE**2 - squared * _FINE**2, 0) / (squared - 1))
+    near, far = _FINE**2 + _DIFFERENCE, _COARSE**2 + _DIFFERENCE
+    ratio = (strength[strong] / np.maximum(np.hypot(*np.gradient(coarse))[strong], 1e-6)) ** 2
+    ratio = np.clip(ratio, 1.0001, far / near)
+    spread = np.sqrt((far - ratio * near) / (ratio - 1))
     angle = np.arctan2(down[strong], right[strong])
     direction = np.round(angle / (np.pi / _DIRECTIONS)).astype(int) % _DIRECTIONS
     ways = [spread[direction == way] for way in range(_DIRECTIONS)]

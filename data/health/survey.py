@@ -39,8 +39,7 @@ class Record:
     edges: tuple[float, float] | None = None  # see sharpness.edge_widths
     exposure: Exposure | None = None
     rows: list[Row] = field(default_factory=list)
-    colours: np.ndarray | None = None  # these two: see duplicates.small_copies
-    detail: np.ndarray | None = None
+    copies: tuple[np.ndarray, np.ndarray] | None = None  # see duplicates.small_copies
     frame: tuple[int, int] | None = None  # see overlays.frame_of
     mark: tuple[float, float, float, float] | None = None  # the box of a mark that other pictures carry too
 
@@ -98,7 +97,7 @@ def _examine(entry, load, shared):
     record.edges = edge_widths(grey)
     record.exposure = expose(_within(picture, _SMALL))
     record.rows = rows(picture)
-    record.colours, record.detail = duplicates.small_copies(picture)
+    record.copies = duplicates.small_copies(picture)
     record.frame = shared.add(picture)
     return record
 
