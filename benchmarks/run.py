@@ -15,7 +15,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks import data, memory
+from benchmarks import data, memory, serving
 from benchmarks.workers import Worker
 
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
@@ -55,7 +55,7 @@ FAMILIES = {
         "ESPCN x4, batch 16", "espcn", "x4", {"channels_last, bf16": 1.10}, unit=8, together=8, path="fit"
     ),
 }
-PARTS = (*FAMILIES, "data", "memory")
+PARTS = (*FAMILIES, "data", "memory", "serving")
 
 
 def line(what, ours, beside="", ratio="", goal="", reached=None) -> str:
@@ -137,10 +137,29 @@ def measure_memory() -> list[str]:
     return [line("peak memory of the default run", f"{peak:.2f} GB", goal="under 2 GB", reached=peak < 2)]
 
 
+def measure_serving(rounds, seconds) -> list[str]:
+    found = serving.measure(rounds, seconds)
+    lines = []
+    for name, what, goal in (("small", "a small call", 0.8), ("large", "a call with a reply of 786 KB", 2.5)):
+        costs = [1000 * cost for cost in found[name]]
+        reached = statistics.median(costs) <= goal
+        lines.append(
+            line(f"server: {what}, beyond the model", f"{spread(costs)} ms", goal=f"{goal} ms", reached=reached)
+        )
+    for signature in serving.SIGNATURES:
+        session, alone, batched = (found[f"{name} {signature}"] for name in ("session", "alone", "batched"))
+        whole = f"server: DCGAN-64 `{signature}`, {serving.CLIENTS} callers, batched"
+        lines.append(versus(f"{whole}, against batches of 32 in process", batched, session, 0.6, seconds=False))
+        lines.append(versus(f"{whole}, against not batched", batched, alone, 1.8, seconds=False))
+    return lines
+
+
 def measure(part, rounds, seconds) -> list[str]:
     """The lines of one of `PARTS`."""
     if part == "memory":
         return measure_memory()
+    if part == "serving":
+        return measure_serving(rounds, seconds)
     return measure_data(rounds, seconds) if part == "data" else measure_family(part, rounds, seconds)
 
 

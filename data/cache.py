@@ -1,7 +1,7 @@
 """Every example decoded and prepared once, and kept as one array a key: in memory when it fits, else in memory-mapped files.
 
-A set on disk lies in a folder named by what it was made from; its `rows.json` is written last, so a folder without one is half done
-and is made again.
+A set on disk lies in a folder named by what it was made from, and by which code; its `rows.json` is written last, so a folder without one
+is half done and is made again.
 """
 
 import hashlib
@@ -61,10 +61,10 @@ def load_rows(source, view, *, fit="crop", cache_dir=None, memory=None, quaranti
     """
     view.check(source.keys)
     folder = Path(cache_dir or _default_folder()) / _key(source, view, fit)
-    if (folder / REPORT).exists():
-        return _open(folder, source.classes)
-    memory = _free_memory() * MEMORY_SHARE if memory is None else memory
     quarantine = quarantine if quarantine is not None else Quarantine()
+    if (folder / REPORT).exists():
+        return _open(folder, source.classes, quarantine)
+    memory = _free_memory() * MEMORY_SHARE if memory is None else memory
     store = _Store(folder, memory)
     try:
         examples = source.examples(view.size, fit, quarantine)
@@ -78,7 +78,7 @@ def load_rows(source, view, *, fit="crop", cache_dir=None, memory=None, quaranti
                 store.add(row)
         if not store.count:
             raise ValueError(f"nothing usable was found in {source.spec}. {quarantine.sentence()}")
-        return store.finish(source.classes)
+        return store.finish(source.classes, quarantine)
     finally:
         store.close()
 
@@ -120,17 +120,18 @@ class _Store:
                 self._files[key].write(value.tobytes())
         self._lists = {}
 
-    def finish(self, classes):
+    def finish(self, classes, quarantine):
         if self._files is None:
             arrays = {key: np.stack(self._lists.pop(key)) for key in list(self._lists)}
             return Rows(arrays, classes, in_memory=True)
         self._close_files()
         kinds = {key: [dtype.str, list(shape)] for key, (dtype, shape) in self._kinds.items()}
-        (self._temporary / REPORT).write_text(json.dumps({"count": self.count, "kinds": kinds}))
+        report = {"count": self.count, "kinds": kinds, "left out": quarantine.items}
+        (self._temporary / REPORT).write_text(json.dumps(report))
         if self._folder.exists():
             shutil.rmtree(self._folder)
         os.rename(self._temporary, self._folder)
-        return _open(self._folder, classes)
+        return _open(self._folder, classes, quarantine)
 
     def _close_files(self):
         for file in (self._files or {}).values():
@@ -155,8 +156,10 @@ def _as_array(key, value):
     return np.ascontiguousarray(value)
 
 
-def _open(folder, classes):
+def _open(folder, classes, quarantine):
     facts = json.loads((folder / REPORT).read_text())
+    for name, reason in facts["left out"]:
+        quarantine.add(name, reason)
     arrays = {
         key: np.memmap(folder / f"{key}.raw", dtype, "r", shape=(facts["count"], *shape))
         for key, (dtype, shape) in facts["kinds"].items()
@@ -165,7 +168,8 @@ def _open(folder, classes):
 
 
 def _key(source, view, fit):
-    made_from = [source.fingerprint(), view.describe(), fit]
+    code = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.rglob("*.py")))
+    made_from = [source.fingerprint(), view.describe(), fit, hashlib.sha256(code).hexdigest()]
     return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:24]
 
 

@@ -106,7 +106,7 @@ def _check_stored_once(folder, graph):
 def _check_interface(signatures):
     if "serving_default" not in signatures:
         raise ExportRefused("interface: there is no signature serving_default")
-    for name, (inputs, outputs) in signatures.items():
+    for name, (inputs, outputs, _) in signatures.items():
         for alias, tensor in [*inputs.items(), *outputs.items()]:
             if tensor.dtype not in _TYPES:
                 allowed = ", ".join(dtype.name for dtype in _TYPES)

@@ -7,7 +7,8 @@ uses are declared; protobuf carries the others along untouched.
 Sources of the field numbers: tensorflow/core/framework/{tensor,tensor_shape,types}.proto,
 tensorflow/core/protobuf/{meta_graph,error_codes}.proto and tensorflow/core/example/{example,feature}.proto; and in
 tensorflow/serving 2.21 apis/*.proto, util/status.proto,
-config/{model_server_config,file_system_storage_path_source,monitoring_config,ssl_config}.proto and
+config/{model_server_config,file_system_storage_path_source,logging_config,log_collector_config,monitoring_config,
+ssl_config}.proto and
 servables/tensorflow/session_bundle_config.proto.
 """
 
@@ -158,10 +159,18 @@ _MESSAGES = {
     "tensorflow.serving.ModelConfig": (
         "string name = 1",
         "string base_path = 2",
+        "tensorflow.serving.ModelType model_type = 3",
         "string model_platform = 4",
+        "tensorflow.serving.LoggingConfig logging_config = 6",
         "tensorflow.serving.FileSystemStoragePathSourceConfig.ServableVersionPolicy model_version_policy = 7",
         "map int64 version_labels = 8",
     ),
+    "tensorflow.serving.LoggingConfig": (
+        "tensorflow.serving.LogCollectorConfig log_collector_config = 1",
+        "tensorflow.serving.SamplingConfig sampling_config = 2",
+    ),
+    "tensorflow.serving.LogCollectorConfig": ("string type = 1", "string filename_prefix = 2"),
+    "tensorflow.serving.SamplingConfig": ("double sampling_rate = 1",),
     "tensorflow.serving.FileSystemStoragePathSourceConfig": (),
     "tensorflow.serving.FileSystemStoragePathSourceConfig.ServableVersionPolicy": (
         "?policy_choice tensorflow.serving.FileSystemStoragePathSourceConfig.ServableVersionPolicy.Latest latest = 100",
@@ -204,6 +213,7 @@ _ENUMS = {
         "OUT_OF_RANGE": 11, "UNIMPLEMENTED": 12, "INTERNAL": 13, "UNAVAILABLE": 14, "DATA_LOSS": 15,
         "UNAUTHENTICATED": 16,
     },
+    "tensorflow.serving.ModelType": {"MODEL_TYPE_UNSPECIFIED": 0, "TENSORFLOW": 1, "OTHER": 2},
     "tensorflow.serving.ModelVersionStatus.State": {
         "UNKNOWN": 0, "START": 10, "LOADING": 20, "AVAILABLE": 30, "UNLOADING": 40, "END": 50,
     },

@@ -9,7 +9,7 @@ import contextlib
 import ctypes
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from ctypes import c_char_p, c_int64, c_void_p
 from typing import NamedTuple
 
@@ -43,10 +43,19 @@ class Tensor(NamedTuple):
 
 
 class Signature(NamedTuple):
-    """Inputs and outputs of a signature, by alias."""
+    """Inputs and outputs of a signature, by alias, and what an input is when a request leaves it out."""
 
     inputs: dict[str, Tensor]
     outputs: dict[str, Tensor]
+    defaults: dict[str, np.ndarray]
+
+
+class Call(NamedTuple):
+    """A request that fits its signature: arrays by alias, and the aliases of the outputs that are wanted."""
+
+    signature: str
+    inputs: dict[str, np.ndarray]
+    outputs: tuple[str, ...]
 
 
 class Session:
@@ -62,11 +71,12 @@ class Session:
         self._idle = threading.Condition()
         self._open = True
         self._session = None
+        self._plans = {}
         self._graph = self._c.TF_NewGraph()
         try:
             self.meta_graph = self._load(os.fspath(path))
             self.signatures = {
-                name: Signature(_tensors(definition.inputs), _tensors(definition.outputs))
+                name: Signature(_tensors(definition.inputs), _tensors(definition.outputs), _defaults(definition))
                 for name, definition in self.meta_graph.signature_def.items()
                 if not name.startswith("__saved_model")
             }
@@ -84,23 +94,60 @@ class Session:
         surplus or misnamed inputs, wrong types, and whatever the graph itself refuses. Shapes are not checked here,
         because the server does not.
         """
+        return self.execute(self.prepare(signature, inputs), timeout=timeout)
+
+    def prepare(
+        self,
+        signature: str,
+        inputs: Mapping[str, object],
+        outputs: Sequence[str] = (),
+        read: Callable[[str, object], np.ndarray] = lambda alias, value: value,
+    ) -> Call:
+        """The call that a request means: names checked as the server checks them, defaults filled in.
+
+        `outputs` are the aliases that are wanted, () for all; `read(alias, value)` makes an array of an input. Raises
+        SessionError as `run` does, before anything runs.
+        """
         name = signature or "serving_default"
         if name not in self.signatures:
             raise SessionError(FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
-        wanted, given = self.signatures[name], {alias: _array(value) for alias, value in inputs.items()}
-        _check_names(wanted.inputs, given)
-        with self._alive(), contextlib.ExitStack() as stack:
-            feeds = [stack.enter_context(self._tensor(given[alias])) for alias in wanted.inputs]
-            fetched = (c_void_p * len(wanted.outputs))()
-            stack.callback(lambda: [self._c.TF_DeleteTensor(tensor) for tensor in fetched if tensor])
-            with self._status() as status:
-                self._c.TF_SessionRun(
-                    *(self._session, stack.enter_context(self._options(timeout))),
-                    *(self._ends(wanted.inputs), (c_void_p * len(feeds))(*feeds), len(feeds)),
-                    *(self._ends(wanted.outputs), fetched, len(fetched)),
-                    *(None, 0, None, status),
-                )
-            return {alias: self._value(tensor) for alias, tensor in zip(wanted.outputs, fetched, strict=True)}
+        wanted = self.signatures[name]
+        feeds = _complete(wanted, inputs, read)
+        _check_outputs(wanted.outputs, outputs)
+        return Call(name, feeds, tuple(outputs) or tuple(wanted.outputs))
+
+    def execute(self, call: Call, *, timeout: float | None = None) -> dict[str, np.ndarray]:
+        """Run a prepared call, perhaps with other arrays in it. Raises SessionError."""
+        with self._alive():
+            fed, fetched = self._plan(call)
+            feeds, results = (c_void_p * len(fed))(), (c_void_p * len(fetched))()
+            try:
+                for place, array in enumerate(call.inputs.values()):
+                    feeds[place] = self._new_tensor(array)
+                with self._options(timeout) as options, self._status() as status:
+                    self._c.TF_SessionRun(
+                        *(self._session, options, fed, feeds, len(feeds), fetched, results, len(results)),
+                        *(None, 0, None, status),
+                    )
+                return {alias: self._value(tensor) for alias, tensor in zip(call.outputs, results, strict=True)}
+            finally:
+                for tensor, array in zip(feeds, call.inputs.values(), strict=True):
+                    if tensor:
+                        self._free(tensor, array)
+                for tensor in results:
+                    if tensor:
+                        self._c.TF_DeleteTensor(tensor)
+
+    def _plan(self, call):
+        """Where the inputs and outputs of a call are in the graph; looked up once for each set of them."""
+        key = (call.signature, tuple(call.inputs), call.outputs)
+        if key not in self._plans:
+            signature = self.signatures[call.signature]
+            self._plans[key] = (
+                self._ends([signature.inputs[alias] for alias in call.inputs]),
+                self._ends([signature.outputs[alias] for alias in call.outputs]),
+            )
+        return self._plans[key]
 
     def close(self) -> None:
         """Wait for the runs under way, then free the model. Closing twice is no error."""
@@ -176,36 +223,43 @@ class Session:
 
     def _ends(self, tensors):
         ends = (Output * len(tensors))()
-        for end, tensor in zip(ends, tensors.values(), strict=True):
+        for end, tensor in zip(ends, tensors, strict=True):
             operation, _, index = tensor.name.partition(":")
             end.operation = self._c.TF_GraphOperationByName(self._graph, operation.encode())
             end.index = int(index or 0)
         return ends
 
-    @contextlib.contextmanager
-    def _tensor(self, array):
-        """A TF_Tensor that holds a copy of `array`."""
+    def _new_tensor(self, array):
+        """A TF_Tensor that holds a copy of `array`, to be freed by the caller."""
         strings = array.dtype == object
         dtype = _STRING if strings else tf.as_dtype(array.dtype).as_datatype_enum
         length = array.size * TSTRING_BYTES if strings else array.nbytes
         tensor = self._c.TF_AllocateTensor(dtype, (c_int64 * array.ndim)(*array.shape), array.ndim, length)
         data = self._c.TF_TensorData(tensor)
-        places = range(data, data + length, TSTRING_BYTES) if strings and length else ()
-        for place in places:
+        if not strings:
+            ctypes.memmove(data, array.ctypes.data, length)
+            return tensor
+        for place in self._places(tensor, array):
             self._c.TF_StringInit(place)
         try:
-            if strings:
-                for place, text in zip(places, array.flat, strict=True):
-                    text = text.encode() if isinstance(text, str) else text
-                    self._c.TF_StringCopy(place, text, len(text))
-            else:
-                ctypes.memmove(data, array.ctypes.data, length)
-            yield tensor
-        finally:
-            # The library frees the array of strings it was given, but not what the long ones point to.
-            for place in places:
+            for place, text in zip(self._places(tensor, array), array.flat, strict=True):
+                text = text.encode() if isinstance(text, str) else text
+                self._c.TF_StringCopy(place, text, len(text))
+        except BaseException:
+            self._free(tensor, array)
+            raise
+        return tensor
+
+    def _free(self, tensor, array):
+        # The library frees the array of strings it was given, but not what the long ones point to.
+        if array.dtype == object:
+            for place in self._places(tensor, array):
                 self._c.TF_StringDealloc(place)
-            self._c.TF_DeleteTensor(tensor)
+        self._c.TF_DeleteTensor(tensor)
+
+    def _places(self, tensor, array):
+        data = self._c.TF_TensorData(tensor) if array.size else 0
+        return range(data, data + array.size * TSTRING_BYTES, TSTRING_BYTES)
 
     def _value(self, tensor):
         shape = [self._c.TF_Dim(tensor, axis) for axis in range(self._c.TF_NumDims(tensor))]
@@ -217,8 +271,10 @@ class Session:
                 place = data + index * TSTRING_BYTES
                 texts[index] = ctypes.string_at(self._c.TF_StringGetDataPointer(place), self._c.TF_StringGetSize(place))
             return texts.reshape(shape)
-        content = ctypes.string_at(data, length) if length else b""
-        return np.frombuffer(bytearray(content), dtype.as_numpy_dtype).reshape(shape)
+        array = np.empty(shape, dtype.as_numpy_dtype)
+        if length:
+            ctypes.memmove(array.ctypes.data, data, length)
+        return array
 
 
 def _tensors(infos):
@@ -239,22 +295,48 @@ def _array(value):
     return array.astype(object) if array.dtype.kind in "SU" else np.asarray(array, order="C")
 
 
-def _check_names(wanted, given):
-    """The checks the server makes before it looks at a value, in its words."""
-    if len(wanted) != len(given):
+def _defaults(definition):
+    return {alias: tf.make_ndarray(proto) for alias, proto in definition.defaults.items()}
+
+
+def _complete(signature, given, read):
+    """`given` in the order of the signature with its defaults; the checks the server makes before it looks at a value, in its words."""
+    wanted, defaults = signature.inputs, signature.defaults
+    if len(given) > len(wanted) or len(given) + len(defaults) < len(wanted):
         raise SessionError(
             INVALID_ARGUMENT,
             f"input size does not match signature: {len(given)}!={len(wanted)} len({_braces(given)}) != "
             f"len({_braces(wanted)}). Sent extra: {_braces(given.keys() - wanted.keys())}. "
-            f"Missing but required: {_braces(wanted.keys() - given.keys())}.",
+            f"Missing but required: {_braces(wanted.keys() - given.keys() - defaults.keys())}.",
         )
+    feeds = {}
     for alias, tensor in wanted.items():
-        if alias not in given:
+        if alias not in given and alias not in defaults:
             raise SessionError(
                 INVALID_ARGUMENT,
                 f"Signature input alias: {alias}(feed name: {tensor.name}) not found in request and no default value "
-                f"provided. Inputs expected to be in the request {_braces(given)}, or default input alias set: ",
+                f"provided. Inputs expected to be in the request {_braces(given)}, or default input alias set: "
+                f"{_braces(defaults) if defaults else ''}",
             )
+        feeds[alias] = _array(read(alias, given[alias])) if alias in given else defaults[alias]
+    if surplus := given.keys() - wanted.keys():
+        raise SessionError(
+            INVALID_ARGUMENT,
+            f"Inputs contains invalid name. Used request inputs: {_braces(given.keys() - surplus)}, "
+            f"request input: {_braces(given)}",
+        )
+    return feeds
+
+
+def _check_outputs(known, wanted):
+    for place, alias in enumerate(wanted):
+        if alias not in known:
+            raise SessionError(
+                INVALID_ARGUMENT,
+                f"output tensor alias not found in signature: {alias} Outputs expected to be in the set {_braces(known)}.",
+            )
+        if alias in wanted[:place]:
+            raise SessionError(INVALID_ARGUMENT, f"duplicate output tensor alias: {alias}")
 
 
 def _braces(names):

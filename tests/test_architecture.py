@@ -89,9 +89,12 @@ def setup_argument(name):
 
 QUICK = [
     ["-c", "import data.catalogue, data.images, data.batch, models.catalogue, serving, trainer.config, trainer.cli"],
+    ["-c", "import serving.client, serving.channels, serving.rest_channel, serving.picture_files, serving.canary"],
     ["-m", "trainer.task", "--help"],
     ["-m", "trainer.cli", "--help"],
     ["-m", "trainer.cli", "sample", "--help"],
+    ["-m", "trainer.cli", "request", "apply", "--help"],
+    ["-m", "trainer.cli", "canary", "start", "--help"],
 ]
 
 

@@ -175,6 +175,23 @@ def test_quarantine_takes_what_the_view_refuses(tmp_path):
     ]
 
 
+def test_a_set_on_disk_tells_again_what_was_left_out(tmp_path):
+    first, again = Quarantine(), Quarantine()
+    options = {"memory": 1, "quarantine": first}
+    load(Source({"image"}, sizes=[8, 4, 8, 6, 8, 8, 8]), tmp_path, enhancement(8, 2), **options)
+    load(Unreadable({"image"}, sizes=[8, 4, 8, 6, 8, 8, 8]), tmp_path, enhancement(8, 2), quarantine=again)
+    assert len(first) == 2 and again.items == first.items
+
+
+def test_other_code_makes_the_set_again(tmp_path, monkeypatch):
+    from data import cache
+
+    before = cache._key(Source(), generation(SIDE), "crop")
+    monkeypatch.setattr(cache, "__file__", str(tmp_path / "cache.py"))
+    (tmp_path / "views.py").write_text("changed")
+    assert cache._key(Source(), generation(SIDE), "crop") != before
+
+
 def test_what_killed_processes_left_is_swept_after_a_day(tmp_path):
     for name, hours in ((".writing-old", 25), (".writing-new", 23), ("kept", 25)):
         (tmp_path / name / "inner").mkdir(parents=True)

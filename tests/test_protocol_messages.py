@@ -20,6 +20,11 @@ ARRAYS = [
     np.array([1.5, 65504], np.float16),
     np.array([b"", b"a\0", b"x" * 100], object),
     np.zeros((0, 4), np.float32),
+    np.arange(600, dtype=np.float32).reshape(2, 300),
+    np.arange(-300, 300),
+    np.arange(600).astype(np.uint8),
+    np.arange(600) % 3 == 0,
+    np.linspace(-2, 2, 600).astype(np.float16),
 ]
 
 
@@ -33,11 +38,11 @@ def test_a_tensor_crosses_the_wire_both_ways_and_tensorflow_agrees(array):
     theirs = tensor_pb2.TensorProto.FromString(ours.SerializeToString())
     np.testing.assert_array_equal(tf.make_ndarray(theirs), array)
     # A server answers with typed values where we send tensor_content.
-    typed = tensors.tensor_to_proto(array, typed=True)
-    assert not typed.tensor_content
-    theirs = tensor_pb2.TensorProto.FromString(typed.SerializeToString())
+    wire = tensors.tensor_to_wire(array, typed=True)
+    theirs = tensor_pb2.TensorProto.FromString(wire)
+    assert not theirs.tensor_content
     np.testing.assert_array_equal(tf.make_ndarray(theirs), array)
-    back = tensors.proto_to_tensor(protocol.TensorProto.FromString(typed.SerializeToString()))
+    back = tensors.proto_to_tensor(protocol.TensorProto.FromString(wire))
     np.testing.assert_array_equal(back, array)
     assert back.dtype == array.dtype and back.shape == array.shape
     back[...] = back  # the caller's to change

@@ -53,7 +53,7 @@ def session(folder):
 
 
 def test_signatures_are_those_of_the_folder(session):
-    inputs, outputs = session.signatures["serving_default"]
+    inputs, outputs, _ = session.signatures["serving_default"]
     assert inputs["x"].dtype == tf.float32 and inputs["x"].shape == (None, 2)
     assert outputs["y"].dtype == tf.float32 and outputs["y"].shape == (None, 2)
     assert "__saved_model_init_op" not in session.signatures

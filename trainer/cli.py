@@ -2,12 +2,11 @@
 
 import json
 import os
-from pathlib import Path
 
 import click
 
 from data.catalogue import KINDS
-from trainer import inspect_data, task
+from trainer import bundle, canary, inspect_data, request, task
 from trainer.errors import Refused, refusing
 
 
@@ -19,6 +18,9 @@ def main():
 
 main.add_command(task.main, "train")
 main.add_command(inspect_data.main)
+main.add_command(request.main, "request")
+main.add_command(bundle.main, "bundle")
+main.add_command(canary.main, "canary")
 
 
 # fmt: off
@@ -61,27 +63,24 @@ def apply(export_or_run, photos, out):
     """Send a photo, or a folder of photos, through an exported translation or enhancement model."""
     from tqdm import tqdm
 
-    from data import files as paths
+    from data import files
     from serving import pictures
+    from trainer.photos import pairs
 
-    root = Path(photos) if os.path.isdir(photos) else Path(photos).parent
-    everything = root.rglob("*") if os.path.isdir(photos) else [Path(photos)]
-    files = sorted(path for path in everything if path.is_file() and not path.name.startswith("."))
-    if not files:
-        raise Refused(f"{photos} holds no files")
     with refusing():
-        results = pictures.apply(_exported(export_or_run), (file.read_bytes() for file in files))
+        work = pairs(photos, out)
+        results = pictures.apply(_exported(export_or_run), (file.read_bytes() for file, _ in work))
         failed = 0
-        for file, result in zip(files, tqdm(results, total=len(files), unit="photo", disable=None), strict=True):
+        for (file, target), result in zip(
+            work, tqdm(results, total=len(work), unit="photo", disable=None), strict=True
+        ):
             if isinstance(result, Exception):
                 failed += 1
                 task.say(f"{file}: {result}")
                 continue
-            target = Path(out) / file.relative_to(root).with_suffix(".png")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            paths.write(str(target), result)
-    task.say(f"{len(files) - failed} of {len(files)} pictures: {out}")
-    if failed == len(files):
+            files.write(str(target), result)
+    task.say(f"{len(work) - failed} of {len(work)} pictures: {out}")
+    if failed == len(work):
         raise Refused("none of the files could be used")
 
 

@@ -1,0 +1,33 @@
+"""How the files of a bundle are written: YAML and JSON from data, with a comment on top for whoever reads them."""
+
+import json
+
+import yaml
+
+
+class _Dumper(yaml.SafeDumper):
+    """Lists stand in from their key, texts of several lines are blocks, and nothing is an alias for something else."""
+
+    def increase_indent(self, flow=False, indentless=False):
+        return super().increase_indent(flow, indentless=False)
+
+    def ignore_aliases(self, data):
+        return True
+
+
+def _text(dumper, value):
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
+
+
+_Dumper.add_representer(str, _text)
+
+
+def yaml_text(comment: str, *documents: dict) -> str:
+    """`documents` as one YAML file, in the order of their keys, under `comment` as lines of "# "."""
+    head = "".join(f"# {line}".rstrip() + "\n" for line in comment.splitlines())
+    bodies = (yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=1000) for document in documents)
+    return head + "---\n".join(bodies)
+
+
+def json_text(document: dict) -> str:
+    return json.dumps(document, indent=2) + "\n"

@@ -1,0 +1,60 @@
+"""KServe, instead of the manifests for bare Kubernetes: an InferenceService a model, on KServe's own runtime.
+
+Source: kserve config/runtimes/kserve-tensorflow-serving.yaml: REST on 8080, gRPC on 9000, the model named as the
+InferenceService and read from /mnt/models, where its version folders are to lie.
+"""
+
+from serving.deploy import command, kubernetes
+from serving.deploy.documents import yaml_text
+from serving.deploy.plan import Plan
+
+NAMESPACE = "packshot-kserve"  # KServe's pods do not meet the standard that the bundle's other namespace enforces
+
+
+def files(plan: Plan) -> dict[str, str]:
+    """kserve/<name>.yaml for each model."""
+    return {
+        f"kserve/{model.kubernetes_name}.yaml": yaml_text(_comment(model), _service(plan, model))
+        for model in plan.models
+    }
+
+
+def _comment(model):
+    lines = [
+        f"kubectl apply -n {NAMESPACE} -f {model.kubernetes_name}.yaml",
+        "",
+        "storageUri may as well be a bucket (gs://, s3://) with the folder of the model. Batching is off: KServe's",
+        "runtime mounts no settings. Its annotation has Prometheus look at /metrics, where TensorFlow Serving has",
+        "nothing; requests are counted by KServe's own proxy.",
+    ]
+    if model.kubernetes_name != model.name:
+        lines.append(f"Here the model is called {model.kubernetes_name}: Kubernetes does not allow {model.name}.")
+    return "\n".join(lines)
+
+
+def _service(plan, model):
+    memory = f"{plan.memory_mib([model], batched=False)}Mi"
+    server = {
+        "modelFormat": {"name": "tensorflow", "version": "2"},
+        "protocolVersion": "v1",
+        "image": plan.image,
+        "storageUri": f"pvc://{kubernetes.CLAIM}/{model.name}",
+        "args": [f"--tensorflow_session_parallelism={plan.cpus}", "--enable_profiler=false"],
+        "env": [{"name": name, "value": value} for name, value in command.ENVIRONMENT.items()],
+        "resources": {
+            "requests": {"cpu": str(plan.cpus), "memory": memory},
+            "limits": {"cpu": str(plan.cpus), "memory": memory},
+        },
+    }
+    return {
+        "apiVersion": "serving.kserve.io/v1beta1",
+        "kind": "InferenceService",
+        "metadata": {"name": model.kubernetes_name},
+        "spec": {
+            "predictor": {
+                "minReplicas": 1,
+                "maxReplicas": kubernetes.MAXIMUM,
+                "model": server,
+            }
+        },
+    }

@@ -1,0 +1,63 @@
+"""What every file of a bundle is made from: which models, in what batches, on how many CPUs, in how much memory."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from serving import sizing
+from serving.sizing import Measurement
+
+# The images that the manifests name. Envoy is the version its configuration is validated with.
+SERVER_IMAGE = "tensorflow/serving:2.20.0"
+ENVOY_IMAGE = "envoyproxy/envoy:v1.40.0"
+PROMETHEUS_IMAGE = "prom/prometheus:v3.5.0"
+GRAFANA_IMAGE = "grafana/grafana:12.3.1"
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model: the versions there are, those its policy has loaded, the bytes of its files, and what the newest of
+    the loaded ones was measured to take.
+    """
+
+    name: str
+    versions: tuple[int, ...]
+    loaded: tuple[int, ...]
+    file_bytes: int
+    measurement: Measurement
+
+    @property
+    def kubernetes_name(self) -> str:
+        """The name as Kubernetes allows it: lower case, with dashes."""
+        return self.name.lower().replace("_", "-").replace(".", "-")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The decisions.
+
+    `models_config` and `batching_config` are texts (the latter "" when batching is off, for the reason `unbatched`);
+    `latency_limit` is in seconds; `models_folder` and `secrets_folder` are paths as seen from the bundle; `user` is the
+    "uid:gid" that containers run as on one host.
+    """
+
+    models: tuple[Model, ...]
+    models_config: str
+    batching_config: str
+    batch_sizes: tuple[int, ...]
+    unbatched: str
+    latency_limit: float
+    cpus: int
+    image: str
+    models_folder: str
+    secrets_folder: str
+    user: str
+
+    def memory_mib(self, models: Iterable[Model], *, batched: bool = True) -> int:
+        """MiB that a server of `models` needs. In batches one runs a CPU; else each thread may have a row of its own."""
+        sizes = self.batch_sizes if batched else (1,)
+        runs = self.cpus if len(sizes) > 1 else sizing.threads(sizes, self.cpus)
+        needs = [
+            (len(model.loaded), max(model.measurement.load_bytes, 0), model.measurement.run_bytes.get(sizes[-1]))
+            for model in models
+        ]
+        return sizing.memory(needs, runs) >> 20

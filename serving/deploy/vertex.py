@@ -1,0 +1,99 @@
+"""Vertex AI: the server as a custom container, one Vertex model a model.
+
+Vertex AI wants an image of its own registry, so the settings of this bundle go into one; the weights do not: they are
+read from the copy that Vertex AI keeps of the artifacts (AIP_STORAGE_URI). It expands $(NAME) in arguments itself.
+
+Sources: Vertex AI, custom container requirements and ModelContainerSpec; `gcloud ai models upload --help`, 528.0.
+"""
+
+from serving.deploy import command
+from serving.deploy.plan import Plan
+
+PORT = 8080  # what Vertex AI puts into AIP_HTTP_PORT when nothing else is asked for
+
+
+def files(plan: Plan) -> dict[str, str]:
+    """The Dockerfile and the script that uploads a model, by their paths."""
+    return {"vertex/Dockerfile": _dockerfile(plan), "vertex/upload.sh": _script(plan)}
+
+
+def arguments(plan: Plan) -> list[str]:
+    """The flags of the server; `$model` stands for the name in the script, $(NAME) is left to Vertex AI."""
+    return [
+        f"--port={command.GRPC_PORT}",
+        "--rest_api_port=$(AIP_HTTP_PORT)",
+        "--model_name=$model",
+        "--model_base_path=$(AIP_STORAGE_URI)",
+        "--file_system_poll_wait_seconds=600",  # its copy of the artifacts never changes, and looking costs money
+        *command.limits(plan),
+    ]
+
+
+def machine(plan: Plan) -> str:
+    """The smallest n1-standard machine with the CPUs of the plan."""
+    return f"n1-standard-{max(2, 1 << (plan.cpus - 1).bit_length())}"
+
+
+def _dockerfile(plan):
+    return f"""\
+# TensorFlow Serving with the settings of this bundle; see upload.sh.
+FROM {plan.image}
+COPY *.config {command.CONFIG}/
+USER 1000:1000
+"""
+
+
+def _script(plan):
+    versions = "\n".join(f"  {model.name}) version={model.loaded[-1]} ;;" for model in plan.models)
+    names = " ".join(model.name for model in plan.models)
+    flags = ",".join(arguments(plan)).replace("$(", "\\$(")
+    environment = ",".join(f"{name}={value}" for name, value in command.ENVIRONMENT.items())
+    return f"""\
+#!/bin/sh
+# Uploads one model of this bundle to Vertex AI, and says how to deploy it (which costs money, and so is not done here).
+#
+#   PROJECT=my-project REGION=europe-west4 BUCKET=gs://my-bucket REPOSITORY=my-docker-repository vertex/upload.sh MODEL
+#
+# REPOSITORY is a Docker repository of Artifact Registry in REGION; BUCKET is in REGION. Models here: {names}
+set -eu
+
+here=$(cd "$(dirname "$0")/.." && pwd)
+model=${{1:?"usage: vertex/upload.sh MODEL, one of: {names}"}}
+case $model in
+{versions}
+  *) echo "this bundle has no model $model; it has: {names}" >&2; exit 2 ;;
+esac
+: "${{PROJECT:?}}" "${{REGION:?}}" "${{BUCKET:?}}" "${{REPOSITORY:?}}"
+models=${{MODELS:-$here/{plan.models_folder}}}
+artifacts=$BUCKET/$model-$version
+image=$REGION-docker.pkg.dev/$PROJECT/$REPOSITORY/packshot-serving:$model-$version
+
+# The server wants its versions as numbered folders in what Vertex AI copies.
+gcloud storage rsync --recursive "$models/$model/$version" "$artifacts/$version"
+
+context=$(mktemp -d)
+trap 'rm -r "$context"' EXIT
+cp "$here/vertex/Dockerfile" "$here"/serving/*.config "$context"
+gcloud builds submit "$context" --project="$PROJECT" --tag="$image"
+
+gcloud ai models upload \\
+  --project="$PROJECT" \\
+  --region="$REGION" \\
+  --display-name="$model-$version" \\
+  --artifact-uri="$artifacts" \\
+  --container-image-uri="$image" \\
+  --container-command={command.BINARY} \\
+  --container-args="{flags}" \\
+  --container-env-vars={environment} \\
+  --container-ports={PORT} \\
+  --container-health-route="/v1/models/$model" \\
+  --container-predict-route="/v1/models/$model:predict"
+
+cat <<NEXT
+Uploaded. To deploy it:
+  gcloud ai endpoints create --project=$PROJECT --region=$REGION --display-name=$model
+  gcloud ai endpoints deploy-model ENDPOINT --project=$PROJECT --region=$REGION --display-name=$model-$version \\\\
+    --model=MODEL_ID --machine-type={machine(plan)} --min-replica-count=1 --max-replica-count=4
+(MODEL_ID: gcloud ai models list --project=$PROJECT --region=$REGION)
+NEXT
+"""

@@ -1,0 +1,60 @@
+"""`python -m serving.server`: start, say what is served where, serve until told to stop, finish what is under way."""
+
+import os
+import signal
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from serving.server.flags import BadFlags, parse, usage
+
+
+def main(arguments: list[str]) -> int:
+    """Run the server. Returns the exit code: 0 after SIGTERM or SIGINT, 2 when flags or files cannot be used, 1 when models cannot."""
+    if {"--help", "-h", "--helpfull"} & set(arguments):
+        print(usage())
+        return 0
+    try:
+        flags = parse(arguments)
+    except BadFlags as error:
+        return _refuse(error)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from serving.server.local import CannotStart, Server
+
+    try:
+        server = Server(flags, say)
+    except (ValueError, OSError) as error:
+        return _refuse(error)
+    starting = ThreadPoolExecutor(1)
+    started = starting.submit(server.start)
+    started.add_done_callback(lambda done: stop.set() if done.exception() else None)
+    stop.wait()
+    if started.done() and (error := started.exception()):
+        code = _refuse(error) if isinstance(error, OSError) else 1
+        if isinstance(error, CannotStart):
+            print(f"Failed to start server. Error: {error}", file=sys.stderr, flush=True)
+        server.stop(0)
+        return code
+    say("stopping: new requests are refused, those under way are finished")
+    server.stop(GRACE)
+    return 0
+
+
+GRACE = 30.0  # seconds for the requests under way
+
+
+def say(words: str) -> None:
+    """A notice to whoever watches the server."""
+    print(words, file=sys.stderr, flush=True)
+
+
+def _refuse(error):
+    print(f"Error: {error}", file=sys.stderr, flush=True)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

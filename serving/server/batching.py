@@ -1,0 +1,287 @@
+"""Joins what waits into batches: rows of many requests, one run of the model.
+
+As TensorFlow Serving's session batching: a queue for each set of inputs and outputs, batches closed when full, or when the oldest request
+in them has waited long enough and a thread is free; padded to allowed sizes; large requests split or refused. With the default timeout of 0
+a batch is whatever waits when a thread comes free. Sources: tensorflow_serving/batching/batching_session.cc and batching_util.cc;
+tensorflow/core/kernels/batching_util/shared_batch_scheduler.h.
+"""
+
+import os
+import threading
+import time
+from collections import deque
+from concurrent.futures import Future
+
+import numpy as np
+import tensorflow as tf
+from google.protobuf import text_format
+
+from serving.protocol import CODES, DATA_TYPES, BatchingParameters
+from serving.session import Call, Session, SessionError
+
+PER_MODEL_FILE = "batching_params.pbtxt"
+
+
+class Parameters:
+    """BatchingParameters with TensorFlow Serving's defaults. Raises ValueError when the sizes cannot be."""
+
+    def __init__(self, message=None):
+        message = message or BatchingParameters()
+
+        def value(name, default):
+            return getattr(message, name).value if message.HasField(name) else default
+
+        self.most_rows = value("max_batch_size", 1000)
+        self.timeout = value("batch_timeout_micros", 0) / 1e6
+        self.most_batches = value("max_enqueued_batches", 10)
+        self.threads = value("num_batch_threads", os.cpu_count() or 1)
+        self.sizes = tuple(message.allowed_batch_sizes)
+        self.pad_shapes = message.pad_variable_length_inputs
+        self.splits = value("enable_large_batch_splitting", False)
+        self.most_rows_run = (value("max_execution_batch_size", 0) or self.most_rows) if self.splits else self.most_rows
+        if min(self.most_rows, self.most_batches, self.threads, self.most_rows_run) < 1 or self.timeout < 0:
+            raise ValueError("batch sizes, numbers of batches and threads must be 1 or more, and the timeout 0 or more")
+        if self.sizes and (list(self.sizes) != sorted(set(self.sizes)) or self.sizes[0] < 1):
+            raise ValueError(f"allowed_batch_sizes entries must be monotonically increasing, not {list(self.sizes)}")
+        if self.sizes and self.sizes[-1] != self.most_rows_run:
+            which = "max_execution_batch_size" if self.splits else "max_batch_size"
+            raise ValueError(
+                f"final entry in allowed_batch_sizes must equal {which}: {self.sizes[-1]} is not {self.most_rows_run}"
+            )
+
+    @classmethod
+    def of_file(cls, path: str) -> "Parameters":
+        """Read a text BatchingParameters. Raises ValueError with the path when it cannot be."""
+        try:
+            with open(path, encoding="utf-8") as file:
+                return cls(text_format.Parse(file.read(), BatchingParameters()))
+        except (text_format.ParseError, UnicodeDecodeError, ValueError) as error:
+            raise ValueError(f"Invalid protobuf file: '{path}': {error}") from error
+
+
+class _Part:
+    """Some rows of a request: all of them, unless it had to be split."""
+
+    def __init__(self, call, rows):
+        self.call = call
+        self.rows = rows
+        self.arrived = time.monotonic()
+        self.answer = Future()  # of arrays by alias
+
+
+class _Batch:
+    def __init__(self, parts=()):
+        self.parts = list(parts)
+        self.rows = sum(part.rows for part in parts)
+
+    def add(self, part):
+        self.parts.append(part)
+        self.rows += part.rows
+
+    def kept(self):
+        """The batch without those who gave up while they waited."""
+        return _Batch([part for part in self.parts if part.answer.set_running_or_notify_cancel()])
+
+
+class Batcher:
+    """Runs the calls of one session in batches. `observe(seconds)` is told how long each request waited. Close it before the session."""
+
+    def __init__(self, session: Session, parameters: Parameters, observe=lambda seconds: None):
+        self._session = session
+        self._parameters = parameters
+        self._observe = observe
+        self._queues: dict[tuple, deque[_Batch]] = {}
+        self._changed = threading.Condition()
+        self._open = True
+        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(parameters.threads)]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, call: Call, *, timeout: float | None = None) -> Future:
+        """Let a call run together with others: a future of what `Session.execute` gives, or of its SessionError.
+
+        `timeout` is the caller's to keep: a future that is cancelled while it waits does not run. Raises SessionError
+        with the texts of batching for a call that cannot be batched.
+        """
+        rows = _rows_of(call)
+        self._check_types(call)
+        parts = self._split(call, rows)
+        with self._changed:
+            if not self._open:
+                raise SessionError(CODES["UNAVAILABLE"], "The batch scheduler has been stopped.")
+            self._enqueue(parts)
+            self._changed.notify()
+        return parts[0].answer if len(parts) == 1 else _joined([part.answer for part in parts], call.outputs)
+
+    def close(self) -> None:
+        """Answer what waits, then stop the threads."""
+        with self._changed:
+            self._open = False
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def _check_types(self, call):
+        """One request of a wrong type must not spoil the batch it would be in: the runtime's own words, sooner."""
+        for place, (alias, array) in enumerate(call.inputs.items()):
+            wanted = self._session.signatures[call.signature].inputs[alias].dtype
+            given = tf.string if array.dtype == object else tf.as_dtype(array.dtype)
+            if given != wanted:
+                raise SessionError(
+                    CODES["INVALID_ARGUMENT"],
+                    f"Expects arg[{place}] to be {_words(wanted)} but {_words(given)} is provided",
+                )
+
+    def _split(self, call, rows):
+        most = self._parameters.most_rows
+        if rows > most and not self._parameters.splits:
+            raise SessionError(
+                CODES["INVALID_ARGUMENT"], f"Task size {rows} is larger than maximum input batch size {most}"
+            )
+        most = self._parameters.most_rows_run
+        if rows <= most:
+            return [_Part(call, rows)]
+        cuts = [(start, min(start + most, rows)) for start in range(0, rows, most)]
+        return [
+            _Part(call._replace(inputs={alias: array[start:end] for alias, array in call.inputs.items()}), end - start)
+            for start, end in cuts
+        ]
+
+    def _enqueue(self, parts):
+        key = (parts[0].call.signature, tuple(sorted(parts[0].call.outputs)))
+        queue = self._queues.setdefault(key, deque())
+        most, added = self._parameters.most_rows_run, []
+        joins = bool(queue) and queue[-1].rows + parts[0].rows <= most
+        for part in parts[joins:]:
+            if not added or added[-1].rows + part.rows > most:
+                added.append(_Batch())
+            added[-1].add(part)
+        if added and len(queue) + len(added) > self._parameters.most_batches:
+            raise SessionError(
+                CODES["UNAVAILABLE"],
+                "The batch scheduling queue to which this task was submitted is full; "
+                f"currently {len(queue)} batches are enqueued and max_enqueued_batches is {self._parameters.most_batches}",
+            )
+        if joins:
+            queue[-1].add(parts[0])
+        queue.extend(added)
+
+    def _work(self):
+        while (batch := self._next()) is not None:
+            began, batch = time.monotonic(), batch.kept()
+            if not batch.parts:
+                continue
+            for part in batch.parts:
+                self._observe(began - part.arrived)
+            try:
+                self._run(batch)
+            except SessionError as error:
+                self._fail(batch, error)
+            except Exception as error:  # a thread that dies would leave every later request waiting
+                self._fail(batch, SessionError(CODES["INTERNAL"], str(error)))
+
+    def _fail(self, batch, error):
+        for part in batch.parts:
+            part.answer.set_exception(SessionError(error.code, error.message))
+
+    def _next(self):
+        """The batch to run now, oldest first; waits for one. None when closed and empty."""
+        with self._changed:
+            while True:
+                now, wait = time.monotonic(), None
+                waiting = [queue for queue in self._queues.values() if queue]
+                for queue in sorted(waiting, key=lambda queue: queue[0].parts[0].arrived):
+                    age = now - queue[0].parts[0].arrived
+                    full = len(queue) > 1 or queue[0].rows >= self._parameters.most_rows_run
+                    if full or age >= self._parameters.timeout or not self._open:
+                        return queue.popleft()
+                    left = self._parameters.timeout - age
+                    wait = left if wait is None else min(wait, left)
+                if not self._open:
+                    return None
+                self._changed.wait(wait)
+
+    def _run(self, batch):
+        calls = [part.call for part in batch.parts]
+        joined = calls[0]
+        padded = next((size for size in self._parameters.sizes if size >= batch.rows), batch.rows)
+        if len(calls) > 1 or padded > batch.rows:
+            inputs = {
+                alias: self._join(alias, [call.inputs[alias] for call in calls], padded - batch.rows)
+                for alias in joined.inputs
+            }
+            joined = joined._replace(inputs=inputs)
+        answer = self._session.execute(joined)
+        for array in answer.values():
+            _check_output(array, padded)
+        start = 0
+        for part in batch.parts:
+            part.answer.set_result({alias: array[start : start + part.rows] for alias, array in answer.items()})
+            start += part.rows
+
+    def _join(self, alias, arrays, missing):
+        if missing:
+            arrays = [*arrays, np.repeat(arrays[-1][:1], missing, axis=0)]
+        shapes = {array.shape[1:] for array in arrays}
+        if len(shapes) > 1:
+            if not self._parameters.pad_shapes or len({len(shape) for shape in shapes}) > 1:
+                raise SessionError(
+                    CODES["FAILED_PRECONDITION"],
+                    f"Tensors with name '{alias}' from different tasks have different shapes and padding is turned off. "
+                    "Set pad_variable_length_inputs to true, or ensure that all tensors with the same name "
+                    "have equal dimensions starting with the first dim.",
+                )
+            largest = np.max([array.shape[1:] for array in arrays], axis=0)
+            arrays = [_pad(array, largest) for array in arrays]
+        return np.concatenate(arrays)
+
+
+def _joined(answers, outputs):
+    """One future of several: their rows one after the other, or the first error."""
+    whole, left = Future(), threading.Semaphore(len(answers) - 1)
+
+    def finish(_):
+        if left.acquire(blocking=False) or not whole.set_running_or_notify_cancel():
+            return
+        try:
+            parts = [answer.result() for answer in answers]
+            whole.set_result({alias: np.concatenate([part[alias] for part in parts]) for alias in outputs})
+        except BaseException as error:
+            whole.set_exception(error)
+
+    for answer in answers:
+        answer.add_done_callback(finish)
+    return whole
+
+
+def _words(dtype):
+    """The runtime's own word for a type: DT_FLOAT is float."""
+    names = {number: name for name, number in DATA_TYPES.items()}
+    return names.get(dtype.as_datatype_enum, dtype.name).removeprefix("DT_").lower()
+
+
+def _rows_of(call):
+    if not call.inputs:
+        raise SessionError(CODES["INVALID_ARGUMENT"], "Batching Run() must have at least one input tensor")
+    if any(array.ndim == 0 for array in call.inputs.values()):
+        raise SessionError(CODES["INVALID_ARGUMENT"], "Batching Run() input tensors must have at least one dimension")
+    rows = {len(array) for array in call.inputs.values()}
+    if len(rows) > 1:
+        raise SessionError(CODES["INVALID_ARGUMENT"], "Batching Run() input tensors must have equal 0th-dimension size")
+    return rows.pop()
+
+
+def _check_output(array, rows):
+    if array.ndim == 0:
+        raise SessionError(CODES["FAILED_PRECONDITION"], "Batched output tensor has 0 dimensions")
+    if len(array) != rows:
+        raise SessionError(
+            CODES["FAILED_PRECONDITION"],
+            "Batched output tensor's 0th dimension does not equal the sum of the 0th dimension sizes of the input tensors",
+        )
+
+
+def _pad(array, shape):
+    """Grow the axes after the first to `shape`, at their ends, with the array's first element."""
+    edges = [(0, 0), *((0, size - have) for size, have in zip(shape, array.shape[1:], strict=True))]
+    return np.pad(array, edges, constant_values=array.flat[0] if array.size else 0)

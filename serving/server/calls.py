@@ -1,0 +1,192 @@
+"""The remote calls themselves, whatever carries them: a request message in, a reply message out, or a SessionError.
+
+Source of what each checks and fills in: tensorflow_serving/model_servers/{prediction_service_impl,model_service_impl,
+get_model_status_impl}.cc and servables/tensorflow/get_model_metadata_impl.cc.
+"""
+
+import asyncio
+import contextlib
+import time
+from typing import NamedTuple
+
+import numpy as np
+
+from serving.protocol import (
+    CODES,
+    ClassificationResponse,
+    GetModelMetadataResponse,
+    GetModelStatusResponse,
+    ModelServerConfig,
+    ModelSpec,
+    PredictResponse,
+    RegressionResponse,
+    ReloadConfigResponse,
+)
+from serving.server.metrics import Metrics
+from serving.server.repository import Repository, code_name
+from serving.server.servable import Servable, invalid, too_late
+from serving.session import SessionError
+from serving.tensors import delimited, tensor_to_wire
+
+_KEY, _VALUE = 1, 2  # of an entry of any map
+LONGEST_MESSAGE = 1024
+CUT = "...TRUNCATED"
+
+
+def shortened(message: str) -> str:
+    """An error text as it goes over the wire: the beginning of a long one."""
+    return message if len(message) <= LONGEST_MESSAGE else message[: LONGEST_MESSAGE - len(CUT)] + CUT
+
+
+class Prediction(NamedTuple):
+    """A PredictResponse whose outputs are still arrays, by alias."""
+
+    model_spec: ModelSpec
+    outputs: dict[str, np.ndarray]
+
+    @classmethod
+    def of(cls, request, version, outputs) -> "Prediction":
+        """What `version` answers to a PredictRequest."""
+        spec = ModelSpec()
+        _answer_spec(spec, request.model_spec, version)
+        return cls(spec, outputs)
+
+    def to_wire(self, typed: bool) -> bytes:
+        """The PredictResponse, serialized; `typed` as for `tensor_to_wire`. Raises ValueError for an output no message holds."""
+        wire = PredictResponse(model_spec=self.model_spec).SerializeToString()
+        for alias, array in self.outputs.items():
+            entry = delimited(_KEY, alias.encode()) + delimited(_VALUE, tensor_to_wire(array, typed))
+            wire += delimited(PredictResponse.OUTPUTS_FIELD_NUMBER, entry)
+        return wire
+
+
+class Calls:
+    """The calls of PredictionService and ModelService, named as there; `timeout` is in seconds, None for no limit."""
+
+    def __init__(self, repository: Repository, metrics: Metrics):
+        self._repository = repository
+        self._metrics = metrics
+
+    def predict(self, request, *, timeout: float | None = None, entrypoint: str = "GRPC"):
+        """PredictRequest -> Prediction."""
+        with self._asked(request, "Predict", entrypoint) as version:
+            outputs = version.servable.predict(request, timeout=timeout)
+            return Prediction.of(request, version, outputs)
+
+    async def predict_async(self, request, *, timeout: float | None = None):
+        """As `predict`, for an event loop: no thread waits while the model runs."""
+        with self._asked(request, "Predict", "GRPC") as version:
+            answer = asyncio.wrap_future(version.servable.submit(request, timeout=timeout))
+            try:
+                outputs = await asyncio.wait_for(answer, timeout)
+            except TimeoutError:
+                raise too_late() from None
+            return Prediction.of(request, version, outputs)
+
+    def classify(self, request, *, timeout: float | None = None, entrypoint: str = "GRPC"):
+        """ClassificationRequest -> ClassificationResponse."""
+        return self._infer(request, "Classify", Servable.classify, ClassificationResponse, timeout, entrypoint)
+
+    def regress(self, request, *, timeout: float | None = None, entrypoint: str = "GRPC"):
+        """RegressionRequest -> RegressionResponse."""
+        return self._infer(request, "Regress", Servable.regress, RegressionResponse, timeout, entrypoint)
+
+    def _infer(self, request, api, ask, reply, timeout, entrypoint):
+        with self._asked(request, api, entrypoint) as version:
+            name = request.model_spec.signature_name or "serving_default"
+            response = reply(result=ask(version.servable, name, request.input, timeout=timeout))
+            _answer_spec(response.model_spec, request.model_spec, version)
+            return response
+
+    def multi_inference(self, request, *, timeout: float | None = None):
+        """MultiInferenceRequest -> MultiInferenceResponse."""
+        if not request.tasks:
+            raise invalid("ModelSpec has no name specified.")
+        with self._asked(request.tasks[0], "MultiInference", "GRPC") as version:
+            response = version.servable.multi_inference(request, timeout=timeout)
+            for task, result in zip(request.tasks, response.results, strict=True):
+                _answer_spec(result.model_spec, task.model_spec, version)
+            return response
+
+    def get_model_metadata(self, request, *, timeout: float | None = None):
+        """GetModelMetadataRequest -> GetModelMetadataResponse."""
+        _require_spec(request)
+        if not request.metadata_field:
+            raise invalid("GetModelMetadataRequest must specify at least one metadata_field")
+        for name in request.metadata_field:
+            if name != "signature_def":
+                raise invalid(f"Metadata field {name} is not supported")
+        with self._repository.use(request.model_spec) as version:
+            response = GetModelMetadataResponse()
+            response.model_spec.name = request.model_spec.name
+            response.model_spec.version.value = version.number
+            response.metadata["signature_def"].Pack(version.servable.metadata())
+            return response
+
+    def get_model_status(self, request, *, timeout: float | None = None):
+        """GetModelStatusRequest -> GetModelStatusResponse."""
+        _require_spec(request)
+        spec = request.model_spec
+        number = spec.version.value if spec.HasField("version") else None
+        response = GetModelStatusResponse()
+        for version in self._repository.states(spec.name, number):
+            status = response.model_version_status.add(version=version.number, state=version.state_number)
+            status.status.SetInParent()
+            if version.error:
+                status.status.error_code = version.error.code
+                status.status.error_message = version.error.message
+        return response
+
+    def handle_reload_config_request(self, request, *, timeout: float | None = None):
+        """ReloadConfigRequest -> ReloadConfigResponse; an error is raised, and stands in the reply's status where one is sent."""
+        if request.config.WhichOneof("config") != "model_config_list":
+            raise invalid(
+                "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently supported"
+            )
+        config = ModelServerConfig()
+        config.CopyFrom(request.config)
+        self._repository.configure(config)
+        response = ReloadConfigResponse()
+        response.status.SetInParent()
+        return response
+
+    def signature(self, spec, name: str):
+        """The SignatureDef a request by HTTP is for. Raises SessionError."""
+        with self._repository.use(spec) as version:
+            name = name or "serving_default"
+            if name not in version.servable.definitions:
+                raise invalid(f'Serving signature name: "{name}" not found in signature def')
+            return version.servable.definitions[name]
+
+    @contextlib.contextmanager
+    def _asked(self, request, api, entrypoint):
+        """The version a request is for, with the request counted and timed."""
+        began, status = time.monotonic(), CODES["UNKNOWN"]
+        try:
+            _require_spec(request)
+            with self._repository.use(request.model_spec) as version:
+                yield version
+            status = CODES["OK"]
+        except SessionError as error:
+            status = error.code
+            raise
+        finally:
+            # Names that no model has are told together: whoever sends them must not fill the memory.
+            name = request.model_spec.name if self._repository.knows(request.model_spec.name) else ""
+            self._metrics.count("/tensorflow/serving/request_count", model_name=name, status=code_name(status))
+            if status == CODES["OK"]:
+                taken = 1e6 * (time.monotonic() - began)
+                self._metrics.observe(
+                    "/tensorflow/serving/request_latency", taken, model_name=name, API=api, entrypoint=entrypoint
+                )
+
+
+def _require_spec(request):
+    if not request.HasField("model_spec"):
+        raise invalid("Missing ModelSpec")
+
+
+def _answer_spec(answer, asked, version):
+    answer.name = asked.name
+    answer.version.value = version.number
+    answer.signature_name = asked.signature_name or "serving_default"

@@ -1,0 +1,174 @@
+"""The flags of tensorflow_model_server, by its names and with its defaults, read as strictly as it should read them.
+
+TensorFlow Serving ignores a flag it does not know, and one written `--port 8500`, and goes on; some flags mean nothing beside
+others. Here each of these is refused with a sentence. Source: tensorflow_serving/model_servers/main.cc and server.cc, 2.21.
+"""
+
+import os
+from dataclasses import dataclass, field, fields
+
+
+class BadFlags(ValueError):
+    """Flags that TensorFlow Serving would refuse, or silently ignore; the sentence says which and why."""
+
+
+def _flag(default, words):
+    return field(default=default, metadata={"help": words})
+
+
+@dataclass(frozen=True)
+class Flags:
+    """What the server was asked for. `bind_address` is the only one that TensorFlow Serving has not."""
+
+    bind_address: str = _flag("127.0.0.1", "address to listen on; TensorFlow Serving listens on all")
+    port: int = _flag(8500, "gRPC port; 0: none, then grpc_socket_path is needed")
+    grpc_socket_path: str = _flag("", "UNIX socket to listen on as well")
+    rest_api_port: int = _flag(0, "HTTP port; 0: none, or $AIP_HTTP_PORT where Vertex AI sets it")
+    rest_api_num_threads: int = _flag(4 * (os.cpu_count() or 1), "threads that answer HTTP requests")
+    rest_api_timeout_in_ms: int = _flag(30000, "longest run of a model for an HTTP request")
+    rest_api_enable_cors_support: bool = _flag(False, "let pages of other sites read HTTP answers")
+    model_name: str = _flag("default", "name of the single model")
+    model_base_path: str = _flag("", "absolute path of the single model's folder of versions")
+    model_config_file: str = _flag("", "text ModelServerConfig: several models, version policies, labels")
+    model_config_file_poll_wait_seconds: int = _flag(0, "seconds between two readings of that file; 0: read once")
+    file_system_poll_wait_seconds: int = _flag(1, "seconds between two looks for versions; 0: look once")
+    allow_version_labels_for_unavailable_models: bool = _flag(False, "let a new label point at a version not loaded")
+    enable_batching: bool = _flag(False, "join requests into batches")
+    batching_parameters_file: str = _flag("", "text BatchingParameters")
+    enable_per_model_batching_parameters: bool = _flag(False, "batch only models with batching_params.pbtxt")
+    monitoring_config_file: str = _flag("", "text MonitoringConfig: Prometheus page on the HTTP port")
+    ssl_config_file: str = _flag("", "text SSLConfig: TLS for gRPC; HTTP stays plain")
+    enable_model_warmup: bool = _flag(True, "replay a version's warm-up requests before it serves")
+    num_request_iterations_for_warmup: int = _flag(0, "how often; 0: once")
+    enable_signature_method_name_check: bool = _flag(False, "insist that a signature is for the method called")
+    num_load_threads: int = _flag(0, "threads that load versions; 0: one after the other")
+    num_unload_threads: int = _flag(0, "threads that unload versions; 0: one after the other")
+    max_num_load_retries: int = _flag(5, "attempts after a first load that failed")
+    load_retry_interval_micros: int = _flag(60_000_000, "pause before each")
+    grpc_max_threads: int = _flag(max(64, 4 * (os.cpu_count() or 1)), "requests answered at once; here 64 at least")
+    enable_grpc_healthcheck_service: bool = _flag(False, "answer grpc.health.v1")
+    enable_serialization_as_tensor_content: bool = _flag(False, "answer with tensor_content, not typed values")
+
+
+# Flags of tensorflow_model_server that have no meaning here: each may be given as it is there, and not otherwise.
+_OTHERS = {
+    "enable_profiler": "true",
+    "flush_filesystem_caches": "true",
+    "grpc_channel_arguments": "",
+    "mixed_precision": "",
+    "num_tflite_pools": "1",
+    "per_process_gpu_memory_fraction": "0",
+    "platform_config_file": "",
+    "prefer_tflite_model": "false",
+    "remove_unused_fields_from_bundle_metagraph": "true",
+    "saved_model_tags": "serve",
+    "skip_initialize_tpu": "false",
+    "tensorflow_inter_op_parallelism": "0",
+    "tensorflow_intra_op_parallelism": "0",
+    "tensorflow_session_config_file": "",
+    "tensorflow_session_parallelism": "0",
+    "thread_pool_factory_config_file": "",
+    "use_alts_credentials": "false",
+    "xla_cpu_compilation_enabled": "false",
+    "xla_gpu_compilation_enabled": "false",
+}
+
+
+def parse(arguments: list[str]) -> Flags:
+    """Read `--name=value` arguments (and `--name` for a bool that is true). Raises BadFlags."""
+    kinds = {each.name: type(each.default) for each in fields(Flags)}
+    given = {}
+    for argument in arguments:
+        name, equals, text = argument.removeprefix("--").partition("=")
+        if not argument.startswith("--"):
+            raise BadFlags(f"{argument!r} is no flag; TensorFlow Serving would ignore it: write --name=value, with =")
+        if name in given:
+            raise BadFlags(f"--{name} is given twice")
+        if name in _OTHERS:
+            if (text if equals else "true") != _OTHERS[name]:
+                raise BadFlags(
+                    f"--{name} works in TensorFlow Serving only; this local server has {_OTHERS[name] or 'none'!s}"
+                )
+        elif name not in kinds:
+            raise BadFlags(f"unknown flag --{name}, which TensorFlow Serving would ignore; see --help")
+        else:
+            given[name] = _value(name, kinds[name], text if equals else None)
+    if "rest_api_port" not in given and os.environ.get("AIP_HTTP_PORT"):
+        given["rest_api_port"] = _value("rest_api_port", int, os.environ["AIP_HTTP_PORT"])
+    flags = Flags(**given)
+    _check_together(flags, given)
+    return flags
+
+
+def usage() -> str:
+    """The help text: how to start the server, and every flag with its default."""
+    lines = [
+        "usage: python -m serving.server --name=value ...",
+        "",
+        "Serves exported models as TensorFlow Serving does, for development and tests.",
+        "In production run tensorflow_model_server, with the same flags.",
+        "",
+        "Examples:",
+        "  python -m serving.server --model_config_file=$PWD/runs/demo/export/models.config --rest_api_port=8501",
+        "  python -m serving.server --model_name=shoes --model_base_path=$PWD/models/shoes --enable_batching",
+        "",
+    ]
+    for each in fields(Flags):
+        default = str(each.default).lower() if isinstance(each.default, bool) else each.default
+        lines.append(f"  --{each.name}={default}\n      {each.metadata['help']}")
+    lines.append(f"\nAccepted only as TensorFlow Serving has them by default: {', '.join(_OTHERS)}.")
+    return "\n".join(lines)
+
+
+def _value(name, kind, text):
+    if kind is bool:
+        if text not in (None, "true", "false"):
+            raise BadFlags(f"--{name} takes true or false, not {text!r}")
+        return text != "false"
+    if text is None:
+        raise BadFlags(f"--{name} needs a value: write --{name}=VALUE, with =")
+    if kind is str:
+        return text
+    try:
+        number = int(text)
+    except ValueError:
+        raise BadFlags(f"--{name} takes a whole number, not {text!r}") from None
+    if number < 0 or (name.endswith("port") and number > 65535):
+        raise BadFlags(f"--{name}={number} is out of range")
+    return number
+
+
+def _check_together(flags, given):
+    """Refuse what TensorFlow Serving would refuse, and what it would ignore because of another flag."""
+    if not flags.model_config_file and not flags.model_base_path:
+        raise BadFlags("give --model_base_path or --model_config_file: what is to be served?")
+    if flags.model_config_file and given.keys() & {"model_name", "model_base_path"}:
+        raise BadFlags(
+            "--model_name and --model_base_path mean nothing beside --model_config_file; put the model there"
+        )
+    if flags.model_base_path and not (flags.model_base_path.startswith("/") or "://" in flags.model_base_path):
+        raise BadFlags(f"--model_base_path must be an absolute path or a URI, not {flags.model_base_path!r}")
+    if not flags.port and not flags.grpc_socket_path:
+        raise BadFlags("--port=0 needs --grpc_socket_path")
+    if flags.port and flags.port == flags.rest_api_port:
+        raise BadFlags(
+            f"--rest_api_port={flags.rest_api_port} is the gRPC port; TensorFlow Serving would serve no HTTP"
+        )
+    if not flags.rest_api_port:
+        idle = [
+            "monitoring_config_file",
+            "rest_api_enable_cors_support",
+            "rest_api_num_threads",
+            "rest_api_timeout_in_ms",
+        ]
+        _refuse_idle(given, idle, "--rest_api_port")
+    if not flags.model_config_file:
+        _refuse_idle(given, ["model_config_file_poll_wait_seconds"], "--model_config_file")
+    if not flags.enable_batching:
+        _refuse_idle(given, ["batching_parameters_file", "enable_per_model_batching_parameters"], "--enable_batching")
+
+
+def _refuse_idle(given, names, needed):
+    for name in names:
+        if name in given:
+            raise BadFlags(f"--{name} means nothing without {needed}")

@@ -1,0 +1,374 @@
+"""JSON bodies to request messages and tensors to JSON, in the two forms of TensorFlow Serving: by row and by column.
+
+What is taken and refused, and in which words: tensorflow_serving/util/json_tensor.cc. Numbers are written so that a float32 reads
+back as itself, whole ones with ".0", and NaN, Infinity and -Infinity bare.
+"""
+
+import base64
+import binascii
+import json
+
+import numpy as np
+
+from serving.protocol import DATA_TYPES, ClassificationRequest, PredictRequest, RegressionRequest
+from serving.server.servable import invalid
+from serving.session import SessionError
+from serving.tensors import tensor_to_proto
+
+_NAMES = {number: name.removeprefix("DT_").lower() for name, number in DATA_TYPES.items()}
+_WHOLE = {
+    "int8": (-(2**31), 2**31), "uint8": (-(2**31), 2**31), "int16": (-(2**31), 2**31), "int32": (-(2**31), 2**31),
+    "int64": (-(2**63), 2**63), "uint32": (0, 2**32), "uint64": (0, 2**64),
+}  # fmt: skip
+_LARGEST_FLOAT = {"float": float(np.finfo(np.float32).max), "double": float(np.finfo(np.float64).max)}
+_EXACT_WHOLE = {"float": 2**24 - 1, "double": 2**53 - 1}
+_ARRAY_TYPES = {"float": np.float32, "double": np.float64, "bool": np.bool_, "string": object}
+_KINDS = {dict: "Object", list: "Array", str: "String", int: "Number", float: "Number", type(None): "Null"}
+
+
+def read(body: bytes) -> dict:
+    """The object in a request body. Raises SessionError for what is none."""
+    if not body:
+        raise invalid("JSON Parse error: The document is empty")
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        place = f" at offset: {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
+        words = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+        raise invalid(f"JSON Parse error: {words}{place}") from error
+    if not isinstance(document, dict):
+        raise invalid(f"JSON Value: {_shown(document)} Is not object")
+    return document
+
+
+def signature_name(document: dict) -> str:
+    """What "signature_name" says, "" when it is not there. Raises SessionError."""
+    name = document.get("signature_name", "")
+    if not isinstance(name, str):
+        raise invalid(
+            f"JSON Value: {_shown(document)} not formatted correctly. 'signature_name' key must be a string value."
+        )
+    return name
+
+
+def predict_request(document: dict, definition) -> tuple[object, bool]:
+    """(PredictRequest without model_spec, whether it is by row) for the SignatureDef it is for. Raises SessionError."""
+    types = {alias: _NAMES[info.dtype] for alias, info in sorted(definition.inputs.items())}
+    by_row = "instances" in document
+    if by_row and "inputs" in document:
+        raise invalid(
+            f"JSON Value: {_shown(document)} Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist "
+        )
+    if not by_row and "inputs" not in document:
+        raise invalid("Missing 'inputs' or 'instances' key")
+    if not types:
+        raise invalid("Failed to get input map for signature: " + (signature_name(document) or "DEFAULT"))
+    if by_row:
+        arrays = _rows(document["instances"], types, document)
+    else:
+        arrays = _columns(document["inputs"], types)
+    request = PredictRequest()
+    for alias, array in arrays.items():
+        request.inputs[alias].CopyFrom(tensor_to_proto(array))
+    return request, by_row
+
+
+def predict_reply(outputs: dict[str, np.ndarray], by_row: bool) -> str:
+    """The JSON of a prediction. Bytes that are no UTF-8 stand in it as they are, as surrogate escapes.
+
+    Raises SessionError when its outputs do not fit the form.
+    """
+    arrays = dict(sorted(outputs.items()))
+    if not by_row:
+        shown = {alias: _written(alias, array) for alias, array in arrays.items()}
+        inside = _object(shown) if len(shown) > 1 else next(iter(shown.values()))
+        return f'{{\n    "outputs": {inside}\n}}'
+    rows = None
+    for alias, array in arrays.items():
+        if array.ndim == 0:
+            raise invalid(f"Tensor name: {alias} has no shape information ")
+        if len(array) < 1:
+            raise invalid(f"Tensor name: {alias} has invalid batch size: {len(array)}")
+        if rows is not None and len(array) != rows:
+            raise invalid(f"Tensor name: {alias} has inconsistent batch size: {len(array)} expecting: {rows}")
+        rows = len(array)
+    if len(arrays) == 1:
+        ((alias, array),) = arrays.items()
+        lines = [_written(alias, row) for row in array]
+    else:
+        lines = [
+            _object({alias: _written(alias, array[row]) for alias, array in arrays.items()}) for row in range(rows)
+        ]
+    return '{\n    "predictions": [' + ", ".join(lines) + "\n    ]\n}"
+
+
+def examples_request(document: dict, kind):
+    """The ClassificationRequest or RegressionRequest (`kind`) without model_spec of a body. Raises SessionError."""
+    request = kind()
+    request.model_spec.signature_name = signature_name(document)
+    examples = document.get("examples")
+    if "examples" not in document:
+        raise invalid(
+            f"JSON Value: {_shown(document)} When method is classify, key 'examples' is expected and was not found"
+        )
+    if not isinstance(examples, list):
+        raise invalid(f"JSON Value: {_shown(document)} Expecting 'examples' value to be an list/array")
+    if not examples:
+        raise invalid(f"JSON Value: {_shown(document)} 'examples' value is an empty array")
+    if "context" in document:
+        listed = request.input.example_list_with_context
+        _fill_example(listed.context, document["context"])
+    else:
+        listed = request.input.example_list
+    for each in examples:
+        _fill_example(listed.examples.add(), each)
+    return request
+
+
+def classify_request(document: dict):
+    """The ClassificationRequest of a body."""
+    return examples_request(document, ClassificationRequest)
+
+
+def regress_request(document: dict):
+    """The RegressionRequest of a body."""
+    return examples_request(document, RegressionRequest)
+
+
+def classify_reply(response) -> str:
+    """The JSON of a ClassificationResponse."""
+    rows = [
+        "["
+        + ", ".join(
+            f"[{json.dumps(each.label, ensure_ascii=False)}, {_number(np.float32(each.score))}]" for each in row.classes
+        )
+        + "]"
+        for row in response.result.classifications
+    ]
+    return '{\n    "results": [' + ", ".join(rows) + "]\n}"
+
+
+def regress_reply(response) -> str:
+    """The JSON of a RegressionResponse."""
+    values = [_number(np.float32(each.value)) for each in response.result.regressions]
+    return '{\n    "results": [' + ", ".join(values) + "]\n}"
+
+
+def _rows(instances, types, document):
+    if not isinstance(instances, list):
+        raise invalid(f"JSON Value: {_shown(document)} Excepting 'instances' to be an list/array")
+    if not instances:
+        raise invalid(f"JSON Value: {_shown(document)} No values in 'instances' array")
+    by_name = _is_object(instances[0])
+    if not isinstance(instances[0], dict) and len(types) > 1:
+        raise invalid(
+            "instances is a plain list, but expecting list of objects as multiple input tensors required as per tensorinfo_map"
+        )
+    collected = {alias: [] for alias in types}
+    for place, element in enumerate(instances):
+        if by_name != _is_object(element):
+            expected, got = ("object", "list") if by_name else ("value/list", "object")
+            raise invalid(f"Expecting {expected} but got {got} at item {place} of input list")
+        named = element if by_name else {next(iter(types)): element}
+        for alias, value in named.items():
+            key = f" key: {alias}" if by_name else ""
+            try:
+                _collect(collected, types, alias, value)
+            except SessionError as error:
+                raise invalid(
+                    f"Failed to process element: {place}{key} of 'instances' list. Error: INVALID_ARGUMENT: {error.message}"
+                ) from error
+        if by_name and named.keys() != types.keys():
+            raise invalid(
+                f"Failed to process element: {place} of 'instances' list. JSON object: {_shown(element)} "
+                f"must only have keys: {','.join(types)}"
+            )
+    return {alias: np.stack(arrays) for alias, arrays in collected.items()}
+
+
+def _collect(collected, types, alias, value):
+    if alias not in types:
+        raise invalid(f"JSON object: does not have named input: {alias}")
+    array, before = _array(value, types[alias]), collected[alias]
+    if before and before[0].size != array.size:
+        raise invalid(f"Expecting tensor size: {before[0].size} but got: {array.size}")
+    if before and before[0].shape != array.shape:
+        raise invalid(f"Expecting shape {_shape(before[0])} but got: {_shape(array)}")
+    before.append(array)
+
+
+def _columns(inputs, types):
+    if not _is_object(inputs):
+        if len(types) > 1:
+            raise invalid(
+                "inputs is a plain value/list, but expecting an object as multiple input tensors required as per tensorinfo_map"
+            )
+        ((alias, kind),) = types.items()
+        return {alias: _array(inputs, kind)}
+    for alias in types:
+        if alias not in inputs:
+            raise invalid(f"Missing named input: {alias} in 'inputs' object.")
+    return {alias: _array(inputs[alias], kind) for alias, kind in types.items()}
+
+
+def _array(value, kind):
+    """The array of nested lists; as deep as its first elements are."""
+    shape, first = [], value
+    while isinstance(first, list):
+        shape.append(len(first))
+        first = first[0] if first else None
+    values = []
+    _flatten(value, shape, 0, kind, values)
+    array = np.empty(len(values), _ARRAY_TYPES.get(kind, kind))
+    array[:] = np.array(values, np.int64).astype(kind) if kind in ("int8", "uint8", "int16") and values else values
+    return array.reshape(shape)
+
+
+def _flatten(value, shape, level, kind, values):
+    if not isinstance(value, list):
+        if level != len(shape):
+            raise invalid(
+                f"JSON Value: {_shown(value)} found at incorrect level: {level + 1} in the JSON DOM. Expected at level: {len(shape)}"
+            )
+        values.append(_scalar(value, kind))
+        return
+    if level >= len(shape):
+        raise invalid(f"Encountered list at unexpected level: {level} expected < {len(shape)}")
+    if len(value) != shape[level]:
+        raise invalid(
+            f"Encountered list at unexpected size: {len(value)} at level: {level} expected size: {shape[level]}"
+        )
+    for each in value:
+        _flatten(each, shape, level + 1, kind, values)
+
+
+def _scalar(value, kind):
+    if kind == "string":
+        if isinstance(value, dict):
+            return _decoded(value)
+        if isinstance(value, str):
+            return value.encode("utf-8", "surrogatepass")
+    elif kind == "bool":
+        if isinstance(value, bool):
+            return value
+    elif kind in _WHOLE:
+        low, beyond = _WHOLE[kind]
+        if isinstance(value, int) and not isinstance(value, bool) and low <= value < beyond:
+            return value
+    elif kind in _LARGEST_FLOAT:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return _lossless(value, kind)
+    else:
+        raise SessionError(12, f"Conversion of JSON Value: {_shown(value)} to type: {kind}")
+    raise invalid(f"JSON Value: {_shown(value)} Type: {_kind(value)} is not of expected type: {kind}")
+
+
+def _lossless(value, kind):
+    large = abs(value) > (_EXACT_WHOLE if isinstance(value, int) else _LARGEST_FLOAT)[kind]
+    if large and not (isinstance(value, float) and np.isinf(value)):
+        raise invalid(f"Cannot convert JSON value: {_shown(value)} to {kind} without loss of precision.")
+    return float(value)
+
+
+def _decoded(value):
+    if not _is_b64(value):
+        raise invalid(f"JSON Value: {_shown(value)} not formatted correctly for base64 data")
+    try:
+        text = value["b64"]
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise invalid("Unable to base64 decode") from error
+
+
+def _fill_example(example, value):
+    if not isinstance(value, dict):
+        raise invalid(f"Example must be JSON object but got JSON {_kind(value)}")
+    for name, content in value.items():
+        feature = example.features.feature[name]
+        for each in content if isinstance(content, list) else [content]:
+            _add_feature(feature, name, each)
+
+
+def _add_feature(feature, name, value):
+    if isinstance(value, str):
+        field, stored = "bytes_list", value.encode("utf-8", "surrogatepass")
+    elif _is_b64(value):
+        field, stored = "bytes_list", _decoded(value)
+    elif isinstance(value, float):
+        field, stored = "float_list", _lossless(value, "float")
+    elif isinstance(value, int):
+        field, stored = "int64_list", int(value)
+        if not -(2**63) <= stored < 2**63:
+            raise invalid(f"Feature: {name} has uint64 element. Only int64 is supported.")
+    else:
+        raise invalid(f"Feature: {name} has element with unexpected JSON type: {_kind(value)}")
+    kind = feature.WhichOneof("kind")
+    if kind not in (None, field):
+        expected = kind.removesuffix("_list")
+        raise invalid(f"Unexpected element type in feature: {name} expecting type: {expected}")
+    getattr(feature, field).value.append(stored)
+
+
+def _is_b64(value):
+    return isinstance(value, dict) and len(value) == 1 and isinstance(value.get("b64"), str)
+
+
+def _is_object(value):
+    return isinstance(value, dict) and not _is_b64(value)
+
+
+def _kind(value):
+    if isinstance(value, bool):
+        return "True" if value else "False"
+    return _KINDS[type(value)]
+
+
+def _shown(value):
+    return json.dumps(value, ensure_ascii=False)[:2000]
+
+
+def _shape(array):
+    return "[" + ",".join(str(size) for size in array.shape) + "]"
+
+
+def _object(fields):
+    return "{" + ", ".join(f"{json.dumps(name)}: {text}" for name, text in fields.items()) + "}"
+
+
+def _written(alias, value):
+    """A tensor, or a row of one, as JSON text; strings are base64 where the name ends in _bytes."""
+    array = np.asarray(value, object) if isinstance(value, bytes) else np.asarray(value)
+    if array.dtype == object:
+        texts = [_text(alias, each) for each in array.ravel().tolist()]
+    elif array.dtype.kind == "b":
+        texts = ["true" if each else "false" for each in array.ravel().tolist()]
+    elif array.dtype.kind in "iu":
+        texts = [str(each) for each in array.ravel().tolist()]
+    elif array.dtype in (np.float32, np.float64):
+        texts = [_number(each) for each in array.ravel()]
+    else:
+        raise invalid(f"Failed to write JSON value for tensor type: {array.dtype}")
+    return _nested(texts, array.shape)
+
+
+def _nested(texts, shape):
+    if not shape:
+        return texts[0]
+    if len(shape) == 1:
+        return "[" + ", ".join(texts) + "]"
+    step = len(texts) // shape[0] if shape[0] else 0
+    return "[" + ", ".join(_nested(texts[row * step : (row + 1) * step], shape[1:]) for row in range(shape[0])) + "]"
+
+
+def _text(alias, value):
+    if alias.endswith("_bytes"):
+        return f'{{"b64": "{base64.b64encode(value).decode()}"}}'
+    return json.dumps(value.decode("utf-8", "surrogateescape"), ensure_ascii=False)
+
+
+def _number(value):
+    if np.isnan(value):
+        return "NaN"
+    if np.isinf(value):
+        return "Infinity" if value > 0 else "-Infinity"
+    return str(value)
