@@ -43,8 +43,8 @@ def main(data, out, as_json, fix, drop, strict):
     with refusing():
         taken = inventory.take(data)
         _check(taken, (out, as_json, fix), fix, drop)
-        records = survey(taken, _track)
-    found = judge(taken, records, _track)
+        records = survey(taken, track)
+    found = judge(taken, records, track)
     kept = cleaning.kept(records, found, drop)
     said = verdict.sentences(records, found, len(kept))
     values = report.as_values(taken, records, found, said, len(kept))
@@ -54,7 +54,7 @@ def main(data, out, as_json, fix, drop, strict):
             files.write(as_json, (json.dumps(values, indent=1, ensure_ascii=False) + "\n").encode())
             task.say(f"for machines: {as_json}")
         if out:
-            files.write(out, page(taken, found, values, _track).encode())
+            files.write(out, page(taken, found, values, track).encode())
             task.say(f"page: {out}")
         if fix:
             content, odd = cleaning.cleaned_list(taken.spec, kept, len(records))
@@ -80,7 +80,7 @@ def _check(taken, targets, fix, drop):
             raise Refused(f"{target} is a picture of the catalogue, which would be overwritten")
 
 
-def _track(items, total, what):
+def track(items, total, what):
     from tqdm import tqdm
 
     return tqdm(items, total=total, desc=what, unit="img" if what != "comparing" else "pair", disable=None, leave=False)
