@@ -9,7 +9,8 @@ from data.health.thresholds import PLAIN, WHITE
 
 _BORDER = 0.04  # of the shorter side
 _NEAR = 24  # grey levels of a channel within which two colours pass for one
-_PURE = 250  # grey level from which on all channels count as burnt
+_LIMIT = 250  # grey level from which on a channel counts as burnt
+_LEAST = 0.1  # of the picture: what is no background counts as at least so much
 _COLOURLESS = 6  # grey levels between the channels, in 99 % of a picture without colour
 
 
@@ -19,7 +20,7 @@ class Exposure:
 
     bright: float  # the 95th percentile of the brightest channel
     spread: float  # between the 1st and 99th percentile, of the channel where they differ most
-    burnt: float  # share of pure white which is no white background
+    burnt: float  # share, of what is no white background, in which at least two channels are at their limit
     background: str
     colour: str
     grey: bool
@@ -33,13 +34,12 @@ def expose(picture: np.ndarray) -> Exposure:
     colour = np.median(border, axis=0)
     plain = np.mean(np.abs(border - colour).max(axis=1) < _NEAR) >= PLAIN
     white = plain and colour.min() >= WHITE * 255
-    pure = picture.min(axis=2) >= _PURE
-    if white:
-        pure &= ~_reached_from_border(pure)
+    burnt = np.median(picture, axis=2) >= _LIMIT
+    behind = _reached_from_border(picture.min(axis=2) >= _LIMIT) if white else np.zeros_like(burnt)
     return Exposure(
         bright=float(np.percentile(flat.max(axis=1), 95)) / 255,
         spread=float((high - low).max()) / 255,
-        burnt=float(pure.mean()),
+        burnt=float((burnt & ~behind).mean() / max(_LEAST, (~behind).mean())),
         background="white" if white else "plain" if plain else "busy",
         colour="#{:02x}{:02x}{:02x}".format(*colour.astype(int)),
         grey=bool(np.percentile(np.ptp(flat, axis=1), 99) < _COLOURLESS),

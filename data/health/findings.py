@@ -41,7 +41,7 @@ KINDS = {
     "tiny": Kind("warning", "Tiny", "Too small to be trained on without being enlarged."),
     "blurry": Kind("warning", "Blurry", "Out of focus, shaken, or enlarged from a smaller picture."),
     "dark": Kind("warning", "Dark", "Even the brightest parts are dim."),
-    "overexposed": Kind("warning", "Overexposed", "Parts of the picture are burnt to pure white."),
+    "overexposed": Kind("warning", "Overexposed", "Parts are burnt: the form and colour are lost there."),
     "low_contrast": Kind("warning", "Low contrast", "Flat or foggy: hardly any difference between dark and light."),
     "odd_shape": Kind("warning", "Long and narrow", "Cut to a square, most of it is lost. `--fit pad` keeps it whole."),
     "background": Kind(
@@ -144,17 +144,14 @@ def _size(record, usual):
 
 def _quality(record):
     name, light = record.entry.name, record.exposure
-    if record.edges is not None:
-        sharpest, one_way = record.edges
-        if sharpest > limit.EDGE_WIDTH:
-            yield Finding("blurry", (name,), f"edges spread over {sharpest:.1f} px", sharpest / limit.EDGE_WIDTH)
-        elif one_way > limit.EDGE_WIDTH_ONE_WAY:
-            reason = f"edges of one direction spread over {one_way:.1f} px"
-            yield Finding("blurry", (name,), reason, one_way / limit.EDGE_WIDTH_ONE_WAY)
+    if record.edge_width is None and light.spread >= limit.FLAT and light.bright >= limit.DARK:
+        yield Finding("blurry", (name,), "no edge in it", 100)
+    elif (record.edge_width or 0) > limit.EDGE_WIDTH:
+        yield Finding("blurry", (name,), f"edges spread over {record.edge_width:.1f} px", record.edge_width)
     if light.bright < limit.DARK:
         yield Finding("dark", (name,), f"19 pixels in 20 below {light.bright:.0%} of white", 1 - light.bright)
     if light.burnt > limit.BURNT:
-        yield Finding("overexposed", (name,), f"{light.burnt:.0%} of it pure white", light.burnt)
+        yield Finding("overexposed", (name,), f"{light.burnt:.0%} of it burnt", light.burnt)
     if light.spread < limit.FLAT and light.bright >= limit.DARK:
         yield Finding("low_contrast", (name,), f"uses {light.spread:.0%} of the range", 1 - light.spread)
 

@@ -15,14 +15,17 @@ from scipy import ndimage
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
-from data.health.thresholds import LETTERS, MARGIN, STANDS_OUT
+from data.health.thresholds import EVENLY, LETTERS, MARGIN, STANDS_OUT
 
 _CONTRAST = 28  # grey levels by which a stroke stands out
 _LOW, _HIGH = 6, 45  # px, height of a letter
+_HIGH_UPRIGHT = 24  # px, of letters that stand upright: dates and names of cameras, which are small
 _MOST = 1500  # pieces in a picture; beyond, it is all texture
 _ALIKE = 40  # grey levels between the colours of neighbouring letters
 _ON_LINE, _NEARLY_ON_LINE = 0.8, 0.5  # of the letters: by their feet or heads, and by the others
 _UNEVEN = 0.2  # standard deviation over mean of the heights
+_LONG = 12  # letters; more do not make a row more certain
+_PATTERN = 5  # pieces, from which on evenness is no chance
 _STRIP = 0.2  # of the side: where small lettering is looked for, a little more than the margin
 
 
@@ -45,7 +48,8 @@ def rows(picture: np.ndarray) -> list[Row]:
         frame = picture.transpose(1, 0, 2) if upright else picture
         strip = round(_STRIP * len(frame))
         for start in (0, len(frame) - strip):
-            for count, (top, bottom, left, right) in _level_rows(frame[start : start + strip]):
+            highest = _HIGH_UPRIGHT if upright else _HIGH
+            for count, (top, bottom, left, right) in _level_rows(frame[start : start + strip], highest):
                 row = _row(count, (top + start, bottom + start, left, right), frame.shape, upright)
                 found += [row] if row.in_margin else []
     return found
@@ -57,7 +61,7 @@ def _row(count, box, shape, upright=False):
     return Row(count, place, bottom < MARGIN or top > 1 - MARGIN)
 
 
-def _level_rows(picture) -> Iterator[tuple[int, tuple[int, int, int, int]]]:
+def _level_rows(picture, highest=_HIGH) -> Iterator[tuple[int, tuple[int, int, int, int]]]:
     """Yield (number of letters, (top, bottom, left, right) in px) of every row."""
     for strokes in _strokes(picture):
         boxes, colours = _pieces(strokes, picture)
@@ -67,7 +71,8 @@ def _level_rows(picture) -> Iterator[tuple[int, tuple[int, int, int, int]]]:
         for member in np.flatnonzero(np.bincount(group) >= LETTERS):
             row = boxes[group == member]
             box = (row[:, 0].min(), row[:, 1].max(), row[:, 2].min(), row[:, 3].max())
-            if _in_line(row) and len(row) * _standing_out(strokes, *box) > STANDS_OUT:
+            written = _in_line(row) and not _even(row) and np.max(row[:, 1] - row[:, 0]) <= highest
+            if written and min(len(row), _LONG) ** 2 * _standing_out(strokes, *box) > STANDS_OUT:
                 yield len(row), box
 
 
@@ -141,6 +146,12 @@ def _in_line(row):
     shares = [np.mean(np.abs(edge - np.median(edge)) <= slack) for edge in (row[:, 0], row[:, 1])]
     even = height.std() < _UNEVEN * height.mean()
     return even and height.max() >= _LOW + 2 and max(shares) >= _ON_LINE and min(shares) >= _NEARLY_ON_LINE
+
+
+def _even(row):
+    """Whether pieces follow each other too evenly for letters."""
+    steps = np.diff(row[:, 2])
+    return len(row) >= _PATTERN and steps.std() < EVENLY * steps.mean()
 
 
 def _standing_out(strokes, top, bottom, left, right):

@@ -10,32 +10,44 @@ from scipy import ndimage
 
 _FINE, _COARSE = 1.0, 2.0  # px, the two smoothings
 _DIFFERENCE = 1 / 3  # px^2 by which taking the gradient from pixels two apart smooths too: a box of width 2
-_STRONG = 98  # percentile of the gradient from which on an edge counts
+_NEAR, _FAR = _FINE**2 + _DIFFERENCE, _COARSE**2 + _DIFFERENCE
 _FAINTEST = 4 / 255  # a gradient that noise and compression hardly reach
-_FEWEST = 50  # edge pixels, below which nothing is said
-_DIRECTIONS = 4
-_FEWEST_ONE_WAY = 30
+_DIRECTIONS = 8
+_EDGE = 400  # of so many pixels one, the strongest, counts as an edge of a direction
+_FEWEST = 30  # pixels of a direction, below which it does not count
+_WIDEST = 1  # of the directions from the widest: the widest alone may be a soft shadow
 
 
-def edge_widths(grey: np.ndarray) -> tuple[float, float] | None:
+def edge_width(grey: np.ndarray) -> float | None:
     """Spread in px of the edges of float32 grey [height, width] in [0, 1]; None for a picture without edges.
 
-    First the sharpest quarter's, so that a soft background does not count; then the median's of those of four
-    directions that has the widest, in which a moved camera shows.
+    Of each direction the sharpest quarter is measured, so that a soft background does not count, and of the directions
+    the second widest: a moved camera leaves the edges along its way as they were.
     """
     fine = ndimage.gaussian_filter(grey, _FINE, truncate=3)
-    coarse = ndimage.gaussian_filter(fine, np.sqrt(_COARSE**2 - _FINE**2), truncate=3)
-    down, right = np.gradient(fine)
-    strength = np.hypot(down, right)
-    strong = strength >= max(np.percentile(strength[::2, ::2], _STRONG), _FAINTEST)
-    if strong.sum() < _FEWEST:
-        return None
-    near, far = _FINE**2 + _DIFFERENCE, _COARSE**2 + _DIFFERENCE
-    ratio = (strength[strong] / np.maximum(np.hypot(*np.gradient(coarse))[strong], 1e-6)) ** 2
-    ratio = np.clip(ratio, 1.0001, far / near)
-    spread = np.sqrt((far - ratio * near) / (ratio - 1))
-    angle = np.arctan2(down[strong], right[strong])
+    down, right = _gradients(fine)
+    strength = np.sqrt(down**2 + right**2)
+    edges = np.flatnonzero(strength >= _FAINTEST)
+    strength, angle = strength.flat[edges], np.arctan2(down.flat[edges], right.flat[edges])
     direction = np.round(angle / (np.pi / _DIRECTIONS)).astype(int) % _DIRECTIONS
-    ways = [spread[direction == way] for way in range(_DIRECTIONS)]
-    medians = [float(np.median(way)) for way in ways if len(way) >= _FEWEST_ONE_WAY]
-    return float(np.percentile(spread, 25)), max(medians, default=0.0)
+    coarse = ndimage.gaussian_filter(fine, np.sqrt(_COARSE**2 - _FINE**2), truncate=3)
+    down, right = _gradients(coarse)
+    ratio = strength**2 / np.maximum(down.flat[edges] ** 2 + right.flat[edges] ** 2, 1e-12)
+    ratio = np.clip(ratio, 1.0001, _FAR / _NEAR)
+    spread = np.sqrt((_FAR - ratio * _NEAR) / (ratio - 1))
+    most = max(_FEWEST, grey.size // _EDGE)
+    widths = []
+    for way in range(_DIRECTIONS):
+        here = np.flatnonzero(direction == way)
+        if len(here) >= _FEWEST:
+            strongest = here if len(here) <= most else here[np.argpartition(strength[here], -most)[-most:]]
+            widths.append(float(np.percentile(spread[strongest], 25)))
+    return sorted(widths, reverse=True)[min(_WIDEST, len(widths) - 1)] if widths else None
+
+
+def _gradients(values):
+    """Half the difference of the two neighbours, down and to the right; 0 at the border."""
+    down, right = np.zeros_like(values), np.zeros_like(values)
+    down[1:-1] = (values[2:] - values[:-2]) / 2
+    right[:, 1:-1] = (values[:, 2:] - values[:, :-2]) / 2
+    return down, right

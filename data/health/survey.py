@@ -13,7 +13,7 @@ from data.health.exposure import Exposure, expose
 from data.health.header import Header, read_header
 from data.health.inventory import Entry, Inventory
 from data.health.lettering import Row, rows
-from data.health.sharpness import edge_widths
+from data.health.sharpness import edge_width
 from data.health.thresholds import SIDE
 from data.images import BadPicture, decode_within, square
 from data.sources.parallel import ordered_map
@@ -36,7 +36,7 @@ class Record:
     header: Header | None = None
     width: int = 0
     height: int = 0
-    edges: tuple[float, float] | None = None  # see sharpness.edge_widths
+    edge_width: float | None = None  # px, see sharpness.edge_width
     exposure: Exposure | None = None
     rows: list[Row] = field(default_factory=list)
     copies: tuple[np.ndarray, np.ndarray] | None = None  # see duplicates.small_copies
@@ -94,7 +94,7 @@ def _examine(entry, load, shared):
     known = record.header
     record.width, record.height = (known.width, known.height) if known else _extent(content, picture)
     grey = np.asarray(Image.fromarray(picture).convert("L"), np.float32) / 255
-    record.edges = edge_widths(grey)
+    record.edge_width = edge_width(grey)
     record.exposure = expose(_within(picture, _SMALL))
     record.rows = rows(picture)
     record.copies = duplicates.small_copies(picture)

@@ -23,14 +23,13 @@ TINY_SHARE = Threshold(0.5, "of the usual short side", "where all pictures are s
 ODD_SHAPE = Threshold(2.0, "long / short side", "cut to a square, more than half of the picture is lost")
 
 EDGE_WIDTH = Threshold(
-    1.0, "px", "spread (sigma) of the sharpest quarter of the strong edges at 512 px; photos in focus have 0 to 0.8"
-)
-EDGE_WIDTH_ONE_WAY = Threshold(
-    1.6, "px", "the same for the median edge of the most blurred direction: a moved camera blurs one direction only"
+    1.1, "px", "spread (sigma) of the sharpest edges in the second widest of eight directions, at 512 px"
 )
 
 DARK = Threshold(0.40, "of white", "the brightest channel of 19 pixels in 20 stays below this")
-BURNT = Threshold(0.20, "of the picture", "pure white that is not a white background: there nothing can be seen")
+BURNT = Threshold(
+    0.15, "of what is no white background", "two channels at their limit: there neither form nor colour can be seen"
+)
 FLAT = Threshold(0.25, "of the range", "between the darkest and the lightest hundredth no channel differs by more")
 
 PLAIN = Threshold(0.70, "of the border", "a background is plain when so much of the border has its median colour")
@@ -39,8 +38,9 @@ MOSTLY = Threshold(0.60, "of the pictures", "a catalogue has one kind of backgro
 
 LETTERS = Threshold(4, "letters", "fewer pieces in a row are common everywhere")
 STANDS_OUT = Threshold(
-    22, "letters x times", "letters times their stroke contrast over that around them: low in fabrics and carpets"
+    150, "letters^2 x times", "letters squared, times their stroke contrast over that around them: low in fabrics"
 )
+EVENLY = Threshold(0.15, "of the mean step", "pieces that follow each other more evenly are a pattern, not letters")
 MARGIN = Threshold(0.15, "of the side", "lettering so near the border is taken for an overlay, elsewhere for a print")
 
 REPEATED_ENERGY = Threshold(
