@@ -15,14 +15,15 @@ _FAINTEST = 4 / 255  # a gradient that noise and compression hardly reach
 _DIRECTIONS = 8
 _EDGE = 400  # of so many pixels one, the strongest, counts as an edge of a direction
 _FEWEST = 30  # pixels of a direction, below which it does not count
-_WIDEST = 1  # of the directions from the widest: the widest alone may be a soft shadow
+_FAINT = 0.3  # of the gradient that a 50th of the pixels exceed: directions with fainter edges do not count
+_MOST = 2 / 3  # of the directions: a moved camera leaves the edges along its way as they were
 
 
 def edge_width(grey: np.ndarray) -> float | None:
     """Spread in px of the edges of float32 grey [height, width] in [0, 1]; None for a picture without edges.
 
-    Of each direction the sharpest quarter is measured, so that a soft background does not count, and of the directions
-    the second widest: a moved camera leaves the edges along its way as they were.
+    Of each direction the sharpest quarter is measured, so that a soft background does not count; what two thirds of the
+    directions do not exceed is returned.
     """
     fine = ndimage.gaussian_filter(grey, _FINE, truncate=3)
     down, right = _gradients(fine)
@@ -35,14 +36,16 @@ def edge_width(grey: np.ndarray) -> float | None:
     ratio = strength**2 / np.maximum(down.flat[edges] ** 2 + right.flat[edges] ** 2, 1e-12)
     ratio = np.clip(ratio, 1.0001, _FAR / _NEAR)
     spread = np.sqrt((_FAR - ratio * _NEAR) / (ratio - 1))
-    most = max(_FEWEST, grey.size // _EDGE)
+    most, usual = max(_FEWEST, grey.size // _EDGE), grey.size // 50
+    faint = _FAINT * np.partition(strength, -usual)[-usual] if len(strength) > usual else 0
     widths = []
     for way in range(_DIRECTIONS):
         here = np.flatnonzero(direction == way)
         if len(here) >= _FEWEST:
             strongest = here if len(here) <= most else here[np.argpartition(strength[here], -most)[-most:]]
-            widths.append(float(np.percentile(spread[strongest], 25)))
-    return sorted(widths, reverse=True)[min(_WIDEST, len(widths) - 1)] if widths else None
+            if strength[strongest].min() >= faint:
+                widths.append(np.percentile(spread[strongest], 25))
+    return float(np.quantile(widths, _MOST)) if widths else None
 
 
 def _gradients(values):

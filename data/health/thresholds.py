@@ -23,7 +23,7 @@ TINY_SHARE = Threshold(0.5, "of the usual short side", "where all pictures are s
 ODD_SHAPE = Threshold(2.0, "long / short side", "cut to a square, more than half of the picture is lost")
 
 EDGE_WIDTH = Threshold(
-    1.1, "px", "spread (sigma) of the sharpest edges in the second widest of eight directions, at 512 px"
+    1.0, "px", "spread (sigma) of the sharpest edges in most directions, at 512 px; 99 % of photos stay below"
 )
 
 DARK = Threshold(0.40, "of white", "the brightest channel of 19 pixels in 20 stays below this")
