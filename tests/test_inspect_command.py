@@ -48,7 +48,7 @@ def test_it_says_what_is_wrong_and_what_to_do(shop):
     for sentence in (
         "11 pictures (7 in train, 4 in validation) of 2 classes; the smallest class is mug with 3, the largest hat with 4.",
         "2 pictures in 1 group of copies lie in more than one split: what is measured there is too good.",
-        "1 picture repeat",
+        "1 picture repeats another of the same split.",
         "1 file cannot be read.",
         "A cleaned list keeps 9 of 12 (`--fix`).",
         "Train at 64 px with `--augment ada`: 7 pictures to train on are too few for more.",
@@ -142,14 +142,15 @@ def test_strict_is_for_machines(shop, tmp_path):
 
 REFUSALS = {
     "no such folder": (["{root}/nowhere"], "is neither an existing folder nor one of"),
-    "nothing in it": (["folder:{root}/empty"], "there is no picture under"),
+    "nothing in it": (["folder:{root}/empty"], "empty is empty"),
     "no list": (["list:{root}/none.txt"], "cannot be read: No such file or directory"),
     "fix of drawings": (["studio:4", "--fix", "{root}/a.txt"], "--fix lists files, and studio:4 has none of its own"),
     "drop alone": (["{root}/photos", "--drop", "blurry"], "--drop says what --fix leaves out"),
     "drop of nothing": (["{root}/photos", "--fix", "{root}/a.txt", "--drop", "ugly"], "'ugly' is not one of"),
     "over a picture": (["{root}/photos", "--out", "{root}/photos/a.jpg"], "a.jpg is a picture of the catalogue"),
     "over a picture by a link": (["{root}/photos", "--json", "{root}/link"], "which would be overwritten"),
-    "nowhere to write": (["{root}/photos", "--out", "{root}/photos/a.jpg/x.html"], "Not a directory"),
+    "over a folder": (["{root}/photos", "--out", "{root}/empty"], "empty is a folder; the name of a file is needed"),
+    "in a file": (["{root}/photos", "--out", "{root}/photos/a.jpg/x.html"], "a.jpg"),
 }
 
 
@@ -189,8 +190,7 @@ def record(name, side, background="busy", label=""):
     ],
 )
 def test_the_size_to_train_at(count, side, sentence):
-    records = [record(str(number), side) for number in range(count)]
-    assert sentence in verdict.sentences(records, [], count)
+    assert sentence in verdict.sentences([record("a", side)] * count, [], count)
 
 
 def test_what_is_said_of_backgrounds_and_classes():

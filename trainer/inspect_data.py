@@ -76,6 +76,8 @@ def _check(taken, targets, fix, drop):
         raise Refused("--drop says what --fix leaves out, and --fix is not given")
     originals = {os.path.realpath(entry.path) for entry, _ in taken.pictures()} if taken.of_files else set()
     for target in filter(None, targets):
+        if os.path.isdir(target):
+            raise Refused(f"{target} is a folder; the name of a file is needed")
         if os.path.realpath(target) in originals:
             raise Refused(f"{target} is a picture of the catalogue, which would be overwritten")
 

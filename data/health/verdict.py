@@ -64,7 +64,7 @@ def _errors(found, total, kept):
         yield f"{plural(kinds['label_conflict'], 'picture')} can be found in more than one class: at least one is wrong."
     copies = sum(len(f.pictures) - 1 for f in found if f.kind in ("exact_duplicate", "near_duplicate"))
     if copies:
-        yield f"{plural(copies, 'picture')} repeat another of the same split."
+        yield f"{plural(copies, 'picture repeats', 'pictures repeat')} another of the same split."
     if kinds["unreadable"]:
         yield f"{plural(kinds['unreadable'], 'file')} cannot be read."
     if kept < total:
@@ -82,7 +82,8 @@ def _size(good):
         line += " with `--augment ada`"
     if fitting[-1] < most:
         return f"{line}: one picture in ten has a shorter side below {reach:.0f} px."
-    return f"{line}: {plural(count, 'picture')} to train on are too few for more." if most < 256 else f"{line}."
+    few = plural(count, "picture to train on is", "pictures to train on are")
+    return f"{line}: {few} too few for more." if most < 256 else f"{line}."
 
 
 def _categories(training, found):
@@ -100,7 +101,7 @@ def _background(shares, found):
     line = "Backgrounds: " + ", ".join(f"{share:.0%} {kind}" for kind, share in shares.items())
     others = sum(finding.kind == "background" for finding in found)
     if others:
-        return f"{line}; {plural(others, 'picture')} differ from the rest."
+        return f"{line}; {plural(others, 'picture differs', 'pictures differ')} from the rest."
     if max(shares["white"], shares["white"] + shares["plain"]) < limit.MOSTLY and shares["busy"] < limit.MOSTLY:
         return f"{line}: mixed, which a model will mix too."
     if shares["busy"] >= limit.MOSTLY:
