@@ -22,9 +22,16 @@ setup(
         "serving.deploy",
         "serving.server",
         "trainer",
+        "trainer.evaluation",
+        "trainer.features",
         "trainer.metrics",
     ],
-    package_data={"data.health": ["page.html"], "trainer.metrics": ["naturalness.npz"]},
+    package_data={
+        "data.health": ["page.html"],
+        "trainer.evaluation": ["*.html"],
+        "trainer.features": ["encoder.npz"],
+        "trainer.metrics": ["naturalness.npz"],
+    },
     install_requires=[
         "tensorflow>=2.20,<2.22",
         "keras>=3.13",

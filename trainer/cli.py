@@ -6,7 +6,7 @@ import os
 import click
 
 from data.catalogue import KINDS
-from trainer import bundle, canary, inspect_data, request, task
+from trainer import bundle, canary, evaluate, inspect_data, request, task
 from trainer.errors import Refused, refusing
 
 
@@ -18,6 +18,8 @@ def main():
 
 main.add_command(task.main, "train")
 main.add_command(inspect_data.main)
+main.add_command(evaluate.evaluate, "evaluate")
+main.add_command(evaluate.compare, "compare")
 main.add_command(request.main, "request")
 main.add_command(bundle.main, "bundle")
 main.add_command(canary.main, "canary")
