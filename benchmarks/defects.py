@@ -11,12 +11,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageCms, ImageDraw, ImageFilter, ImageFont
+from PIL import Image, ImageCms, ImageDraw, ImageFont
 from scipy import ndimage
 
 QUALITY = 92
-_ADOBE = ((0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457))  # D50, Adobe RGB (1998)
-_WORDS = ("NEW SEASON", "Sale -50 %", "only 19.90 EUR", "ORIGINAL", "Size M / L", "www.example.com", "call 0151 2345678")
+_ADOBE = (
+    (0.60974, 0.31111, 0.01947),
+    (0.20528, 0.62567, 0.06087),
+    (0.14919, 0.06322, 0.74457),
+)  # D50, Adobe RGB (1998)
+_WORDS = (
+    "NEW SEASON",
+    "Sale -50 %",
+    "only 19.90 EUR",
+    "ORIGINAL",
+    "Size M / L",
+    "www.example.com",
+    "call 0151 2345678",
+)
 
 Picture = Image.Image
 Make = Callable[[Picture, np.random.Generator], bytes]
@@ -80,7 +92,9 @@ def shaken(length: int) -> Make:
 
 
 def resized(factor: float) -> Callable[[Picture], Picture]:
-    return lambda picture: picture.resize([max(1, round(side * factor)) for side in picture.size], Image.Resampling.LANCZOS)
+    return lambda picture: picture.resize(
+        [max(1, round(side * factor)) for side in picture.size], Image.Resampling.LANCZOS
+    )
 
 
 def cropped(picture, random):
@@ -95,7 +109,9 @@ def narrow(picture, random):
     """A strip 2.5 times as long as wide."""
     width, height = picture.size
     side = round(max(picture.size) / 2.5)
-    return saved(picture.crop((0, 0, min(width, side), height) if height >= width else (0, 0, width, min(height, side))))
+    return saved(
+        picture.crop((0, 0, min(width, side), height) if height >= width else (0, 0, width, min(height, side)))
+    )
 
 
 def caption(picture, random):
@@ -155,7 +171,9 @@ def deep(picture, random):
     lines = np.pad(values.reshape(len(values), -1).view(np.uint8), ((0, 0), (1, 0)))  # each after its filter, none
     header = struct.pack(">IIBBBBB", *picture.size, 16, 2, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(lines.tobytes(), 1)), (b"IEND", b""))
-    parts = (struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in chunks)
+    parts = (
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in chunks
+    )
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 

@@ -19,14 +19,14 @@ from PIL import Image
 
 from benchmarks.defects import DEFECTS, Defect
 from data.health import inventory
-from data.health.findings import KINDS, judge
+from data.health.findings import judge
+from data.health.kinds import KINDS
 from data.health.survey import survey
 from data.images import BadPicture, decode
 from trainer.inspect_data import track
 
 HEAD = "| planted | finding | planted | found | recall |\n|---|---|---|---|---|"
 UNTOUCHED = "| finding | untouched pictures flagged | of them | precision, at the least |\n|---|---|---|---|"
-COPIES = ("leakage", "label_conflict", "exact_duplicate", "near_duplicate")
 
 
 @dataclass(frozen=True)

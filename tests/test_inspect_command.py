@@ -13,8 +13,9 @@ from benchmarks.defects import saved
 from data.catalogue import open_source
 from data.health import inventory, verdict
 from data.health.exposure import Exposure
-from data.health.findings import KINDS, Finding, judge
+from data.health.findings import Finding, judge
 from data.health.inventory import Entry
+from data.health.kinds import KINDS
 from data.health.survey import Record, survey
 from data.quarantine import Quarantine
 from trainer.cli import main
@@ -230,7 +231,12 @@ def test_planting_leaves_the_catalogue_alone_and_counts_what_is_found(tmp_path, 
     taken = inventory.take(str(copy))
     findings = judge(taken, records := survey(taken))
     lines = plant.tables(planted, findings, len(records))
-    for line in ("| 3 stops too dark | `dark` | 2 | 2 | 1.00 |", "| exact copy in another split | `leakage` | 2 | 2 | 1.00 |"):
+    for line in (
+        "| 3 stops too dark | `dark` | 2 | 2 | 1.00 |",
+        "| exact copy in another split | `leakage` | 2 | 2 | 1.00 |",
+    ):
         assert line in lines
-    assert of_kind(findings, "leakage") and "| 3 stops too dark | `dark` | 2 | 0 | 0.00 |" in plant.tables(planted, [], 20)
+    assert of_kind(findings, "leakage") and "| 3 stops too dark | `dark` | 2 | 0 | 0.00 |" in plant.tables(
+        planted, [], 20
+    )
     assert np.unique([one.original for one in planted if one.original]).size == 4

@@ -7,8 +7,7 @@ from shelf import inspected, of_kind, product, put
 
 from benchmarks.defects import DEFECTS, caption, date_stamp, saved
 from data.health import thresholds as limit
-from data.health.cleaning import DROPPABLE
-from data.health.findings import KINDS, SEVERITIES
+from data.health.kinds import DROPPABLE, KINDS, SEVERITIES
 from data.health.thresholds import Threshold
 
 REASONS = {
@@ -67,7 +66,16 @@ def test_findings_come_in_the_order_of_their_kinds_worst_first(planted):
 
 
 def test_every_kind_is_tested():
-    here = {"background", "stray", "missing_class", "rare_class", "imbalance", "lettering", "not_a_picture", "overexposed"}
+    here = {
+        "background",
+        "stray",
+        "missing_class",
+        "rare_class",
+        "imbalance",
+        "lettering",
+        "not_a_picture",
+        "overexposed",
+    }
     assert {defect.kind for defect in DEFECTS} | here == set(KINDS)
     assert {kind.severity for kind in KINDS.values()} == set(SEVERITIES)
     assert set(DROPPABLE) < set(KINDS)

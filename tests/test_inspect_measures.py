@@ -115,4 +115,6 @@ def test_profiles():
     assert not read_header(saved(product(0), icc_profile=lab)).wide_gamut
     assert read_header(saved(product(0), icc_profile=b"no profile")).profile == "unreadable profile"
     corners = [(x / (x + y + z), y / (x + y + z)) for x, y, z in _ADOBE]
-    assert header._area(corners) / header._area(header._SRGB) == pytest.approx(0.1512 / 0.1120, rel=0.01)  # as published at D65
+    assert header._area(corners) / header._area(header._SRGB) == pytest.approx(
+        0.1512 / 0.1120, rel=0.01
+    )  # as published at D65

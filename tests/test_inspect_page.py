@@ -23,7 +23,9 @@ class Elements(HTMLParser):
 
     def handle_starttag(self, tag, attributes):
         self.tags.append(tag)
-        self.links += [value for name, value in attributes if name in ("src", "href", "srcset", "data", "action", "poster")]
+        self.links += [
+            value for name, value in attributes if name in ("src", "href", "srcset", "data", "action", "poster")
+        ]
 
 
 def rendered(folder):

@@ -6,7 +6,8 @@ import os
 import click
 
 from data.catalogue import KINDS
-from data.health.cleaning import DROPPABLE
+from data.health.kinds import DROPPABLE
+from data.health.kinds import KINDS as FINDINGS
 from trainer import task
 from trainer.errors import Refused, refusing
 
@@ -89,7 +90,6 @@ def track(items, total, what):
 
 
 def _tell(values, found):
-    from data.health.findings import KINDS as SORTS
     from data.health.report import shown
 
     click.echo(values["data"])
@@ -97,7 +97,7 @@ def _tell(values, found):
         click.echo(f"  {sentence}")
     for kind, count in values["counts"].items():
         if count:
-            click.echo(f"\n{SORTS[kind].severity}: {SORTS[kind].title} ({count:,})")
+            click.echo(f"\n{FINDINGS[kind].severity}: {FINDINGS[kind].title} ({count:,})")
             for finding in [finding for finding in found if finding.kind == kind][:_SHOWN]:
                 names = ", ".join(map(shown, finding.pictures[:_SHOWN])) + (" ..." if len(finding.pictures) > _SHOWN else "")
                 click.echo(f"  {names}: {shown(finding.reason)}" if names else f"  {shown(finding.reason)}")

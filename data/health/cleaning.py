@@ -4,20 +4,14 @@ import os
 from collections.abc import Collection, Sequence
 
 from data import files
-from data.health.findings import KINDS, Finding
+from data.health.findings import Finding
+from data.health.kinds import COPIES
 from data.health.survey import Record
 from data.sources.listed import write_list
 
-COPIES = ("leakage", "exact_duplicate", "near_duplicate")
-DROPPABLE = tuple(
-    kind
-    for kind in KINDS
-    if kind not in (*COPIES, "unreadable", "missing_class", "rare_class", "imbalance", "not_a_picture")
-)
-
 
 def kept(records: Sequence[Record], found: Sequence[Finding], drop: Collection[str] = ()) -> list[Record]:
-    """The records worth keeping, in order; `drop` names further kinds of findings (of `DROPPABLE`).
+    """The records worth keeping, in order; `drop` names further kinds of findings (of `kinds.DROPPABLE`).
 
     Of copies the largest stays, but one that is measured with (test, then validation) before one that is trained on.
     """

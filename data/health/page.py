@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from data.health.findings import KINDS, Finding
+from data.health.findings import Finding
 from data.health.inventory import Inventory
+from data.health.kinds import KINDS
 from data.health.report import shown
 from data.health.survey import picture_of
 from data.images import BadPicture, encode_jpeg

@@ -8,8 +8,9 @@ import numpy as np
 
 from data.health import findings as judged
 from data.health import thresholds
-from data.health.findings import KINDS, Finding
+from data.health.findings import Finding
 from data.health.inventory import Inventory
+from data.health.kinds import KINDS
 from data.health.survey import Record
 
 SCHEMA = 1  # raised when a field changes its meaning or goes; new fields may come without
