@@ -2,14 +2,12 @@
 
 from dataclasses import dataclass
 
-SEVERITIES = ("error", "warning", "note")
-
 
 @dataclass(frozen=True)
 class Kind:
     """What sort of finding: how bad, a title, and what it means for training."""
 
-    severity: str
+    severity: str  # "error", "warning" or "note"
     title: str
     meaning: str
 

@@ -33,7 +33,9 @@ def page(
     uris = _data_uris(inventory, wanted, track)
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     template = environment.from_string(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
-    return template.render(report=report, side=SIDE, sections=[_section(kind, group, uris) for kind, group in kinds])
+    classes = sorted({label for counts in report["splits"].values() for label in counts})
+    sections = [_section(kind, group, uris) for kind, group in kinds]
+    return template.render(report=report, classes=classes, side=SIDE, sections=sections)
 
 
 def _section(kind, group, uris):
