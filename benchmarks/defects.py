@@ -15,7 +15,7 @@ from PIL import Image, ImageCms, ImageDraw, ImageFont
 from scipy import ndimage
 
 QUALITY = 92
-_ADOBE = (
+ADOBE = (
     (0.60974, 0.31111, 0.01947),
     (0.20528, 0.62567, 0.06087),
     (0.14919, 0.06322, 0.74457),
@@ -199,7 +199,7 @@ def wide_gamut(picture, random):
     for number in range(struct.unpack_from(">I", profile, 128)[0]):
         name, offset, _ = struct.unpack_from(">4sII", profile, 132 + 12 * number)
         if name in (b"rXYZ", b"gXYZ", b"bXYZ"):
-            corner = _ADOBE[(b"rXYZ", b"gXYZ", b"bXYZ").index(name)]
+            corner = ADOBE[(b"rXYZ", b"gXYZ", b"bXYZ").index(name)]
             struct.pack_into(">3i", profile, offset + 8, *(round(value * 65536) for value in corner))
     renamed = bytes(profile).replace("sRGB".encode("utf-16-be"), "wide".encode("utf-16-be"))
     return saved(picture, icc_profile=renamed)

@@ -8,7 +8,7 @@ from PIL import Image, ImageCms, ImageDraw, ImageFont
 from scipy import ndimage
 from shelf import product
 
-from benchmarks.defects import _ADOBE, deep, saved, turned, wide_gamut
+from benchmarks.defects import ADOBE, deep, saved, turned, wide_gamut
 from data.health import header
 from data.health.exposure import expose
 from data.health.header import read_header
@@ -114,7 +114,7 @@ def test_profiles():
     lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
     assert not read_header(saved(product(0), icc_profile=lab)).wide_gamut
     assert read_header(saved(product(0), icc_profile=b"no profile")).profile == "unreadable profile"
-    corners = [(x / (x + y + z), y / (x + y + z)) for x, y, z in _ADOBE]
+    corners = [(x / (x + y + z), y / (x + y + z)) for x, y, z in ADOBE]
     assert header._area(corners) / header._area(header._SRGB) == pytest.approx(
         0.1512 / 0.1120, rel=0.01
     )  # as published at D65

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 
 from data import files
 from data.health.findings import Finding
-from data.health.kinds import COPIES
+from data.health.kinds import COPIES, USELESS
 from data.health.survey import Record
 from data.sources.listed import write_list
 
@@ -19,7 +19,7 @@ def kept(records: Sequence[Record], found: Sequence[Finding], drop: Collection[s
     for finding in found:
         if finding.kind in COPIES:
             gone.update(finding.pictures[1:])
-        elif finding.kind in drop or finding.kind in ("unreadable", "stray"):
+        elif finding.kind in USELESS or finding.kind in drop:
             gone.update(finding.pictures)
     return [record for record in records if record.entry.name not in gone]
 

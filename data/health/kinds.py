@@ -58,9 +58,8 @@ KINDS = {
     "not_a_picture": Kind("note", "Other files", "Their extension is no picture's; training does not look at them."),
 }
 
+# What a cleaned list leaves out, of copies all but one; what it may leave out too; the rest is of no picture in it.
 COPIES = ("leakage", "exact_duplicate", "near_duplicate")
-DROPPABLE = tuple(
-    kind
-    for kind in KINDS
-    if kind not in (*COPIES, "unreadable", "missing_class", "rare_class", "imbalance", "not_a_picture")
-)
+USELESS = ("unreadable", "stray")
+_OF_NO_PICTURE = ("missing_class", "rare_class", "imbalance", "not_a_picture")
+DROPPABLE = tuple(kind for kind in KINDS if kind not in (*COPIES, *USELESS, *_OF_NO_PICTURE))
