@@ -96,6 +96,7 @@ QUICK = [
     ["-m", "trainer.cli", "inspect", "--help"],
     ["-m", "trainer.cli", "request", "apply", "--help"],
     ["-m", "trainer.cli", "canary", "start", "--help"],
+    ["-m", "trainer.cli", "rate", "page", "--help"],
 ]
 
 
