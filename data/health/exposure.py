@@ -20,7 +20,8 @@ class Exposure:
 
     bright: float  # the 95th percentile of the brightest channel
     spread: float  # between the 1st and 99th percentile, of the channel where they differ most
-    burnt: float  # share, of what is no white background, in which at least two channels are at their limit
+    burnt: float  # share at its limit; where only one channel is, the half counts
+    burnt_before_white: float  # the same of what is no white background
     background: str
     colour: str
     grey: bool
@@ -34,12 +35,13 @@ def expose(picture: np.ndarray) -> Exposure:
     colour = np.median(border, axis=0)
     plain = np.mean(np.abs(border - colour).max(axis=1) < _NEAR) >= PLAIN
     white = plain and colour.min() >= WHITE * 255
-    burnt = np.median(picture, axis=2) >= _LIMIT
-    behind = _reached_from_border(picture.min(axis=2) >= _LIMIT) if white else np.zeros_like(burnt)
+    burnt = ((picture.max(axis=2) >= _LIMIT) + (np.median(picture, axis=2) >= _LIMIT).astype(float)) / 2
+    before = ~_reached_from_border(picture.min(axis=2) >= _LIMIT) if white else np.ones(burnt.shape, bool)
     return Exposure(
         bright=float(np.percentile(flat.max(axis=1), 95)) / 255,
         spread=float((high - low).max()) / 255,
-        burnt=float((burnt & ~behind).mean() / max(_LEAST, (~behind).mean())),
+        burnt=float(burnt.mean()),
+        burnt_before_white=float((burnt * before).mean() / max(_LEAST, before.mean())),
         background="white" if white else "plain" if plain else "busy",
         colour="#{:02x}{:02x}{:02x}".format(*colour.astype(int)),
         grey=bool(np.percentile(np.ptp(flat, axis=1), 99) < _COLOURLESS),

@@ -44,9 +44,11 @@ def judge(
     found += [Finding("not_a_picture", (name,), kind) for name, kind in inventory.others]
     found += _copies(good, track)
     usual = float(np.median([min(r.width, r.height) for r in good])) if good else 0.0
+    white_meant = background_shares(records)["white"] >= limit.WHITE_MEANT
     for record in good:
         found += _size(record, usual)
-        found += _quality(record)
+        found += _sharpness(record)
+        found += _light(record, white_meant)
         found += _lettering(record)
         found += _format(record)
     found += _backgrounds(good)
@@ -86,16 +88,23 @@ def _size(record, usual):
         yield Finding("odd_shape", (name,), f"{extent}, {long / short:.1f} times as long as wide", long / short)
 
 
-def _quality(record):
-    name, light = record.entry.name, record.exposure
+def _sharpness(record):
+    name, light, fades = record.entry.name, record.exposure, record.fading
     if record.edge_width is None and light.spread >= limit.FLAT and light.bright >= limit.DARK:
         yield Finding("blurry", (name,), "no edge in it", 100)
-    elif (record.edge_width or 0) > limit.EDGE_WIDTH:
+    elif (record.edge_width or 0) > limit.EDGE_WIDTH and (fades is None or fades.middling > limit.FADES):
         yield Finding("blurry", (name,), f"edges spread over {record.edge_width:.1f} px", record.edge_width)
+    elif fades is not None and fades.fine > limit.FADES_FAST:
+        yield Finding("blurry", (name,), "no fine detail: enlarged, or a little blurred", fades.fine / 10)
+
+
+def _light(record, white_meant):
+    name, light = record.entry.name, record.exposure
+    burnt = light.burnt_before_white if white_meant else light.burnt
     if light.bright < limit.DARK:
         yield Finding("dark", (name,), f"19 pixels in 20 below {light.bright:.0%} of white", 1 - light.bright)
-    if light.burnt > limit.BURNT:
-        yield Finding("overexposed", (name,), f"{light.burnt:.0%} of it burnt", light.burnt)
+    if burnt > limit.BURNT:
+        yield Finding("overexposed", (name,), f"{burnt:.0%} of it burnt", burnt)
     if light.spread < limit.FLAT and light.bright >= limit.DARK:
         yield Finding("low_contrast", (name,), f"uses {light.spread:.0%} of the range", 1 - light.spread)
 

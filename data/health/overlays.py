@@ -23,6 +23,9 @@ _SMALLEST = 0.001  # of the frame, the strong part of a mark
 _EDGE = 6  # px at the border of the frame, where detail cannot be told
 _BLUR = 15  # px, over which the energy of the mean is smoothed
 _FEWEST_MARKED = 5
+_JITTER = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)]  # px by which a place may be missed
+
+Box = tuple[float, float, float, float]  # left, top, right, bottom, in fractions of the picture
 
 
 @dataclass(frozen=True)
@@ -35,16 +38,39 @@ class Mark:
     pattern: np.ndarray
 
     @property
-    def box(self) -> tuple[float, float, float, float]:
-        """Where the mark is, in fractions: left, top, right, bottom."""
-        rows, columns = self.window
-        width, height = self.frame
-        return columns.start / width, rows.start / height, columns.stop / width, rows.stop / height
+    def box(self) -> Box:
+        """Where the mark is in pictures of its frame."""
+        return _fractions(self.window, self.frame)
 
-    def likeness(self, detail: np.ndarray) -> float:
-        """Correlation of a picture's `detail` with the pattern, in [-1, 1]."""
-        here = detail[self.window][self.region].astype(np.float32)
+    def likeness(self, detail: np.ndarray, top: int = 0, left: int = 0) -> float:
+        """Correlation in [-1, 1] of a picture's `detail` with the pattern, moved by `top` and `left` px; 0 where it
+        does not fit in.
+        """
+        rows, columns = self.window
+        top, left = rows.start + top, columns.start + left
+        height, width = self.region.shape
+        here = detail[max(0, top) : top + height, max(0, left) : left + width]
+        if here.shape != self.region.shape:
+            return 0.0
+        here = here[self.region].astype(np.float32)
         return float(here @ self.pattern / max(np.linalg.norm(here) * np.linalg.norm(self.pattern), 1e-6))
+
+    def placed(self, picture: np.ndarray) -> tuple[float, Box]:
+        """The best likeness in uint8 [height, width, 3] of any shape, and the box there.
+
+        The mark may go with the picture's width or its height, and keep its distance from the middle or either border.
+        """
+        best = (-1.0, self.box)
+        for frame in _frames(picture.shape, self.frame):
+            fine = detail(picture, frame)
+            spare = np.subtract(frame[::-1], self.frame[::-1])
+            for share in (0, 0.5, 1) if spare.any() else (0,):
+                down, right = np.round(share * spare).astype(int)
+                for top, left in _JITTER:
+                    like = self.likeness(fine, down + top, right + left)
+                    if like > best[0]:
+                        best = like, _fractions(self.window, frame, down + top, right + left)
+        return best
 
 
 def frame_of(width: int, height: int) -> tuple[int, int] | None:
@@ -60,6 +86,18 @@ def detail(picture: np.ndarray, frame: tuple[int, int]) -> np.ndarray:
     grey = Image.fromarray(picture).convert("L").resize(frame, Image.Resampling.BOX)
     smooth = grey.filter(ImageFilter.BoxBlur(4))
     return np.clip(np.asarray(grey, np.int16) - np.asarray(smooth, np.int16), -_CUT, _CUT).astype(np.int8)
+
+
+def _frames(shape, frame):
+    """The (width, height) of a picture that is scaled to the width of the frame, and to its height."""
+    (tall, wide), (width, height) = shape[:2], frame
+    return {(width, round(width * tall / wide)), (round(height * wide / tall), height)}
+
+
+def _fractions(window, frame, down=0, right=0):
+    (rows, columns), (width, height) = window, frame
+    left, top, right, bottom = columns.start + right, rows.start + down, columns.stop + right, rows.stop + down
+    return left / width, top / height, right / width, bottom / height
 
 
 class Shared:

@@ -14,7 +14,8 @@ from data.health.header import Header, read_header
 from data.health.inventory import Entry, Inventory
 from data.health.lettering import Row, rows
 from data.health.sharpness import edge_width
-from data.health.thresholds import SIDE
+from data.health.spectrum import Fading, fading
+from data.health.thresholds import REPEATED_PLACED, SIDE
 from data.images import BadPicture, decode_within, square
 from data.sources.parallel import ordered_map
 
@@ -37,6 +38,7 @@ class Record:
     width: int = 0
     height: int = 0
     edge_width: float | None = None  # px, see sharpness.edge_width
+    fading: Fading | None = None
     exposure: Exposure | None = None
     rows: list[Row] = field(default_factory=list)
     copies: tuple[np.ndarray, np.ndarray] | None = None  # see duplicates.small_copies
@@ -93,8 +95,9 @@ def _examine(entry, load, shared):
         return record
     known = record.header
     record.width, record.height = (known.width, known.height) if known else _extent(content, picture)
-    grey = np.asarray(Image.fromarray(picture).convert("L"), np.float32) / 255
-    record.edge_width = edge_width(grey)
+    grey = np.asarray(Image.fromarray(picture).convert("L"), np.float32)
+    record.edge_width = edge_width(grey / 255)
+    record.fading = fading(grey)
     record.exposure = expose(_within(picture, _SMALL))
     record.rows = rows(picture)
     record.copies = duplicates.small_copies(picture)
@@ -112,25 +115,39 @@ def _extent(content, picture):
 
 
 def _find_marks(inventory, records, candidates, track):
-    """Look again at the pictures of a shape that may share a mark, and note who carries it."""
+    """Look again at the pictures of a shape that may share a mark, and note who carries it; then at all others."""
     frames = {mark.frame for mark in candidates}
     again = {record.entry.name: record for record in records if record.frame in frames and record.frame}
-    if not again:
-        return
-    likenesses = dict(track(_likenesses(inventory, again, candidates), len(again), "looking for a common mark"))
+    likenesses = dict(_looked_at(inventory, again, lambda picture, frame: _likenesses(picture, frame, candidates), track))
+    true = []
     for number, mark in enumerate(candidates):
-        names = [name for name in likenesses if again[name].frame == mark.frame]
-        for name, carries in zip(names, overlays.marked(np.array([likenesses[n][number] for n in names])), strict=True):
-            if carries:
-                again[name].mark = mark.box
+        names = [name for name in again if again[name].frame == mark.frame]
+        carries = overlays.marked(np.array([likenesses[name][number] for name in names]))
+        true += [mark] if carries.any() else []
+        for name in np.array(names, object)[carries]:
+            again[name].mark = mark.box
+    others = {record.entry.name: record for record in records if record.frame and not record.mark} if true else {}
+    for name, (like, box) in _looked_at(inventory, others, lambda picture, _: _best_place(picture, true), track):
+        if like >= REPEATED_PLACED:
+            others[name].mark = box
 
 
-def _likenesses(inventory, again, candidates) -> Iterator[tuple[str, list[float]]]:
-    def compare(item):
+def _looked_at(inventory, records, look, track) -> Iterator[tuple[str, object]]:
+    """Yield the name of each of `records` and what `look` makes of its picture and frame."""
+
+    def examine(item):
         entry, load = item
-        fine = overlays.detail(picture_of(load(), SIDE), again[entry.name].frame)
-        return entry.name, [
-            mark.likeness(fine) if mark.frame == again[entry.name].frame else 0.0 for mark in candidates
-        ]
+        return entry.name, look(picture_of(load(), SIDE), records[entry.name].frame)
 
-    return ordered_map(compare, inventory.pictures(again.keys()))
+    if records:
+        pictures = inventory.pictures(records.keys())
+        yield from track(ordered_map(examine, pictures), len(records), "looking for a common mark")
+
+
+def _likenesses(picture, frame, candidates):
+    fine = overlays.detail(picture, frame)
+    return [mark.likeness(fine) if mark.frame == frame else 0.0 for mark in candidates]
+
+
+def _best_place(picture, marks):
+    return max(mark.placed(picture) for mark in marks)

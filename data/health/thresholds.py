@@ -22,14 +22,19 @@ TINY_SIDE = Threshold(128, "px", "a shorter side below this must be enlarged at 
 TINY_SHARE = Threshold(0.5, "of the usual short side", "where all pictures are small, only much smaller ones stand out")
 ODD_SHAPE = Threshold(2.0, "long / short side", "cut to a square, more than half of the picture is lost")
 
-EDGE_WIDTH = Threshold(
-    1.0, "px", "spread (sigma) of the sharpest edges in most directions, at 512 px; 99 % of photos stay below"
+EDGE_WIDTH = Threshold(0.85, "px", "spread (sigma) of the sharpest edges in most directions, at 512 px")
+FADES = Threshold(
+    2.4, "powers of ten", "by which detail fades from waves of 25 px to 5 px where wide edges are believed; 98 % stay below"
+)
+FADES_FAST = Threshold(
+    2.5, "powers of ten", "by which detail fades from waves of 10 px to 3 px; of sharp photos 997 in 1,000 stay below"
 )
 
 DARK = Threshold(0.40, "of white", "the brightest channel of 19 pixels in 20 stays below this")
 BURNT = Threshold(
-    0.15, "of what is no white background", "two channels at their limit: there neither form nor colour can be seen"
+    0.18, "of what is no white background", "at its limit, and half of where only one channel is; 99 % of photos stay below"
 )
+WHITE_MEANT = Threshold(0.05, "of the pictures", "where fewer have a white background, one that is white is burnt")
 FLAT = Threshold(0.25, "of the range", "between the darkest and the lightest hundredth no channel differs by more")
 
 PLAIN = Threshold(0.70, "of the border", "a background is plain when so much of the border has its median colour")
@@ -49,6 +54,10 @@ REPEATED_ENERGY = Threshold(
 REPEATED_LIKE = Threshold(0.20, "correlation", "pictures without the mark stay below 0.13, with it 95 % are above")
 REPEATED_SURE = Threshold(
     0.50, "correlation", "a tenth of the pictures with the mark reach this; similar outlines of products do not"
+)
+
+REPEATED_PLACED = Threshold(
+    0.25, "correlation", "with a mark found in pictures of another shape, at the best of several places and sizes"
 )
 
 LAYOUT_ALIKE = Threshold(0.85, "correlation", "of 8x8 colours: 99 % of copies cropped by up to 8 % a side are above")
