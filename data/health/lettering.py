@@ -64,25 +64,31 @@ def _row(count, box, shape, upright=False):
 def _level_rows(picture, highest=_HIGH) -> Iterator[tuple[int, tuple[int, int, int, int]]]:
     """Yield (number of letters, (top, bottom, left, right) in px) of every row."""
     for strokes in _strokes(picture):
-        boxes, colours = _pieces(strokes, picture)
+        boxes, colours, areas = _pieces(strokes, picture)
         if not LETTERS <= len(boxes) <= _MOST:
             continue
         group = _neighbours(boxes, colours)
         for member in np.flatnonzero(np.bincount(group) >= LETTERS):
-            row = boxes[group == member]
+            in_row = np.flatnonzero(group == member)
+            in_row = in_row[_on_one_line(boxes[in_row])]
+            if len(in_row) < LETTERS:
+                continue
+            row = boxes[in_row]
             box = (row[:, 0].min(), row[:, 1].max(), row[:, 2].min(), row[:, 3].max())
-            written = _in_line(row) and not _even(row) and np.max(row[:, 1] - row[:, 0]) <= highest
+            written = _in_line(row) and not _pattern(row, areas[in_row]) and np.max(row[:, 1] - row[:, 0]) <= highest
             if written and min(len(row), _LONG) ** 2 * _standing_out(strokes, *box) > STANDS_OUT:
                 yield len(row), box
 
 
 def _strokes(picture):
-    """Contrast of light and of dark strokes: two arrays uint8 [height, width]."""
+    """Contrast of light and of dark strokes in the darkest and in the brightest channel: four arrays uint8 [height,
+    width]. They are not added up, or the ground shown by one would tear the letters shown by the other.
+    """
     red, green, blue = np.moveaxis(picture, 2, 0)
-    darkest = np.minimum(np.minimum(red, green), blue)
-    brightest = np.maximum(np.maximum(red, green), blue)
-    for one, other in ((darkest, brightest), (255 - darkest, 255 - brightest)):
-        yield np.maximum(_top_hat(one), _top_hat(other))
+    for function in (np.minimum, np.maximum):
+        channel = function(function(red, green), blue)
+        yield _top_hat(channel)
+        yield _top_hat(255 - channel)
 
 
 def _top_hat(values):
@@ -91,23 +97,23 @@ def _top_hat(values):
 
 def _over_square(values, function):
     """Minimum or maximum over 9 x 9 px, by doubling: 1 + 1, + 2, + 4, + 1."""
-    for _ in range(2):
-        values = np.concatenate([values[:1].repeat(4, axis=0), values, values[-1:].repeat(4, axis=0)])
-        for step in (1, 2, 4, 1):
-            values = function(values[:-step], values[step:])
-        values = np.ascontiguousarray(values.T)
+    values = np.pad(values, 4, mode="edge")
+    for step in (1, 2, 4, 1):
+        values = function(values[:-step], values[step:])
+    for step in (1, 2, 4, 1):
+        values = function(values[:, :-step], values[:, step:])
     return values
 
 
 def _pieces(strokes, picture):
-    """Boxes int [n, 4] (top, bottom, left, right) of pieces of the size of letters, from left to right, and colours
-    float [n, 3].
+    """Boxes int [n, 4] (top, bottom, left, right) of pieces of the size of letters, from left to right, colours float
+    [n, 3] and areas int [n].
     """
     around = _over_square(strokes, np.maximum)
     inked = (strokes >= _CONTRAST) & (strokes > around // 2)
     labels, count = ndimage.label(inked)
     if count < LETTERS:
-        return np.empty((0, 4), int), np.empty((0, 3))
+        return np.empty((0, 4), int), np.empty((0, 3)), np.empty(0)
     area = np.bincount(labels.ravel(), minlength=count + 1)[1:]
     found = ndimage.find_objects(labels)
     large = np.flatnonzero(area >= 8)
@@ -117,12 +123,12 @@ def _pieces(strokes, picture):
     letters &= area[large] >= 0.12 * height * width
     letters = np.flatnonzero(letters)
     letters = letters[np.argsort(boxes[letters, 2], kind="stable")]
-    core = np.flatnonzero((inked & (strokes > around * 0.8)).ravel())
-    owner = labels.ravel()[core]
+    core = inked & (strokes > around * 0.8)
+    owner = labels[core]
     size = np.maximum(np.bincount(owner, minlength=count + 1), 1)
-    pixels = picture.reshape(-1, 3)[core]
+    pixels = picture[core]
     colours = np.stack([np.bincount(owner, pixels[:, c], count + 1) / size for c in range(3)], axis=1)
-    return boxes[letters], colours[large[letters] + 1]
+    return boxes[letters], colours[large[letters] + 1], area[large[letters]]
 
 
 def _neighbours(boxes, colours):
@@ -136,8 +142,17 @@ def _neighbours(boxes, colours):
     near = (gap > -0.2 * tallest) & (gap < tallest) & (np.minimum(height[:, None], height) > 0.5 * tallest)
     one, other = np.nonzero(np.triu(level & near, 1))
     alike = np.abs(colours[one] - colours[other]).max(axis=1, initial=0) < _ALIKE
+    if alike.sum() < LETTERS - 1:
+        return np.arange(len(boxes))
     links = csr_matrix((np.ones(alike.sum(), bool), (one[alike], other[alike])), (len(boxes),) * 2)
     return connected_components(links, directed=False)[1]
+
+
+def _on_one_line(row):
+    """Which pieces stand on the line, or hang from it, that most do: bool [n]."""
+    slack = max(1, 0.08 * np.median(row[:, 1] - row[:, 0]))
+    near = [np.abs(edge - edge[:, None]) <= slack for edge in (row[:, 0], row[:, 1])]
+    return max((lines[lines.sum(axis=1).argmax()] for lines in near), key=np.sum)
 
 
 def _in_line(row):
@@ -148,10 +163,11 @@ def _in_line(row):
     return even and height.max() >= _LOW + 2 and max(shares) >= _ON_LINE and min(shares) >= _NEARLY_ON_LINE
 
 
-def _even(row):
-    """Whether pieces follow each other too evenly for letters."""
+def _pattern(row, areas):
+    """Whether pieces follow each other too evenly for letters, and are too much alike."""
     steps = np.diff(row[:, 2])
-    return len(row) >= _PATTERN and steps.std() < EVENLY * steps.mean()
+    even = len(row) >= _PATTERN and steps.std() < EVENLY * steps.mean()
+    return even and areas.std() < EVENLY * areas.mean()
 
 
 def _standing_out(strokes, top, bottom, left, right):

@@ -118,7 +118,9 @@ def _find_marks(inventory, records, candidates, track):
     """Look again at the pictures of a shape that may share a mark, and note who carries it; then at all others."""
     frames = {mark.frame for mark in candidates}
     again = {record.entry.name: record for record in records if record.frame in frames and record.frame}
-    likenesses = dict(_looked_at(inventory, again, lambda picture, frame: _likenesses(picture, frame, candidates), track))
+    likenesses = dict(
+        _looked_at(inventory, again, lambda picture, frame: _likenesses(picture, frame, candidates), track)
+    )
     true = []
     for number, mark in enumerate(candidates):
         names = [name for name in again if again[name].frame == mark.frame]

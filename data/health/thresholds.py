@@ -24,7 +24,9 @@ ODD_SHAPE = Threshold(2.0, "long / short side", "cut to a square, more than half
 
 EDGE_WIDTH = Threshold(0.85, "px", "spread (sigma) of the sharpest edges in most directions, at 512 px")
 FADES = Threshold(
-    2.4, "powers of ten", "by which detail fades from waves of 25 px to 5 px where wide edges are believed; 98 % stay below"
+    2.4,
+    "powers of ten",
+    "by which detail fades from waves of 25 px to 5 px where wide edges are believed; 98 % stay below",
 )
 FADES_FAST = Threshold(
     2.5, "powers of ten", "by which detail fades from waves of 10 px to 3 px; of sharp photos 997 in 1,000 stay below"
@@ -32,7 +34,9 @@ FADES_FAST = Threshold(
 
 DARK = Threshold(0.40, "of white", "the brightest channel of 19 pixels in 20 stays below this")
 BURNT = Threshold(
-    0.18, "of what is no white background", "at its limit, and half of where only one channel is; 99 % of photos stay below"
+    0.18,
+    "of what is no white background",
+    "at its limit, and half of where only one channel is; 99 % of photos stay below",
 )
 WHITE_MEANT = Threshold(0.05, "of the pictures", "where fewer have a white background, one that is white is burnt")
 FLAT = Threshold(0.25, "of the range", "between the darkest and the lightest hundredth no channel differs by more")
