@@ -176,7 +176,7 @@ def test_a_folder_of_damaged_files_is_said_to_be_one(tmp_path):
 
 
 def record(name, side, background="busy", label=""):
-    light = Exposure(1.0, 1.0, 0.0, background, "#808080", False)
+    light = Exposure(1.0, 1.0, 0.0, 0.0, background, "#808080", False)
     return Record(Entry(name, "", label, name), digest=name, width=side, height=side, exposure=light)
 
 

@@ -54,11 +54,11 @@ def test_light_contrast_and_background():
     assert expose(noise).background == "busy"
 
 
-def test_yellow_that_burns_counts_and_pure_red_does_not():
+def test_where_one_channel_burns_half_counts():
     yellow, red = (np.full((100, 100, 3), 30, np.uint8) for _ in range(2))
     yellow[:, 50:, :2] = 255
     red[:, 50:, 0] = 255
-    assert expose(yellow).burnt == 0.5 and expose(red).burnt == 0
+    assert expose(yellow).burnt == 0.5 and expose(red).burnt == 0.25
 
 
 @pytest.mark.parametrize("ink, ground", [("white", "black"), ("black", "white"), ("yellow", "navy"), ("red", "beige")])

@@ -25,7 +25,6 @@ _ALIKE = 40  # grey levels between the colours of neighbouring letters
 _ON_LINE, _NEARLY_ON_LINE = 0.8, 0.5  # of the letters: by their feet or heads, and by the others
 _UNEVEN = 0.2  # standard deviation over mean of the heights
 _LONG = 12  # letters; more do not make a row more certain
-_PATTERN = 5  # pieces, from which on evenness is no chance
 _STRIP = 0.2  # of the side: where small lettering is looked for, a little more than the margin
 
 
@@ -164,10 +163,9 @@ def _in_line(row):
 
 
 def _pattern(row, areas):
-    """Whether pieces follow each other too evenly for letters, and are too much alike."""
-    steps = np.diff(row[:, 2])
-    even = len(row) >= _PATTERN and steps.std() < EVENLY * steps.mean()
-    return even and areas.std() < EVENLY * areas.mean()
+    """Whether pieces follow each other too evenly for letters, and those within are too much alike."""
+    steps, within = np.diff(row[:, 2]), areas[1:-1]
+    return steps.std() < EVENLY * steps.mean() and within.std() < EVENLY * within.mean()
 
 
 def _standing_out(strokes, top, bottom, left, right):

@@ -22,7 +22,7 @@ TINY_SIDE = Threshold(128, "px", "a shorter side below this must be enlarged at 
 TINY_SHARE = Threshold(0.5, "of the usual short side", "where all pictures are small, only much smaller ones stand out")
 ODD_SHAPE = Threshold(2.0, "long / short side", "cut to a square, more than half of the picture is lost")
 
-EDGE_WIDTH = Threshold(0.85, "px", "spread (sigma) of the sharpest edges in most directions, at 512 px")
+EDGE_WIDTH = Threshold(0.95, "px", "spread (sigma) of the sharpest edges in most directions, at 512 px")
 FADES = Threshold(
     2.4,
     "powers of ten",
@@ -49,7 +49,7 @@ LETTERS = Threshold(4, "letters", "fewer pieces in a row are common everywhere")
 STANDS_OUT = Threshold(
     150, "letters^2 x times", "letters squared, times their stroke contrast over that around them: low in fabrics"
 )
-EVENLY = Threshold(0.15, "of the mean step", "pieces that follow each other more evenly are a pattern, not letters")
+EVENLY = Threshold(0.15, "of the mean step", "pieces that follow each other more evenly, and are as much alike, are no letters")
 MARGIN = Threshold(0.15, "of the side", "lettering so near the border is taken for an overlay, elsewhere for a print")
 
 REPEATED_ENERGY = Threshold(
