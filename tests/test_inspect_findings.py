@@ -99,6 +99,18 @@ def test_burnt_parts(tmp_path):
     assert pictures == ("window.png",) and reason == "26% of it burnt"  # 110 x 140 of 240 x 240
 
 
+def test_a_white_background_is_meant_where_others_have_one(tmp_path):
+    white = np.full((160, 160, 3), 255, np.uint8)
+    white[40:120, 40:120] = np.random.default_rng(0).integers(0, 200, (80, 80, 3))
+    put(tmp_path / "white.png", saved(Image.fromarray(white), "PNG"))
+    for number in range(19):
+        put(tmp_path / f"{number}.jpg", product(number))
+    assert not of_kind(inspected(tmp_path)[2], "overexposed")  # 1 in 20
+    put(tmp_path / "19.jpg", product(19))
+    ((pictures, _),) = of_kind(inspected(tmp_path)[2], "overexposed")
+    assert pictures == ("white.png",)
+
+
 def test_a_background_unlike_the_rest(tmp_path):
     random = np.random.default_rng(0)
     for number in range(8):

@@ -13,8 +13,9 @@ from data.health import header
 from data.health.exposure import expose
 from data.health.header import read_header
 from data.health.lettering import rows
-from data.health.overlays import detail, frame_of, marked
+from data.health.overlays import Mark, detail, frame_of, marked
 from data.health.sharpness import edge_width
+from data.health.spectrum import fading
 
 
 def discs(spread, direction=None):
@@ -40,6 +41,41 @@ def test_sharp_and_shaken_and_empty():
 def test_sharpness_does_not_depend_on_light():
     picture = discs(2)
     assert edge_width(0.4 * picture + 0.3) == pytest.approx(edge_width(picture), rel=0.05)
+
+
+def noise_of_slope(slope, side=256):
+    """Grey noise whose power falls with the frequency to the power of `slope`."""
+    random = np.random.default_rng(0)
+    frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side))
+    frequency[0, 0] = 1
+    grey = np.fft.irfft2(np.fft.rfft2(random.normal(size=(side, side))) * frequency ** (-slope / 2))
+    return (128 + 40 * grey / grey.std()).astype(np.float32)
+
+
+@pytest.mark.parametrize("slope", [0, 1, 2])
+def test_the_slope_of_a_spectrum_comes_back(slope):
+    """From the middles of the bands, 0.045 to 0.18 and 0.105 to 0.33 cycles per px."""
+    fades = fading(noise_of_slope(slope))
+    assert fades.middling == pytest.approx(slope * np.log10(0.18 / 0.045), abs=0.15)
+    assert fades.fine == pytest.approx(slope * np.log10(0.33 / 0.105), abs=0.1)
+
+
+def test_blur_and_enlarging_break_the_spectrum_off():
+    grey = noise_of_slope(2)
+    blurred = ndimage.gaussian_filter(grey, 1.5)
+    expected = (
+        (2 * np.pi * 1.5) ** 2 * (0.30**2 - 0.09**2) / np.log(10)
+    )  # of the power; the low end of a band weighs most
+    assert fading(blurred).fine - fading(grey).fine == pytest.approx(expected, abs=0.2)
+    small = Image.fromarray(grey).resize((64, 64), Image.Resampling.LANCZOS)
+    assert fading(np.asarray(small.resize((256, 256), Image.Resampling.LANCZOS))).fine > 2.5
+    shaken = ndimage.uniform_filter1d(grey, 15, axis=1)
+    assert fading(shaken).middling > fading(grey).middling + 0.5
+
+
+def test_a_flat_and_a_tiny_picture_have_no_slope():
+    assert fading(np.full((80, 80), 90, np.float32)).fine == pytest.approx(0, abs=0.01)
+    assert fading(np.zeros((63, 200), np.float32)) is None
 
 
 def test_light_contrast_and_background():
@@ -76,6 +112,38 @@ def test_stripes_lattices_and_plain_ground_are_no_letters():
     lattice = np.where((right % 20 < 8) & (down % 24 < 12), 200, 60)
     for pattern in (stripes, lattice, np.full((300, 400), 120)):
         assert rows(np.repeat(pattern[..., None], 3, axis=2).astype(np.uint8)) == []
+
+
+def test_even_digits_are_letters():
+    picture = Image.new("RGB", (400, 300), (150, 120, 90))
+    ImageDraw.Draw(picture).text((250, 270), "2020 08 26", (255, 140, 30), ImageFont.load_default(22))
+    assert max(row.letters for row in rows(np.asarray(picture)) if row.in_margin) == 8
+
+
+def test_letters_that_only_one_channel_shows():
+    """Each of two grounds hides the letters from one channel: light letters in blue, and noise in red."""
+    noise = np.random.default_rng(0).integers(120, 255, (300, 400), np.uint8)
+    ground = np.stack([noise, np.zeros_like(noise), np.zeros_like(noise)], axis=2)
+    picture = Image.fromarray(ground)
+    letters = Image.new("L", picture.size)
+    ImageDraw.Draw(letters).text((100, 270), "Spring sale", 255, ImageFont.load_default(20))
+    ground = np.maximum(ground, np.asarray(letters)[..., None] // 2)
+    assert any(row.letters >= 7 for row in rows(ground) if row.in_margin)
+
+
+def test_a_mark_is_found_in_pictures_of_another_shape():
+    """It goes with the width, or with the height, and keeps to the middle or to a border."""
+    random = np.random.default_rng(0)
+    pattern = random.choice([-9.0, 9.0], (20, 60)).repeat(2, 0).repeat(2, 1)
+    window = slice(300, 340), slice(84, 204)
+    mark = Mark((288, 384), window, np.ones(pattern.shape, bool), pattern.ravel().astype(np.float32))
+    for height, width, top, left in ((500, 288, 416, 84), (384, 576, 300, 228)):  # 44 px from below; in the middle
+        picture = 128 + random.normal(0, 3, (height, width, 3))
+        assert mark.placed(picture.astype(np.uint8))[0] < 0.2
+        picture[top : top + 40, left : left + 120] += pattern[..., None]
+        like, box = mark.placed(picture.astype(np.uint8))
+        assert like > 0.5
+        assert box == pytest.approx((left / width, top / height, (left + 120) / width, (top + 40) / height))
 
 
 def test_pictures_of_a_shape_share_a_frame():

@@ -49,7 +49,9 @@ LETTERS = Threshold(4, "letters", "fewer pieces in a row are common everywhere")
 STANDS_OUT = Threshold(
     150, "letters^2 x times", "letters squared, times their stroke contrast over that around them: low in fabrics"
 )
-EVENLY = Threshold(0.15, "of the mean step", "pieces that follow each other more evenly, and are as much alike, are no letters")
+EVENLY = Threshold(
+    0.15, "of the mean step", "pieces that follow each other more evenly, and are as much alike, are no letters"
+)
 MARGIN = Threshold(0.15, "of the side", "lettering so near the border is taken for an overlay, elsewhere for a print")
 
 REPEATED_ENERGY = Threshold(
