@@ -1,4 +1,4 @@
-"""Make the encoder that comes with packshot, from nothing but drawings: about 25 minutes of processor time, and a file of 1.5 MB.
+"""Make the encoder that comes with packshot, from nothing but drawings: about 20 minutes of processor time, and a file of 1.5 MB.
 
 The network learns at once to name the product, its print and its colours and those of what is behind it, to tell where it is, to tell how
 much a picture has been blurred, covered with noise, compressed, faded and reduced, and to know two views of one scene from views of others.
