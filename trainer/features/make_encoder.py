@@ -36,7 +36,7 @@ PEAK_RATE = 2e-3
 @click.option("--steps", default=1000, type=click.IntRange(min=1), show_default=True, help=f"of {SCENES} scenes")
 @click.option("--products", default=4000, type=click.IntRange(min=1), show_default=True, help="drawn beforehand")
 @click.option("--backdrops", default=1200, type=click.IntRange(min=1), show_default=True, help="drawn beforehand")
-@click.option("--whitened-on", default=WHITENED_ON, type=click.IntRange(min=100), show_default=True, help="scenes")
+@click.option("--whitened-on", default=WHITENED_ON, type=click.IntRange(min=200), show_default=True, help="scenes")
 @click.option("--seed", default=0, show_default=True)
 def main(out, steps, products, backdrops, whitened_on, seed):
     began = time.monotonic()
