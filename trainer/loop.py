@@ -119,14 +119,15 @@ def train(
             folder.open(run)
             folder.forget_metrics_after(progress.step)
             _describe(run, folder, rows, quarantine, say)
-    past = history.read(folder.metrics, plan.judge.of) if plan else history.read(folder.metrics)
+    past = history.read(folder.metrics, plan.judge.of if plan else None)
+    planned = progress.steps
     if plan and plan.patience_is_over(past):
         progress.end()
     elif progress.step:
         say(f"going on at {progress.images:,} of {progress.steps * rows_per_step:,} pictures")
     if progress.left:
         _fit(run, config, folder, cadence, strategy, chief, model, rows, checkpoints, progress, plan, past)
-    if plan and plan.patience_is_over(past):
+    if progress.steps < planned:
         say(_ended_early(plan, past))
     if not (chief and export_to):
         return None
