@@ -60,7 +60,7 @@ def load_rows(source, view, *, fit="crop", cache_dir=None, memory=None, quaranti
         ValueError: the source lacks what the view needs, or no row came of it.
     """
     view.check(source.keys)
-    folder = Path(cache_dir or _default_folder()) / _key(source, view, fit)
+    folder = Path(cache_dir or default_folder()) / _key(source, view, fit)
     quarantine = quarantine if quarantine is not None else Quarantine()
     if (folder / REPORT).exists():
         return _open(folder, source.classes, quarantine)
@@ -173,7 +173,8 @@ def _key(source, view, fit):
     return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:24]
 
 
-def _default_folder():
+def default_folder() -> Path:
+    """Where packshot keeps what can be made or fetched again: ~/.cache/packshot, or where XDG_CACHE_HOME says."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "packshot"
 
 

@@ -1,0 +1,34 @@
+"""What spoils a picture, in grades: uint8 [height, width, 3] to the same."""
+
+import io
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+
+def blurred(picture: np.ndarray, sigma: float) -> np.ndarray:
+    """Gaussian blur of `sigma` px."""
+    return _pixels(ndimage.gaussian_filter(picture.astype(np.float32), (sigma, sigma, 0), mode="nearest"))
+
+
+def noisy(picture: np.ndarray, deviation: float, random: np.random.Generator) -> np.ndarray:
+    """Gaussian noise of `deviation` levels, drawn for each pixel and channel."""
+    return _pixels(picture + deviation * random.standard_normal(picture.shape, np.float32))
+
+
+def compressed(picture: np.ndarray, quality: int) -> np.ndarray:
+    """To JPEG of `quality` (1 to 95), colour at half resolution as cameras and shops have it, and back."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=quality)
+    return np.asarray(Image.open(buffer))
+
+
+def faded(picture: np.ndarray, contrast: float) -> np.ndarray:
+    """Towards the picture's mean colour: 1 as it is, 0 that colour alone."""
+    mean = picture.mean(axis=(0, 1))
+    return _pixels(mean + contrast * (picture - mean))
+
+
+def _pixels(values):
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)

@@ -1,0 +1,86 @@
+"""What every network is to the measures: pictures in, vectors, maps or class probabilities out."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from data.images import bicubic_float
+
+Pictures = np.ndarray | Sequence[np.ndarray]
+
+
+def digest(weights: Mapping[str, np.ndarray]) -> str:
+    """The first eight hex digits of the SHA-256 of named arrays: what tells two networks of one name apart."""
+    found = hashlib.sha256()
+    for name, array in sorted(weights.items()):
+        found.update(f"{name} {array.dtype.str} {array.shape}".encode() + array.tobytes())
+    return found.hexdigest()[:8]
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """A frozen network behind one door.
+
+    `name` tells the network, its weights and its input size, in the letters that `trainer.metrics.names` takes; `size` is the side in px of
+    what the network sees; `classes` how many classes it knows, None when it is no classifier.
+
+    `to_vectors`, `to_maps` and `to_probabilities` are the network itself: float32 [batch, size, size, 3] in [0, 255] to [batch, d], to a
+    list of [batch, height, width, channels], and to [batch, classes]. They always get `batch` pictures: with one shape for all, what a
+    picture gives does not depend on how many there are.
+    """
+
+    name: str
+    size: int
+    to_vectors: Callable
+    to_maps: Callable | None = None
+    to_probabilities: Callable | None = None
+    classes: int | None = None
+    batch: int = 64
+
+    def vectors(self, pictures: Pictures, progress: Callable[[int], object] | None = None) -> np.ndarray:
+        """Features float32 [n, d] of uint8 pictures [n, height, width, 3], or of a list of them in different sizes.
+
+        Pictures of another size are brought to `size` x `size` as `data.images.bicubic_float` does. `progress` is called with the number
+        of pictures done since the last call, such as a tqdm bar's `update`. Raises ValueError for no pictures and for ones that are not
+        uint8 [height, width, 3].
+        """
+        return np.concatenate(list(self._run(self.to_vectors, pictures, progress)))
+
+    def maps(self, pictures: Pictures, progress: Callable[[int], object] | None = None) -> list[np.ndarray]:
+        """Feature maps of several layers, float32 [n, height, width, channels] each, shallow ones first; arguments as for `vectors`.
+
+        Raises ValueError when the network's layers are not known.
+        """
+        if self.to_maps is None:
+            raise ValueError(f"{self.name} has no layers to compare; take packshot, inception or keras:NAME")
+        found = list(self._run(self.to_maps, pictures, progress, several=True))
+        return [np.concatenate(layer) for layer in zip(*found, strict=True)]
+
+    def probabilities(self, pictures: Pictures, progress: Callable[[int], object] | None = None) -> np.ndarray:
+        """Class probabilities float32 [n, classes]; arguments as for `vectors`. Raises ValueError when the network is no classifier."""
+        if self.to_probabilities is None:
+            raise ValueError(f"{self.name} is no classifier; take inception or keras:NAME")
+        return np.concatenate(list(self._run(self.to_probabilities, pictures, progress)))
+
+    def _run(self, network, pictures, progress, several=False):
+        for count, batch in self._batches(pictures):
+            found = network(batch)
+            yield [np.asarray(rows)[:count] for rows in found] if several else np.asarray(found)[:count]
+            if progress:
+                progress(count)
+
+    def _batches(self, pictures) -> Iterator[tuple[int, np.ndarray]]:
+        """How many pictures, and float32 [batch, size, size, 3] that begins with them."""
+        if not len(pictures):
+            raise ValueError("there are no features of no pictures")
+        for start in range(0, len(pictures), self.batch):
+            part = pictures[start : start + self.batch]
+            batch = np.zeros((self.batch, self.size, self.size, 3), np.float32)
+            for row, picture in enumerate(part):
+                if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+                    where = f"picture {start + row} must be uint8 [height, width, 3]"
+                    raise ValueError(f"{where}, not {picture.dtype} {list(picture.shape)}")
+                batch[row] = bicubic_float(picture, (self.size, self.size))
+            yield len(part), batch
