@@ -25,7 +25,11 @@ setup(
         "trainer.features",
         "trainer.metrics",
     ],
-    package_data={"trainer.features": ["encoder.npz"], "trainer.metrics": ["naturalness.npz"]},
+    package_data={
+        "trainer.evaluation": ["*.html"],
+        "trainer.features": ["encoder.npz"],
+        "trainer.metrics": ["naturalness.npz"],
+    },
     install_requires=[
         "tensorflow>=2.20,<2.22",
         "keras>=3.13",
@@ -38,6 +42,7 @@ setup(
         "scipy>=1.13",
         "pillow>=11.0",
         "click>=8.1",
+        "jinja2>=3.1",
         "tqdm>=4.60",
         "grpcio>=1.70",
         "grpcio-health-checking>=1.70",

@@ -13,15 +13,24 @@ class CannotServe(ValueError):
     """The export cannot do what was asked of it; the sentence says why."""
 
 
-def sample(
-    export: str, n: int, seed: int, label: str | int | None = None, truncation: float = 1.0, batch: int = 16
-) -> np.ndarray:
-    """Draw `n` pictures from the newest version under `export`: uint8 [n, H, W, 3].
+BATCH = 16  # pictures made at once
 
-    Picture i has the seed `seed + i`, so any of them can be had again alone. `label` is a class by name or number;
-    without it a model that knows classes takes them in turn. Raises CannotServe for a model that does not sample, for
-    a label it does not know and for one given to a model without classes, and FileNotFoundError when there is no
-    export.
+
+def sample(
+    export: str, n: int, seed: int, label: str | int | np.ndarray | None = None, truncation: float = 1.0
+) -> np.ndarray:
+    """Draw `n` pictures from the newest version under `export`: uint8 [n, H, W, 3]; see `samples`."""
+    return np.concatenate(list(samples(export, n, seed, label, truncation)))
+
+
+def samples(
+    export: str, n: int, seed: int, label: str | int | np.ndarray | None = None, truncation: float = 1.0
+) -> Iterator[np.ndarray]:
+    """Yield `n` pictures from the newest version under `export`, `BATCH` at a time: uint8 [<= BATCH, H, W, 3].
+
+    Picture i has the seed `seed + i`, so any of them can be had again alone. `label` is a class by name or number, or int [n], one a
+    picture; without it a model that knows classes takes them in turn. Raises CannotServe for a model that does not sample, for a label
+    it does not know and for one given to a model without classes, and FileNotFoundError when there is no export.
     """
     path = latest(export)
     with Session(path) as session:
@@ -31,8 +40,9 @@ def sample(
             request["label"] = _labels(path, n, label)
         elif label is not None:
             raise CannotServe(f"the model in {path} was trained without classes; leave the label out")
-        parts = [{alias: rows[i : i + batch] for alias, rows in request.items()} for i in range(0, n, batch)]
-        return np.concatenate([session.run("generate", part)["images"] for part in parts])
+        for start in range(0, n, BATCH):
+            part = {alias: rows[start : start + BATCH] for alias, rows in request.items()}
+            yield session.run("generate", part)["images"]
 
 
 def apply(export: str, photos: Iterable[bytes]) -> Iterator[bytes | Exception]:
@@ -55,6 +65,18 @@ def apply(export: str, photos: Iterable[bytes]) -> Iterator[bytes | Exception]:
                 yield error
 
 
+def changed(export: str, pictures: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield what the newest version under `export` makes of each uint8 [height, width, 3] picture: uint8 [.., .., 3].
+
+    Raises as `apply` does, and SessionError for a picture that the model refuses.
+    """
+    path = latest(export)
+    with Session(path) as session:
+        _require(session, "apply", path)
+        for picture in pictures:
+            yield session.run("apply", {"images": picture[np.newaxis]})["images"][0]
+
+
 def _require(session, name, path):
     if name not in session.signatures:
         have = ", ".join(sorted(session.signatures))
@@ -62,6 +84,8 @@ def _require(session, name, path):
 
 
 def _labels(path, n, label):
+    if isinstance(label, np.ndarray):
+        return label.astype(np.int64)
     classes = report(path)["facts"].get("classes") or []
     if label is None:
         if not classes:

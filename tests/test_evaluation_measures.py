@@ -1,13 +1,13 @@
 """What is measured by task: which numbers, under which names, equal to the measures called alone."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
 from trainer.evaluation import generation, paired
+from trainer.features.extractor import Extractor
 from trainer.metrics.distribution import fid, kid
 from trainer.metrics.fidelity import psnr, ssim
+from trainer.metrics.perceptual import feature_distance
 
 
 def vectors(seed, count=60, shift=0.0):
@@ -73,8 +73,17 @@ def test_measures_that_do_not_fit_a_small_picture_are_left_out(side, shave, pres
 
 def test_an_extractor_with_layers_adds_its_distance():
     made, target = pair(16)
-    extractor = SimpleNamespace(name="toy-1", maps=lambda pictures: [pictures.astype(np.float32)])
+    extractor = Extractor("toy-1", 16, None, lambda batch: [batch])
     found = paired.measure(made, target, shave=0, extractor=extractor)
-    assert found["feature_distance_toy-1"].shape == (2,) and (found["feature_distance_toy-1"] > 0).all()
-    without = SimpleNamespace(name="toy-1", maps=None)
+    np.testing.assert_allclose(found["feature_distance_toy-1"], feature_distance([made], [target]), rtol=1e-6)
+    without = Extractor("toy-1", 16, None)
     assert "feature_distance_toy-1" not in paired.measure(made, target, shave=0, extractor=without)
+
+
+def test_large_pictures_are_looked_at_in_parts_of_their_own_size():
+    made, target = pair(40)
+    extractor = Extractor("toy-1", 16, None, lambda batch: [batch])
+    found = paired.measure(made, target, shave=0, extractor=extractor)["feature_distance_toy-1"]
+    corners = [np.s_[:, top : top + 16, left : left + 16] for top in (0, 16) for left in (0, 16)]
+    expected = np.mean([feature_distance([made[part]], [target[part]]) for part in corners], axis=0)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)

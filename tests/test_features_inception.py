@@ -18,8 +18,8 @@ CHANNELS, CLASSES = 6, 5
 
 
 def miniature(missing=None, seed=0):
-    """Bytes of a graph with the names of the original: it decodes one JPEG, resizes without antialiasing, scales, normalises by the operation
-    that TensorFlow has since deprecated, and reshapes to one row."""
+    """Bytes of a graph with the names of the original: it decodes one JPEG, resizes without antialiasing, scales, normalises by an
+    operation that TensorFlow has since removed, and reshapes to one row."""
     random = np.random.default_rng(seed)
     graph = tf.Graph()
     with graph.as_default():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from trainer.metrics import vectors
-from trainer.metrics.neighbours import density_coverage, precision_recall
+from trainer.metrics.neighbours import density_coverage, precision_recall, realism
 
 
 def slowly(real, fake, k):
@@ -115,3 +115,21 @@ def test_arguments_that_cannot_be(measure):
         measure(real, fake[:, :1])
     with pytest.raises(ValueError, match="not finite, first in row 0"):
         measure(real, fake * np.inf)
+
+
+@pytest.mark.parametrize("block", [1024, 7])
+def test_realism_agrees_with_loops_over_pairs(block, monkeypatch):
+    monkeypatch.setattr(vectors, "BLOCK", block)
+    real, fake = sets(23, 17)
+    radii = [np.sort(np.linalg.norm(real - row, axis=1))[3] for row in real]
+    usual = [i for i in range(23) if radii[i] <= np.median(radii)]
+    expected = [max(radii[i] / np.linalg.norm(real[i] - row) for i in usual) for row in fake]
+    np.testing.assert_allclose(realism(real, fake, k=3), expected, rtol=1e-9)
+
+
+def test_a_copy_is_wholly_real_and_too_few_are_refused():
+    real, fake = sets(23, 17)
+    scores = realism(real, np.concatenate([real, fake]))
+    assert (scores > 1e6).sum() == 12 and scores[23:].max() < 10
+    with pytest.raises(ValueError):
+        realism(real[:4], fake)

@@ -43,8 +43,9 @@ def _png(array):
     return buffer.getvalue()
 
 
-def test_picture_i_has_the_seed_plus_i_whatever_the_batch(models):
-    images = pictures.sample(models / "labelled", 5, seed=3, label="hats", batch=2)
+def test_picture_i_has_the_seed_plus_i_whatever_the_batch(models, monkeypatch):
+    monkeypatch.setattr(pictures, "BATCH", 2)
+    images = pictures.sample(models / "labelled", 5, seed=3, label="hats")
     assert images.shape == (5, SIZE, SIZE, 3) and images.dtype == np.uint8
     np.testing.assert_array_equal(pictures.sample(models / "labelled", 1, seed=5, label=1)[0], images[2])
 

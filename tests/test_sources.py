@@ -219,6 +219,15 @@ def test_pairs_in_two_folders(tmp_path, left, right, option):
     ]
 
 
+def test_pairs_may_be_a_small_picture_and_its_larger_one(tmp_path):
+    for name, sides in (("1.png", (4, 12)), ("2.png", (4, 10)), ("3.png", (8, 4))):
+        for folder, side in zip(("LR", "HR"), sides, strict=True):
+            paint(tmp_path / folder / name, 10, side, side)
+    examples, quarantine = read(Pairs(str(tmp_path)), size=None)
+    assert [(e["source"].shape[0], e["target"].shape[0]) for e in examples] == [(4, 12)]
+    assert [name for name, _ in quarantine.items] == ["2", "3"]
+
+
 def test_pairs_of_different_native_sizes_are_left_out(tmp_path):
     for name, side in (("1.png", 8), ("2.png", 6)):
         paint(tmp_path / "A" / name, 10)

@@ -6,7 +6,7 @@ import os
 import click
 
 from data.catalogue import KINDS
-from trainer import bundle, canary, request, task
+from trainer import bundle, canary, evaluate, request, task
 from trainer.errors import Refused, refusing
 
 
@@ -17,6 +17,8 @@ def main():
 
 
 main.add_command(task.main, "train")
+main.add_command(evaluate.evaluate, "evaluate")
+main.add_command(evaluate.compare, "compare")
 main.add_command(request.main, "request")
 main.add_command(bundle.main, "bundle")
 main.add_command(canary.main, "canary")

@@ -1,8 +1,8 @@
 """`pairs:PATH`: a source and a target picture an example, for translation.
 
-Either side by side in one file (left the source, right the target), or in two folders whose files are matched by name
-without extension: A and B, trainA and trainB, or source and target. Options after "#", joined by commas: a split
-(`pairs:PATH#test`) and `BtoA`, which exchanges source and target.
+Either side by side in one file (left the source, right the target), or in two folders whose files are matched by name without extension: A
+and B, trainA and trainB, source and target, or LR and HR. The target is as large as the source, or a whole number of times larger. Options
+after "#", joined by commas: a split (`pairs:PATH#test`) and `BtoA`, which exchanges source and target.
 """
 
 import os
@@ -13,7 +13,7 @@ from data.sources.layout import choose_split, join, list_pictures, split_folders
 from data.sources.parallel import ordered_map, read_good
 from data.sources.protocol import SourceError, digest, split_option
 
-_TWINS = (("A", "B"), ("source", "target"))
+_TWINS = (("A", "B"), ("source", "target"), ("LR", "HR"))
 
 
 class Pairs:
@@ -63,7 +63,7 @@ class Pairs:
         return digest("pairs", self._swap, names, sizes)
 
     def examples(self, size, fit, quarantine):
-        """Yield {"source", "target"}: uint8 [size, size, 3] each, or of one native size; see `protocol.Source`."""
+        """Yield {"source", "target"}: uint8 [size, size, 3] each, or of their native sizes; see `protocol.Source`."""
         for name, reason in self._alone:
             quarantine.add(name, reason)
 
@@ -74,7 +74,7 @@ class Pairs:
             else:
                 halves = [decode(content, size, fit) for content in contents]
             source, target = reversed(halves) if self._swap else halves
-            if source.shape != target.shape:
+            if not _fit_together(source, target):
                 raise BadPicture(f"source is {_extent(source)}, but target is {_extent(target)}")
             return {"source": source, "target": target}
 
@@ -106,6 +106,11 @@ def _find_twins(names, split):
             if all(any(name.startswith(twin + "/") for name in names) for twin in twins):
                 return twins
     return None
+
+
+def _fit_together(source, target):
+    times = target.shape[0] // source.shape[0]
+    return times >= 1 and target.shape[:2] == (times * source.shape[0], times * source.shape[1])
 
 
 def _halve(picture):

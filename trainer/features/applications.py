@@ -19,6 +19,9 @@ def open_application(name: str) -> Extractor:
         for network in dir(module)
         if hasattr(module, "preprocess_input") and inspect.isfunction(getattr(keras.applications, network, None))
     }
+    homes |= dict.fromkeys(
+        ("MobileNetV3Large", "MobileNetV3Small"), keras.applications.mobilenet_v3
+    )  # not listed there
     if name not in homes:
         raise ValueError(f"keras:{name} is unknown; have: {', '.join(sorted(homes))}")
     try:

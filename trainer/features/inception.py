@@ -9,7 +9,6 @@ The file is fetched on demand and checked. The hash is that published for the co
 own archive of 2015 holds a file of the same name and length, which is taken only if it has this hash too.
 """
 
-import functools
 import hashlib
 import io
 import os
@@ -48,35 +47,29 @@ def open_inception(path: str | None = None) -> Extractor:
         graph.ParseFromString(content)
     except Exception as error:  # the parser's own class is not public
         raise ValueError(f"{path or FILE} is no TensorFlow graph") from error
-    nodes = {node.name: node for node in graph.node}
-    missing = [name for name in (INPUT, POOL, *LAYERS, LOGITS) if name.partition(":")[0] not in nodes]
+    there = {node.name for node in graph.node}
+    missing = [name for name in (INPUT, POOL, *LAYERS, LOGITS) if name.partition(":")[0] not in there]
     if missing:
         raise ValueError(f"{path or FILE} is not the Inception graph of 2015: it has no {', '.join(missing)}")
 
-    def network(finish, fetches):
-        """Built when it is first called: each holds a copy of all weights, 95 MB."""
+    # A graph of its own keeps its age: its normalisation is an operation that TensorFlow runs only for graphs of that time.
+    with tf.Graph().as_default() as place:
+        pictures = tf.compat.v1.placeholder(tf.float32, [None, SIZE, SIZE, 3])
+        pool, product, *layers = tf.import_graph_def(graph, {INPUT: pictures}, [POOL, LOGITS, *LAYERS], name="")
+        rows = tf.squeeze(pool, [1, 2])
+        probabilities = tf.nn.softmax(rows @ product.inputs[1])
+    session = tf.compat.v1.Session(graph=place)
 
-        @functools.cache
-        def built():
-            def body(pictures):
-                return finish(tf.graph_util.import_graph_def(graph, {INPUT: pictures}, fetches, name=""))
+    def running(fetches):
+        return lambda batch: session.run(fetches, {pictures: batch})
 
-            return tf.compat.v1.wrap_function(body, [tf.TensorSpec([None, SIZE, SIZE, 3], tf.float32)])
-
-        return lambda batch: built()(tf.constant(batch))
-
-    def probabilities(found):
-        rows, logits = found
-        return tf.nn.softmax(tf.squeeze(rows, [1, 2]) @ logits.inputs[1])
-
-    weights = nodes[nodes[LOGITS].input[1].partition(":")[0]]
     return Extractor(
         name=f"inception2015-{hashlib.sha256(content).hexdigest()[:8]}",
         size=SIZE,
-        to_vectors=network(lambda found: tf.squeeze(found[0], [1, 2]), [POOL]),
-        to_maps=network(lambda found: found, list(LAYERS)),
-        to_probabilities=network(probabilities, [POOL, LOGITS]),
-        classes=weights.attr["value"].tensor.tensor_shape.dim[1].size,
+        to_vectors=running(rows),
+        to_maps=running(layers),
+        to_probabilities=running(probabilities),
+        classes=probabilities.shape[1],
         batch=32,
     )
 

@@ -47,8 +47,8 @@ def memorisation(train: np.ndarray, held_out: np.ndarray, fake: np.ndarray) -> M
     Raises ValueError for fewer than 2 rows, differing d, or values that are not finite.
     """
     train, held_out, fake = checked_sets(train=train, held_out=held_out, fake=fake)
-    _, held_out_distance = _nearest(held_out, train)
-    nearest, distance = _nearest(fake, train)
+    _, held_out_distance = nearest(held_out, train)
+    places, distance = nearest(fake, train)
     m, h = len(fake), len(held_out)
     # How many of the other set stand above each distance, ties counted half.
     above_fake = (h - _places(distance, held_out_distance)) / h
@@ -63,19 +63,23 @@ def memorisation(train: np.ndarray, held_out: np.ndarray, fake: np.ndarray) -> M
         nearer=Estimate(float(nearer), float(error)),
         score=float(score),
         p_value=float(stats.norm.cdf(score)),
-        nearest=nearest,
+        nearest=places,
         distance=distance,
         held_out_distance=held_out_distance,
     )
 
 
-def _nearest(rows, train):
-    """(index [n], distance [n]) of each row's nearest training row; the distance is exactly 0 for a copy."""
+def nearest(rows: np.ndarray, train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(index int [n], Euclidean distance float64 [n]) of the nearest training row [.., d] of each row [n, d]; exactly 0 for a copy.
+
+    Raises ValueError for no rows, differing d, or values that are not finite.
+    """
+    rows, train = checked_sets(least=1, rows=rows, train=train)
     middle = train.mean(axis=0)
-    nearest = np.concatenate(
+    places = np.concatenate(
         [squared_distances(rows[block] - middle, train - middle).argmin(axis=1) for block in blocks(len(rows))]
     )
-    return nearest, np.linalg.norm(rows - train[nearest], axis=1)
+    return places, np.linalg.norm(rows - train[places], axis=1)
 
 
 def _places(values, others):

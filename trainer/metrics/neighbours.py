@@ -55,6 +55,30 @@ def density_coverage(real: np.ndarray, fake: np.ndarray, *, k: int = 5, groups: 
     return DensityCoverage(_estimate(holding / k, fake_group), _estimate(occupied, real_group))
 
 
+def realism(real: np.ndarray, fake: np.ndarray, *, k: int = 3) -> np.ndarray:
+    """How deep each fake [m, d] lies among real vectors [n, d]: float64 [m], >= 0, 1 on the border of a ball, more is better.
+
+    Kynkaanniemi et al. 2019, eq. 3: the largest ratio of a real vector's radius, to its k-th neighbour, and its distance to the fake; the
+    half of the real vectors with the larger radii, which are odd ones, is not asked. Beyond 1e6, or infinite, for a copy of a real
+    vector. Raises ValueError for fewer than k + 2 real vectors, differing d, or values that are not finite.
+    """
+    (real,) = checked_sets(least=k + 2, real=real)
+    real, fake = checked_sets(least=1, real=real, fake=fake)
+    middle = real.mean(axis=0)
+    real, fake = real - middle, fake - middle
+    radii = np.empty(len(real))
+    for block in blocks(len(real)):
+        distances = squared_distances(real[block], real)
+        distances[np.arange(len(distances)), np.arange(block.start, block.stop)] = np.inf
+        radii[block] = _kth(distances[:, None], k)
+    usual = radii <= np.median(radii)
+    with np.errstate(divide="ignore"):
+        ratios = [
+            (radii[usual] / squared_distances(fake[block], real[usual])).max(axis=1) for block in blocks(len(fake))
+        ]
+    return np.sqrt(np.concatenate(ratios))
+
+
 def _prepared(real, fake, k, groups):
     """Checked and shuffled sets, moved so that their middle is at 0, where distances lose least to rounding."""
     if k < 1 or groups < 2:

@@ -1,0 +1,46 @@
+"""The pictures beside those that are trained on."""
+
+import posixpath
+
+from data import files
+from data.catalogue import open_source
+from data.sources.protocol import SourceError, split_option
+
+_WITH_SPLITS = ("folder", "list", "pairs", "idx")
+_TRAIN = ("train", "training")
+_HELD_OUT = ("validation", "val", "valid", "test", "testing")
+
+
+def beside(spec: str) -> str | None:
+    """The source of the validation or test pictures that lie beside the training pictures of `spec`; None when there are none.
+
+    `folder:PATH`, `folder:PATH#train` -> `folder:PATH#validation`; `folder:PATH/train` -> `folder:PATH/validation`; so too for the other
+    kinds of source that have splits. A source that names another split has nothing held out from it.
+    """
+    kind, colon, rest = spec.partition(":")
+    if not colon or kind not in _WITH_SPLITS:
+        kind, rest = "folder", spec
+        if not files.is_folder(split_option(rest)[0]):
+            return None
+    path, option = split_option(rest)
+    words = option.split(",")
+    others = [word for word in words if word.lower() in ("atob", "btoa")]
+    split = "".join(word for word in words if word not in others)
+    if split in ("", *_TRAIN):
+        for name in _HELD_OUT:
+            if _opens(found := f"{kind}:{path}#{','.join([name, *others])}"):
+                return found
+    parent, last = posixpath.split(path.rstrip("/"))
+    if not split and last.lower() in _TRAIN:
+        for name in _HELD_OUT:
+            if files.is_folder(posixpath.join(parent, name)):
+                return f"{kind}:{posixpath.join(parent, name)}"
+    return None
+
+
+def _opens(spec):
+    try:
+        open_source(spec)
+    except (SourceError, OSError):
+        return False
+    return True

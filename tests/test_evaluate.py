@@ -1,0 +1,201 @@
+"""Runs evaluated and compared as a person does it: pages, numbers for machines, and what is said when something is wrong."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from data.images import decode
+from serving import pictures
+from trainer import cli, task
+from trainer.features import catalogue
+from trainer.features.extractor import Extractor
+from trainer.metrics.distribution import kid
+from trainer.metrics.fidelity import psnr
+
+SIDE = 16
+
+
+def invoke(*arguments):
+    result = CliRunner().invoke(cli.main, [str(a) for a in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def coarse(images):
+    """Features that can be worked out by hand: each picture as 2 x 2 pixels."""
+    n, side = len(images), images.shape[1] // 2
+    return images.astype(np.float32).reshape(n, 2, side, 2, side, 3).mean((2, 4)).reshape(n, -1) / 255
+
+
+@pytest.fixture(autouse=True)
+def coarse_features(monkeypatch):
+    extractor = Extractor("coarse-1", SIDE, coarse, lambda batch: [batch / 255])
+    monkeypatch.setattr(catalogue, "open_features", {"packshot": extractor}.__getitem__)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Two categories of coloured squares, in three splits."""
+    root = tmp_path_factory.mktemp("photos")
+    random = np.random.default_rng(0)
+    for split, count in (("train", 24), ("validation", 21)):
+        for category, colour in (("hats", (200, 40, 40)), ("shoes", (40, 40, 200))):
+            (root / split / category).mkdir(parents=True)
+            for number in range(count):
+                picture = np.clip(np.array(colour) + random.integers(-40, 40, (SIDE, SIDE, 3)), 0, 255).astype(np.uint8)
+                Image.fromarray(picture).save(root / split / category / f"{number:02d}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def runs(photos, tmp_path_factory):
+    """A tiny run of each sort."""
+    root = tmp_path_factory.mktemp("runs")
+    data = f"folder:{photos}/train"
+    for name, options in {
+        "told": ["--model", "dcgan", "--conditional"],
+        "untold": ["--model", "mlp_gan"],
+        "edges": ["--model", "pix2pix"],
+        "larger": ["--model", "espcn", "--seed", 1],
+        "larger2": ["--model", "espcn", "--seed", 2],
+    }.items():
+        options = [*options, "--preset", "tiny", "--images", 16, "--data", data, "--job-dir", root / name]
+        assert CliRunner().invoke(task.main, [str(o) for o in options]).exit_code == 0
+    return root
+
+
+def of(folder, name="evaluation"):
+    return json.loads((folder / f"{name}.json").read_text())
+
+
+def is_one_file(path):
+    """A page that loads nothing: no address but data, no script."""
+    text = Path(path).read_text()
+    sources = re.findall(r"""(?:src|href)=["']([^"']*)""", text)
+    return all(s.startswith(("data:", "#")) for s in sources) and "<script" not in text and "url(" not in text
+
+
+def test_made_pictures_are_measured_with_the_categories_of_the_real_ones(runs, photos):
+    result = invoke("evaluate", runs / "told")
+    assert result.exit_code == 0, result.output
+    found = of(runs / "told")
+    labels = np.repeat([0, 1], 24)
+    real = coarse(np.stack([decode(path.read_bytes()) for path in sorted((photos / "train").rglob("*.png"))]))
+    made = pictures.sample(runs / "told" / "export", 48, seed=0, label=labels)
+    assert found["headline"] == "kid_coarse-1_n48"
+    assert found["metrics"]["kid_coarse-1_n48"] == pytest.approx(kid(real, coarse(made))._asdict(), rel=1e-5)
+    assert "memorisation_coarse-1_n48x42x48" in found["metrics"]
+    assert "kid_coarse-1_n48x42" in found["beside"]["real, held out"]
+    alone = kid(real[:24], coarse(made)[:24])
+    assert found["categories"]["hats"]["kid_coarse-1_n24"] == pytest.approx(alone._asdict(), rel=1e-5)
+    assert found["protocol"]["held out"] == f"folder:{photos}/validation"
+    assert found["model"]["run"]["model"] == "dcgan" and found["model"]["images"] == 16
+    assert len(found["copies"]) == 12 and found["copies"][0]["distance"] <= found["copies"][1]["distance"]
+    page = (runs / "told" / "evaluation.html").read_text()
+    assert is_one_file(runs / "told" / "evaluation.html")
+    for part in ("kid_coarse-1_n48", "hats best", "shoes real", "Nearest training pictures", "critic_loss", "<svg"):
+        assert part in page
+    assert "KID is" in result.output and "recall" in result.output
+
+
+def test_a_model_without_categories_is_measured_by_those_of_its_neighbours(runs, tmp_path):
+    result = invoke("evaluate", runs / "untold", "--n", 30, "--seed", 5, "--out", tmp_path / "page.html")
+    assert result.exit_code == 0, result.output
+    found = of(tmp_path, "page")
+    assert found["protocol"]["made pictures"] == 30 and found["copies"][0]["seed"] >= 5
+    counts = [found["categories"][name]["made"] for name in ("hats", "shoes")]
+    assert sum(counts) == 30
+    assert not any(key.startswith("kid") for row in found["categories"].values() for key in row)
+
+
+def test_translations_are_measured_beside_held_out_targets(runs, photos):
+    result = invoke("evaluate", runs / "edges")
+    assert result.exit_code == 0, result.output
+    found = of(runs / "edges")
+    assert found["headline"] == "feature_distance_coarse-1"
+    assert found["protocol"]["data"] == f"folder:{photos}/validation" and found["protocol"]["pictures"] == 42
+    assert len(found["each"]["psnr_rgb"]) == 42
+    assert "kid_coarse-1_n48x42" in found["metrics"] and "kid_coarse-1_n48x42" in found["beside"]["targets"]
+    assert is_one_file(runs / "edges" / "evaluation.html")
+
+
+def test_what_was_trained_on_is_measured_with_a_warning(runs, photos, tmp_path):
+    result = invoke("evaluate", runs / "edges", "--data", f"folder:{photos}/train", "--out", tmp_path / "p.html")
+    assert "the numbers are too good" in result.output
+    assert not any(name.startswith("kid") for name in of(tmp_path, "p")["metrics"])
+
+
+def test_enlargements_are_measured_beside_bicubic(runs, tmp_path):
+    random = np.random.default_rng(1)
+    for name, (height, width) in {"a": (40, 24), "b": (24, 32)}.items():
+        small = random.integers(0, 256, (height, width, 3), np.uint8)
+        large = np.array(Image.fromarray(small).resize((2 * width, 2 * height), Image.Resampling.BICUBIC))
+        for folder, picture in (("LR", small), ("HR", large)):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            Image.fromarray(picture).save(tmp_path / folder / f"{name}.png")
+    result = invoke("evaluate", runs / "larger", "--data", f"pairs:{tmp_path}", "--out", tmp_path / "p.html")
+    assert result.exit_code == 0, result.output
+    found = of(tmp_path, "p")
+    assert found["headline"] == "psnr_y_shave2"
+    assert found["beside"]["bicubic (Pillow)"]["psnr_y_shave2"] == {"value": None, "error": None}  # equal: infinite
+    assert found["beside"]["bicubic (Pillow)"]["ssim_y_shave2"]["value"] == pytest.approx(1)
+    made = list(pictures.changed(runs / "larger" / "export", [decode((tmp_path / "LR" / "a.png").read_bytes())]))[0]
+    expected = psnr(made[None], decode((tmp_path / "HR" / "a.png").read_bytes())[None], space="y", shave=2)
+    assert found["each"]["psnr_y_shave2"][0] == pytest.approx(float(expected[0]))
+
+
+def test_models_are_ranked_with_the_difference_picture_by_picture(runs, tmp_path):
+    out = tmp_path / "c.html"
+    result = invoke("compare", runs / "larger", runs / "larger2", "--n", 10, "--out", out)
+    assert result.exit_code == 0, result.output
+    found = of(tmp_path, "c")
+    first, second = (found["evaluations"][name]["each"]["psnr_y_shave2"] for name in found["ranking"])
+    differences = np.subtract(first, second)
+    assert len(first) == 10 and differences.mean() > 0
+    lead = {"value": differences.mean(), "error": differences.std(ddof=1) / np.sqrt(10)}
+    assert found["leads"] == [pytest.approx(lead)]
+    assert is_one_file(out) and "larger2" in out.read_text()
+
+
+def test_sets_are_compared_with_one_reference_and_ratings_stand_beside(runs, tmp_path):
+    ratings = {"schema": 1, "models": {"told": {"score": 1.5, "low": 1.0, "high": None}}}
+    (tmp_path / "ratings.json").write_text(json.dumps(ratings))
+    options = ["--out", tmp_path / "c.html", "--ratings", tmp_path / "ratings.json"]
+    result = invoke("compare", runs / "told", runs / "untold", *options)
+    assert result.exit_code == 0, result.output
+    found = of(tmp_path, "c")
+    values = [found["evaluations"][name]["metrics"]["kid_coarse-1_n48"]["value"] for name in found["ranking"]]
+    assert values == sorted(values) and found["ratings"] == ratings
+    page = (tmp_path / "c.html").read_text()
+    assert "hats told" in page and "hats untold" in page and "1 to open" in page
+
+
+def test_what_cannot_be_measured_is_said_in_a_sentence(runs, photos, tmp_path):
+    def refused(*arguments):
+        result = invoke(*arguments, "--out", tmp_path / "never.html")
+        assert result.exit_code == 2 and "Traceback" not in result.output
+        assert not (tmp_path / "never.html").exists()
+        return result.output
+
+    assert "no exported model in" in refused("evaluate", tmp_path)
+    assert "at least 20 are needed" in refused("evaluate", runs / "told", "--n", 5)
+    assert "there is no folder" in refused("evaluate", runs / "told", "--data", "folder:nowhere")
+    flat = f"folder:{photos}/train/hats"
+    assert "was trained on the categories hats, shoes" in refused("evaluate", runs / "told", "--data", flat)
+    assert "do not compare" in refused("compare", runs / "told", runs / "edges")
+    assert "packshot evaluate" in refused("compare", runs / "told")
+    assert "not 2 times as large" in refused("evaluate", runs / "larger", "--data", _alike(tmp_path))
+    assert "no such file" in refused("compare", runs / "told", runs / "untold", "--ratings", "nowhere.json").lower()
+
+
+def _alike(root):
+    for folder in ("A", "B"):
+        (root / folder).mkdir()
+        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(root / folder / "1.png")
+    return f"pairs:{root}"

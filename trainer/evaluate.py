@@ -1,0 +1,159 @@
+"""`packshot evaluate` and `packshot compare`: how good a model is, in named numbers with errors, and in pictures."""
+
+import json
+import os
+
+import click
+
+from data.catalogue import KINDS
+from trainer import task
+from trainer.errors import Refused, refusing
+
+OPTIONS = (
+    click.option(
+        "--data",
+        help="Pictures to measure with [default: for generation what was trained on, else the split beside it]",
+        metavar="SOURCE",
+    ),
+    click.option(
+        "--held-out",
+        help="Real pictures not trained on, to tell copying from learning [default: the split beside the training one]",
+        metavar="SOURCE",
+    ),
+    click.option(
+        "--features",
+        help="What looks at the pictures: packshot, inception[:PATH], keras:NAME or file:PATH",
+        metavar="SPEC",
+        default="packshot",
+    ),
+    click.option(
+        "--n",
+        "count",
+        help="Pictures [default: as many as the data has; 10,000 made ones or 1,000 pairs at most]",
+        metavar="N",
+        type=click.IntRange(1),
+    ),
+    click.option(
+        "--seed",
+        help="Seed of the first made picture; the others follow",
+        metavar="N",
+        type=click.IntRange(0),
+        default=0,
+    ),
+    click.option(
+        "--truncation",
+        help="Below 1: more typical, less varied pictures",
+        metavar="X",
+        type=click.FloatRange(0, 2),
+        default=1.0,
+    ),
+)
+
+
+def options(command):
+    """The options that evaluating one model and comparing several have in common."""
+    for option in reversed(OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.command(
+    context_settings=task.CONTEXT,
+    epilog="""
+\b
+Examples:
+  packshot evaluate runs/photos
+  packshot evaluate runs/photos --held-out folder:photos/validation --n 3000
+  packshot evaluate models/espcn/3 --data pairs:Set5/x4 --out set5.html --json set5.json
+""",
+)
+@click.argument("run_or_export")
+@options
+@click.option("--out", help="Page to write [default: evaluation.html in the run's folder]", metavar="HTML")
+@click.option("--json", "as_json", help="Numbers for machines [default: beside the page]", metavar="FILE")
+def evaluate(run_or_export, out, as_json, features, **asked):
+    """Measure a model: a page with pictures for people, and JSON for machines."""
+    from data import files
+    from trainer.evaluation import report
+    from trainer.evaluation.page import page
+    from trainer.evaluation.subject import open_subject
+
+    with refusing():
+        subject = open_subject(run_or_export, task.say)
+        (evaluation,) = _measure([subject], features, asked)
+        out = out or _default(subject)
+        as_json = as_json or f"{os.path.splitext(out)[0]}.json"
+        files.write(as_json, _dumped(report.as_values(evaluation)))
+        files.write(out, page(evaluation).encode())
+    for note in evaluation.notes:
+        click.echo(note)
+    click.echo()
+    for name, estimate in evaluation.metrics.items():
+        click.echo(f"  {name:<44} {report.shown(estimate)}")
+    task.say(f"page: {out}\nfor machines: {as_json}")
+
+
+@click.command(
+    context_settings=task.CONTEXT,
+    epilog="""
+\b
+Examples:
+  packshot compare runs/photos runs/photos-ada
+  packshot compare runs/x4-small runs/x4-large --data folder:photos/validation --out x4.html
+  packshot compare runs/a runs/b --ratings ratings.json
+""",
+)
+@click.argument("runs_or_exports", nargs=-1, required=True, metavar="RUN_OR_EXPORT...")
+@options
+@click.option("--ratings", help="What `packshot rate score` made of people's answers", metavar="FILE")
+@click.option("--out", help="Page to write", metavar="HTML", default="comparison.html")
+@click.option("--json", "as_json", help="Numbers for machines [default: beside the page]", metavar="FILE")
+def compare(runs_or_exports, out, as_json, features, ratings, **asked):
+    """Measure several models alike, rank them, and show them side by side."""
+    from data import files
+    from trainer.evaluation.comparison import compare as ranked
+    from trainer.evaluation.page import comparison_page
+    from trainer.evaluation.subject import open_subject
+
+    if len(runs_or_exports) < 2:
+        raise Refused("compare takes two runs or exports, or more; for one there is packshot evaluate")
+    with refusing():
+        rated = json.loads(files.read(ratings)) if ratings else None
+        subjects = [open_subject(path, task.say) for path in runs_or_exports]
+        comparison = ranked(_measure(subjects, features, asked), rated)
+        as_json = as_json or f"{os.path.splitext(out)[0]}.json"
+        files.write(as_json, _dumped(comparison.as_values()))
+        files.write(out, comparison_page(comparison).encode())
+    click.echo(comparison.headline)
+    for sentence in comparison.sentences():
+        click.echo(f"  {sentence}")
+    task.say(f"page: {out}\nfor machines: {as_json}")
+
+
+for _command in (evaluate, compare):
+    _command.help += f" SOURCE is one of {', '.join(KINDS)}."
+
+
+def _measure(subjects, features, asked):
+    """An evaluation of each subject, all alike."""
+    from trainer.evaluation.measuring import measure_all
+    from trainer.evaluation.request import Request
+    from trainer.features.catalogue import open_features
+
+    return measure_all(subjects, Request(**asked), open_features(features), _track)
+
+
+def _track(items, total, what):
+    from tqdm import tqdm
+
+    return tqdm(items, total=total, desc=what, unit="", disable=None, leave=False)
+
+
+def _default(subject):
+    if subject.root:
+        return f"{subject.root}/evaluation.html"
+    return f"evaluation-{subject.name.replace('/', '-')}.html"
+
+
+def _dumped(values):
+    return (json.dumps(values, indent=1, ensure_ascii=False) + "\n").encode()

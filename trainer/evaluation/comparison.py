@@ -1,0 +1,82 @@
+"""Several models measured alike: which is better, and whether that can be told."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from trainer.evaluation.report import SCHEMA, Evaluation, as_values, better, shown
+from trainer.evaluation.subject import tell_apart
+from trainer.metrics.estimate import Estimate, of_mean
+
+_TELL = 2  # errors: a smaller difference is none that can be told
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Models, the best by the headline first.
+
+    leads[i]: by how much model i is better than model i + 1. ratings: what `packshot rate score` made of people's answers, or None.
+    """
+
+    evaluations: Sequence[Evaluation]
+    names: Sequence[str]
+    leads: Sequence[Estimate]
+    ratings: dict | None
+
+    @property
+    def headline(self) -> str:
+        """The metric that ranks."""
+        return self.evaluations[0].headline
+
+    def sentences(self) -> list[str]:
+        """The ranking in words, a sentence a place."""
+        found = []
+        for place, (evaluation, name) in enumerate(zip(self.evaluations, self.names, strict=True)):
+            sentence = f"{place + 1}. {name}: {shown(evaluation.metrics[self.headline])}"
+            if place < len(self.leads):
+                lead, after = self.leads[place], self.names[place + 1]
+                if lead.value >= _TELL * lead.error:
+                    sentence += f", better than {after} by {shown(lead)}"
+                else:
+                    sentence += f", not to be told from {after} ({shown(lead)})"
+            found.append(f"{sentence}.")
+        return found
+
+    def as_values(self) -> dict:
+        """What `--json` writes."""
+        return {
+            "schema": SCHEMA,
+            "headline": self.headline,
+            "ranking": list(self.names),
+            "leads": [{"value": lead.value, "error": lead.error} for lead in self.leads],
+            "sentences": self.sentences(),
+            "ratings": self.ratings,
+            "evaluations": {name: as_values(e) for name, e in zip(self.names, self.evaluations, strict=True)},
+        }
+
+
+def compare(evaluations: Sequence[Evaluation], ratings: dict | None = None) -> Comparison:
+    """Rank models by their headline. Raises ValueError when they were not measured alike."""
+    first = evaluations[0]
+    for other in evaluations[1:]:
+        if list(other.metrics)[0] != first.headline:
+            raise ValueError(
+                f"{first.subject.name} is measured by {first.headline} and {other.subject.name} by {other.headline}:"
+                " they do not compare"
+            )
+    sign = better(first.headline)
+    ranked = sorted(evaluations, key=lambda e: -sign * e.metrics[first.headline].value)
+    leads = [_lead(a, b, first.headline, sign) for a, b in zip(ranked, ranked[1:], strict=False)]
+    return Comparison(ranked, tell_apart([e.subject for e in ranked]), leads, ratings)
+
+
+def _lead(a, b, headline, sign):
+    """How much better `a` is: of pairs by their differences one by one; of sets, whose errors partly are the same, with too large an
+    error."""
+    if headline in a.each:
+        with np.errstate(invalid="ignore"):
+            return of_mean(sign * (a.each[headline] - b.each[headline]))
+    (first, error), (second, other) = a.metrics[headline], b.metrics[headline]
+    return Estimate(sign * (first - second), math.hypot(error, other))

@@ -1,0 +1,92 @@
+"""What is evaluated: an exported model, with the run that it came from."""
+
+import json
+import posixpath
+from dataclasses import asdict, dataclass
+
+import tensorflow as tf
+
+from serving.export import report
+from trainer import loop
+from trainer.config import RunConfig
+from trainer.rundir import RunDir
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model in a version's folder `path`.
+
+    name: as short as tells it from others. classes: what it was told the categories are, () when nothing. history: the lines of the run's
+    metrics.jsonl, () for an export alone. root: the run's folder, None for an export alone.
+    """
+
+    name: str
+    path: str
+    task: str
+    run: RunConfig
+    classes: tuple[str, ...]
+    step: int
+    images: int
+    parameters: int
+    history: tuple[dict, ...]
+    root: str | None
+
+    def as_values(self) -> dict:
+        """What the report says of it."""
+        return {
+            "name": self.name,
+            "path": self.path,
+            "task": self.task,
+            "step": self.step,
+            "images": self.images,
+            "parameters": self.parameters,
+            "classes": list(self.classes),
+            "run": asdict(self.run),
+        }
+
+
+def open_subject(path: str, say) -> Subject:
+    """The newest export of a run (made now if it is behind), of a model's folder, or that version itself.
+
+    Raises ValueError or OSError, one sentence, when there is none or it does not say how it was made.
+    """
+    version = loop.find_export(path, say)
+    facts = report(version)
+    folder = RunDir(path)
+    is_run = tf.io.gfile.exists(folder.config)
+    try:
+        return Subject(
+            name=posixpath.basename(path.rstrip("/")) if is_run else f"{facts['name']}/{facts['version']}",
+            path=version,
+            task=facts["facts"]["task"],
+            run=RunConfig(**facts["facts"]["configuration"]),
+            classes=tuple(facts["facts"]["classes"]),
+            step=facts["facts"]["step"],
+            images=facts["facts"]["images_seen"],
+            parameters=facts["parameters"],
+            history=_history(folder.metrics) if is_run else (),
+            root=folder.root if is_run else None,
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"the export.json of {version} does not say how the model was made ({error})") from error
+
+
+def tell_apart(subjects: list[Subject]) -> list[str]:
+    """A name for each of several subjects, as short as differs: its own, or the path's end."""
+    names = [subject.name for subject in subjects]
+    if len(set(names)) == len(names):
+        return names
+    return [subject.root or subject.path for subject in subjects]
+
+
+def _history(path):
+    if not tf.io.gfile.exists(path):
+        return ()
+    lines = []
+    with tf.io.gfile.GFile(path) as file:
+        for line in file.read().splitlines():
+            try:
+                lines.append(json.loads(line))
+            except json.JSONDecodeError:
+                continue  # the last line of a process that was killed
+    return tuple(lines)
