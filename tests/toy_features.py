@@ -8,7 +8,7 @@ NAME = "toy-1"
 
 
 class Toy:
-    name, size, maps = NAME, 6, None
+    name, size, batch, classes, to_maps = NAME, 64, 64, None, None
 
     def vectors(self, pictures):
         side = pictures.shape[1] // 3 * 3
@@ -17,8 +17,10 @@ class Toy:
 
 
 class ToyWithLayers(Toy):
-    def maps(self, pictures):
-        return [pictures.astype(np.float32) + 1]
+    def to_maps(self, pictures):
+        return [np.stack(list(pictures)).astype(np.float32) + 1]
+
+    maps = to_maps
 
 
 def open_toy(spec):

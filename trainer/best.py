@@ -3,9 +3,9 @@
 import math
 
 from data.batch import ENHANCEMENT, GENERATION, TRANSLATION
+from trainer.evaluation.report import better, measure_of
 
-MORE = ("psnr", "ssim", "ms_ssim", "precision", "recall", "density", "coverage")  # better when more
-LESS = ("kid", "fid", "delta_e_2000", "feature_distance")  # better when less
+UNRANKED = ("memorisation",)  # best in the middle
 ON_TRAINING_DATA = "train_"  # begins the name of a measure whose pictures were trained on
 
 # What a task is judged by when nobody says: of translations, PSNR likes blurred ones best.
@@ -13,12 +13,9 @@ DEFAULT = {GENERATION: "kid", TRANSLATION: "feature_distance", ENHANCEMENT: "psn
 
 
 def direction(name: str) -> int:
-    """1 for a measure that is better when more, -1 when less, 0 for one that cannot be ranked by (such as memorisation)."""
+    """1 for a measure that is better when more, -1 when less, 0 for one that nothing can be ranked by."""
     plain = name.removeprefix(ON_TRAINING_DATA)
-    for sign, measures in ((1, MORE), (-1, LESS)):
-        if any(plain == measure or plain.startswith(measure + "_") for measure in measures):
-            return sign
-    return 0
+    return 0 if measure_of(plain) in UNRANKED else better(plain)
 
 
 def choose(names, wanted: str) -> str:

@@ -103,10 +103,10 @@ Examples:
 # fmt: on
 def export(run_folder, to, name, version, best):
     """Export the newest checkpoint of a run, or its best, verified in TensorFlow Serving's own runtime."""
-    from trainer import loop
+    from trainer import exporting
 
     with refusing():
-        loop.export_checkpoint(run_folder, to, name, version, task.say, best)
+        exporting.export_checkpoint(run_folder, to, name, version, task.say, best)
 
 
 # fmt: off
@@ -167,9 +167,9 @@ def doctor():
 
 def _exported(export_or_run: str, best: bool) -> str:
     """The folder of a SavedModel version: of an export, a model's folder, or a run (its newest export, made now if it is behind)."""
-    from trainer import loop
+    from trainer import exporting
 
-    return loop.find_export(export_or_run, task.say, best)
+    return exporting.find_export(export_or_run, task.say, best)
 
 
 def _make_parent(path: str) -> None:

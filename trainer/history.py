@@ -41,13 +41,17 @@ def read(path: str, of: str | None = None) -> History:
         return history
     with tf.io.gfile.GFile(path) as file:
         for line in map(json.loads, file.read().splitlines()):
-            if line.get("of") == of and "evaluation" in line:
-                history.evaluations.append(_evaluation(line))
-            elif "evaluation" not in line and "warning" not in line:
+            if "evaluation" not in line and "warning" not in line:
                 history.lines.append(line)
+            elif of is not None and line.get("evaluation") == of:
+                history.evaluations.append(_evaluation(line))
     return history
 
 
 def _evaluation(line):
-    found = {name: Estimate(*(math.nan if x is None else x for x in pair)) for name, pair in line["evaluation"].items()}
-    return Evaluation(line["step"], line["images"], line["of"], found)
+    found = {
+        name: Estimate(*(math.nan if x is None else x for x in (value, line[f"{name}_error"])))
+        for name, value in line.items()
+        if f"{name}_error" in line
+    }
+    return Evaluation(line["step"], line["images"], line["evaluation"], found)

@@ -12,7 +12,8 @@ from data.batch import ENHANCEMENT, GENERATION
 from data.images import to_float, to_uint8
 from trainer.best import ON_TRAINING_DATA
 from trainer.evaluation import generation, paired
-from trainer.metrics.estimate import Estimate, of_mean
+from trainer.evaluation.report import means
+from trainer.metrics.estimate import Estimate
 
 REFERENCE = 5_000  # real pictures at most whose features are kept
 TOGETHER = 64  # pictures made, or looked at, in one call
@@ -78,8 +79,8 @@ def _paired(model, sample, rows, config, extractor, held_out, count):
     shave = config.scale if model.task == ENHANCEMENT else 0
 
     def judged(pictures, targets):
-        found = paired.measure(pictures, targets, shave=shave, extractor=extractor)
-        return {prefix + name: of_mean(values) for name, values in found.items()}
+        found = means(paired.measure(pictures, targets, shave=shave, extractor=extractor))
+        return {prefix + name: estimate for name, estimate in found.items()}
 
     def measure():
         return judged(np.concatenate(list(_made(sample, batch))), taken[target])

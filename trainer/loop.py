@@ -1,24 +1,21 @@
 """One run, from configuration to export: a list of calls."""
 
 import math
-import posixpath
 from dataclasses import asdict, dataclass, replace
 
-import keras
 import tensorflow as tf
 
-from data import pipeline, views
+from data import pipeline
 from data.batch import ENHANCEMENT, GENERATION, TRANSLATION
 from data.cache import load_rows
 from data.catalogue import open_source
 from data.quarantine import Quarantine
-from models import catalogue
-from models.base import TwoPlayer
-from serving.export import export, latest, report, versions
 from trainer import best, callbacks, history, writers
-from trainer.checkpoints import Checkpoints, best_facts, newest_step
+from trainer.build import configuration, make_model, make_view
+from trainer.checkpoints import Checkpoints, best_facts
 from trainer.config import Measuring, RunConfig
 from trainer.errors import refusing
+from trainer.exporting import export_run
 from trainer.measuring import make_plan
 from trainer.rundir import RunDir
 from trainer.sheets import make_draw
@@ -36,32 +33,6 @@ class Cadence:
     sample_images: int | None = None  # pictures between two sample sheets; None: 20 sheets a run
     checkpoint_minutes: float = 5.0
     steps_per_execution: int | None = None  # steps TensorFlow takes in one call; None: what suits the family
-
-
-def make_view(run: RunConfig, config):
-    """What the run's family trains on, made from an example. ValueError if the settings do not fit together."""
-    task = catalogue.names()[run.model]
-    if task == GENERATION:
-        return views.generation(config.resolution)
-    if task == TRANSLATION:
-        return views.translation(config.resolution, run.view)
-    return views.enhancement(config.resolution, config.scale)
-
-
-def make_model(run: RunConfig, classes: int):
-    """The family's model for the run. ValueError if the configuration is contradictory."""
-    family = catalogue.load(run.model)
-    config = configuration(run)
-    keras.utils.set_random_seed(run.seed)
-    options = {"augment": run.augment} if issubclass(family.Model, TwoPlayer) else {}
-    return family.Model(config, classes=classes, seed=run.seed, **options)
-
-
-def configuration(run: RunConfig):
-    """The family's config dataclass that `run.settings` describes."""
-    family = catalogue.load(run.model)
-    settings = {name: tuple(value) if isinstance(value, list) else value for name, value in run.settings.items()}
-    return family.Config(**settings)
 
 
 def describe_data(run: RunConfig) -> dict:
@@ -225,78 +196,3 @@ def _watchers(run, config, folder, cadence, model, rows, checkpoints, progress, 
         told = [lines.evaluation, board.evaluation, metrics.pause, console.evaluation, watchdog.evaluation]
         found.insert(0, callbacks.Evaluations(progress, plan, past, keep, told))
     return found, [saving.release, console.close]
-
-
-def export_run(run, model, source, step, export_to, say, version=None, facts=None):
-    """Export the model's served network, computing in float32, with what it was made from; returns the version's folder.
-
-    Args:
-        step: how far the run has come. facts: what best.json says, when the model is as it was at its best.
-    """
-    if run.precision != "float32":
-        set_precision("float32")
-        trained, model = model.state(), make_model(run, model.classes)
-        for identifier, variable in model.state().items():
-            variable.assign(trained[identifier])
-    to, name = export_to
-    shown = facts["step"] if facts else step
-    made_from = {
-        "model": run.model,
-        "task": model.task,
-        "configuration": asdict(run),
-        "classes": list(source.classes) if model.classes else [],
-        "data": {"spec": run.data, "fingerprint": source.fingerprint()},
-        "step": shown,
-        "images_seen": shown * model.config.batch_size * model.rows_per_step,
-        "of_run_at_step": step,
-    }
-    if facts:
-        made_from["best"] = facts
-        say(f"the best of the run: {facts['metric']} {facts['value']:.4g} at {facts['images']:,} pictures")
-    path = export(model, to, name, version, facts=made_from)
-    say(f"exported and verified: {path}")
-    return path
-
-
-def export_checkpoint(root: str, to: str, name: str | None, version: int | None, say, at_best=False) -> str:
-    """Export the newest checkpoint of the run in folder `root`, or its best; returns the version's folder. ValueError if there is none."""
-    folder = RunDir(root)
-    run = folder.read_config()
-    set_precision(run.precision)
-    source = open_source(run.data, run.seed)
-    model = make_model(run, len(source.classes) if run.conditional else 0)
-    checkpoints = Checkpoints(folder.checkpoints, model.state())
-    facts = checkpoints.restore_best() if at_best else None
-    step = newest_step(folder.checkpoints) if at_best else checkpoints.restore()
-    if not step and not at_best:
-        raise ValueError(f"{root} holds no checkpoint yet")
-    return export_run(run, model, source, step, (to, name or run.model), say, version, facts)
-
-
-def find_export(path: str, say, at_best=False) -> str:
-    """The newest exported version of a run, of a model's folder, or that folder itself. ValueError if there is none.
-
-    A run that has been saved since its newest export, or has none, is exported as it stands first; with `at_best`, which is for runs
-    only, one whose newest export is not of its best.
-    """
-    folder = RunDir(path)
-    if not tf.io.gfile.exists(folder.config):
-        if at_best:
-            raise ValueError(f"--best is for run folders, and {path} is none")
-        return latest(path)
-    run = folder.read_config()
-    exported = posixpath.join(folder.exports, run.model)
-    if versions(exported):
-        newest = latest(exported)
-        facts = report(newest)["facts"]
-        if at_best and facts.get("best") and facts["best"] == best_facts(folder.checkpoints):
-            return newest
-        if not at_best and facts.get("of_run_at_step", facts["step"]) >= newest_step(folder.checkpoints):
-            return newest
-    say(f"exporting the {'best' if at_best else 'newest'} checkpoint of {path}")
-    return export_checkpoint(path, folder.exports, run.model, None, say, at_best)
-
-
-def split_model_dir(uri: str) -> tuple[str, str]:
-    """AIP_MODEL_DIR as (folder, name), so that versions lie directly in it, as TensorFlow Serving wants them."""
-    return posixpath.split(uri.rstrip("/"))

@@ -7,8 +7,8 @@ import keras
 from data.batch import GENERATION
 from data.cache import load_rows
 from data.catalogue import open_source
+from data.held_out import beside
 from data.quarantine import Quarantine
-from data.sources.layout import held_out_beside
 from trainer import best
 from trainer.config import Measuring, RunConfig
 from trainer.judge import Judge, make_judge
@@ -80,12 +80,9 @@ def open_held_out(wanted: Measuring, run: RunConfig, source, view):
 
     Drawn ones (`studio`) are drawn with another seed. Raises ValueError when --eval-data cannot be used, or is what is trained on.
     """
-    spec = wanted.data
+    spec = wanted.data or beside(run.data)
     if spec is None:
-        beside = held_out_beside(getattr(source, "root", ""))
-        if beside is None:
-            return None
-        spec = f"folder:{beside}"
+        return None
     apart = open_source(spec, run.seed + 1)
     if apart.fingerprint() == source.fingerprint():
         raise ValueError(f"--eval-data {spec} is what is trained on; it takes pictures that are not")

@@ -233,12 +233,12 @@ def _vertex_root():
 
 
 def _export_to(options, root, run):
-    from trainer import loop
+    from trainer.exporting import split_model_dir
     from trainer.rundir import RunDir
 
     model_dir = from_environment("AIP_MODEL_DIR")
     if model_dir and not options["export_to"] and not options["name"]:
-        return loop.split_model_dir(model_dir)
+        return split_model_dir(model_dir)
     return options["export_to"] or model_dir or RunDir(root).exports, options["name"] or run.model
 
 

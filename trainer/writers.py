@@ -17,8 +17,8 @@ from tqdm import tqdm
 class JsonLines:
     """Appends to metrics.jsonl, one JSON object a line, each with "step", "images" and "time"; `trainer.history` reads them.
 
-    Lines of training hold names and numbers; evaluations "evaluation": {name: [value, error]}, "of" (what was measured against
-    what) and "seconds"; warnings "warning" (its name) and "sentence".
+    Lines of training hold names and numbers; evaluations "evaluation" (what was measured against what), "evaluation_seconds", and for each
+    measure its name and its name with "_error" behind it; warnings "warning" (a word or two) and "sentence".
     """
 
     def __init__(self, path):
@@ -29,8 +29,12 @@ class JsonLines:
 
     def evaluation(self, made, seconds):
         # In full: a resumed run compares with what it reads here, and JSON knows no number that is not finite.
-        found = {name: [x if math.isfinite(x) else None for x in estimate] for name, estimate in made.found.items()}
-        self._append(made.step, made.images, {"evaluation": found, "of": made.of, "seconds": round(seconds, 3)})
+        line = {"evaluation": made.of, "evaluation_seconds": round(seconds, 3)}
+        for name, estimate in made.found.items():
+            line |= {
+                key: x if math.isfinite(x) else None for key, x in zip((name, f"{name}_error"), estimate, strict=True)
+            }
+        self._append(made.step, made.images, line)
 
     def warning(self, step, images, name, sentence):
         self._append(step, images, {"warning": name, "sentence": sentence})

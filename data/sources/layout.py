@@ -65,15 +65,3 @@ def choose_split(splits: dict[str, str], wanted: str, root: str) -> str:
         hint = "" if wanted or not splits else f"; choose one, such as {root}#{next(iter(splits))}"
         raise SourceError(f"there is no split {wanted or 'train'} under {root}: {have}{hint}")
     return folder
-
-
-def held_out_beside(folder: str) -> str | None:
-    """The folder of pictures that were held out of `folder`: when that is a train split, validation beside it, else test, else None."""
-    above, _, name = folder.rstrip("/").rpartition("/")
-    if _CANONICAL.get(name.lower(), name.lower()) != "train":
-        return None
-    for split in SPLITS[1:]:
-        for spelling in (split, *(word for word, meant in _CANONICAL.items() if meant == split)):
-            if files.is_folder(join(above, spelling)):
-                return join(above, spelling)
-    return None
