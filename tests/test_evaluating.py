@@ -368,6 +368,15 @@ def test_the_best_is_the_least_or_the_most_and_the_earliest_of_equals():
     assert [evaluation.step for evaluation in found] == [1]
 
 
+def test_what_is_kept_is_beaten_by_what_is_better_or_of_another_kind():
+    (one,), (other,) = series(0.3), series(0.3, name="fid_toy")
+    kept = best.facts(one, "kid_toy")
+    assert (kept["value"], kept["error"], kept["of"]) == (0.3, 0.01, "toy")
+    assert [best.beats(e, kept, "kid_toy") for e in series(0.4, 0.3, 0.2, np.nan)] == [False, False, True, False]
+    assert best.beats(one, None, "kid_toy") and best.beats(one._replace(of="others"), kept, "kid_toy")
+    assert best.beats(other, kept, "fid_toy") and not best.beats(series(np.nan)[0], None, "kid_toy")
+
+
 def test_a_training_that_blows_up_is_recorded_by_name(tmp_path):
     options = [*TINY[:4], "--model", "espcn", "--set", "learning_rate=1e30", "--images", 16, "--log-steps", 1]
     result = train(*options, "--no-export", "--job-dir", tmp_path)

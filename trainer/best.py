@@ -43,6 +43,21 @@ def best(evaluations, name: str):
     return max(evaluations, key=lambda e: direction(name) * e.found[name].value, default=None)
 
 
+def facts(evaluation, name: str) -> dict:
+    """What best.json says of an evaluation that is kept as the best by the measure of that name."""
+    value, error = evaluation.found[name]
+    known = {"metric": name, "value": value, "error": error if math.isfinite(error) else None, "of": evaluation.of}
+    return known | {"step": evaluation.step, "images": evaluation.images}
+
+
+def beats(evaluation, kept: dict | None, name: str) -> bool:
+    """Whether an evaluation is better than the one that best.json tells of; always when that was of another measure or other pictures."""
+    value = evaluation.found[name].value
+    if kept is None or (kept["metric"], kept["of"]) != (name, evaluation.of):
+        return math.isfinite(value)
+    return direction(name) * (value - kept["value"]) > 0
+
+
 def stale(evaluations, name: str) -> int:
     """How many comparable evaluations have passed since one was better by more than its error bar.
 

@@ -7,7 +7,6 @@ import keras
 import numpy as np
 
 from data.images import encode_png
-from trainer import best
 from trainer.errors import Interrupted, Stopped
 from trainer.history import Evaluation
 from trainer.rundir import write_whole
@@ -137,7 +136,7 @@ class Evaluations(keras.callbacks.Callback):
 
     Args:
         progress: the shared `Progress`. plan: `trainer.measuring.Plan`. history: `trainer.history.History`.
-        keep: function (evaluation) that keeps the network as it is. writers: functions (evaluation, seconds).
+        keep: function (evaluation) that keeps the network as it is, if it is the best. writers: functions (evaluation, seconds).
     """
 
     def __init__(self, progress, plan, history, keep, writers):
@@ -157,9 +156,7 @@ class Evaluations(keras.callbacks.Callback):
         seconds = time.perf_counter() - began
         evaluation = Evaluation(self.progress.step, self.progress.images, self.plan.judge.of, found)
         self.history.evaluations.append(evaluation)
-        comparable = best.comparable(self.history.evaluations, self.plan.metric)
-        if best.best(comparable, self.plan.metric) is evaluation:
-            self.keep(evaluation)
+        self.keep(evaluation)
         for write in self.writers:
             write(evaluation, seconds)
         if self.plan.patience_is_over(self.history):

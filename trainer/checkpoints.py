@@ -24,7 +24,7 @@ def newest_step(folder: str) -> int:
 
 
 def best_facts(folder: str) -> dict | None:
-    """What best.json says of the best checkpoint in a folder: "metric", "value", "error", "step", "images"; None when there is none."""
+    """What best.json says of the best checkpoint in a folder: see `trainer.best.facts`; None when there is none."""
     path = posixpath.join(folder, "best", BEST)
     if not tf.io.gfile.exists(path):
         return None

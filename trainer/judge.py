@@ -111,7 +111,7 @@ def _vectors(extractor, rows):
 
 
 def _evenly(total, count):
-    return np.linspace(0, total - 1, count).astype(int)
+    return np.arange(count) * total // count
 
 
 def _blocks(count):

@@ -85,7 +85,7 @@ def train(
         progress = callbacks.Progress(checkpoints.restore(), math.ceil(config.images / rows_per_step), rows_per_step)
         plan = None
         if chief and progress.left:
-            plan = make_plan(measuring, run, config, model, source, view, rows, say)
+            plan = make_plan(measuring, run, config, model, view, rows, say)
         if chief:
             folder.open(run)
             folder.forget_metrics_after(progress.step)
@@ -147,7 +147,9 @@ def _fit(run, config, folder, cadence, strategy, chief, model, rows, checkpoints
         watchers += found
     try:
         # Keras takes whole executions only, so what is left over after the last whole one is taken step by step.
-        for together in (cadence.steps_per_execution or model.steps_together, 1):
+        # Over several replicas it loses the shapes of batches when it takes steps together.
+        usual = model.steps_together if strategy.num_replicas_in_sync == 1 else 1
+        for together in (cadence.steps_per_execution or usual, 1):
             steps = progress.left // together * together
             if steps:
                 dataset = pipeline.training(
@@ -188,10 +190,9 @@ def _watchers(run, config, folder, cadence, model, rows, checkpoints, progress, 
     if plan:
 
         def keep(evaluation):
-            saving.check()
-            value, error = evaluation.found[metric]
-            facts = {"metric": metric, "value": value, "error": error, "of": evaluation.of}
-            checkpoints.keep_best(facts | {"step": evaluation.step, "images": evaluation.images})
+            if best.beats(evaluation, best_facts(folder.checkpoints), metric):
+                saving.check()
+                checkpoints.keep_best(best.facts(evaluation, metric))
 
         told = [lines.evaluation, board.evaluation, metrics.pause, console.evaluation, watchdog.evaluation]
         found.insert(0, callbacks.Evaluations(progress, plan, past, keep, told))

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 import keras
+import numpy as np
 
-from data.batch import GENERATION
+from data.batch import GENERATION, REQUIRED
 from data.cache import load_rows
 from data.catalogue import open_source
 from data.held_out import beside
@@ -37,7 +38,7 @@ class Plan:
         return self.patience is not None and passed >= self.patience
 
 
-def make_plan(wanted: Measuring, run: RunConfig, config, model, source, view, rows, say) -> Plan | None:
+def make_plan(wanted: Measuring, run: RunConfig, config, model, view, rows, say) -> Plan | None:
     """How a run is measured; None: not at all.
 
     What nobody asked for is never a reason to refuse a training: `say` tells why there are no evaluations then.
@@ -52,7 +53,7 @@ def make_plan(wanted: Measuring, run: RunConfig, config, model, source, view, ro
     if not every:
         return None
     try:
-        held_out = open_held_out(wanted, run, source, view)
+        held_out = open_held_out(wanted, run, model.task, view, rows)
         judge = make_judge(
             model, rows, config, open_extractor(wanted.features), held_out=held_out, count=count, seed=run.seed
         )
@@ -75,7 +76,7 @@ def usual_every(wanted: Measuring, preset: str | None, images: int, count: int) 
     return max(-(-images // EVALUATIONS), PRICE * count)
 
 
-def open_held_out(wanted: Measuring, run: RunConfig, source, view):
+def open_held_out(wanted: Measuring, run: RunConfig, task, view, rows):
     """Rows of pictures that are not trained on, or None when there are none.
 
     Drawn ones (`studio`) are drawn with another seed. Raises ValueError when --eval-data cannot be used, or is what is trained on.
@@ -84,9 +85,10 @@ def open_held_out(wanted: Measuring, run: RunConfig, source, view):
     if spec is None:
         return None
     apart = open_source(spec, run.seed + 1)
-    if apart.fingerprint() == source.fingerprint():
+    held_out = load_rows(apart, view, fit=run.fit, quarantine=Quarantine(), progress=counting)
+    if all(np.array_equal(held_out.arrays[key], rows.arrays[key]) for key in REQUIRED[task]):
         raise ValueError(f"--eval-data {spec} is what is trained on; it takes pictures that are not")
-    return load_rows(apart, view, fit=run.fit, quarantine=Quarantine(), progress=counting)
+    return held_out
 
 
 def open_extractor(spec):
