@@ -24,11 +24,13 @@ setup(
         "trainer.evaluation",
         "trainer.features",
         "trainer.metrics",
+        "trainer.rating",
     ],
     package_data={
         "trainer.evaluation": ["*.html"],
         "trainer.features": ["encoder.npz"],
         "trainer.metrics": ["naturalness.npz"],
+        "trainer.rating": ["page.html"],
     },
     install_requires=[
         "tensorflow>=2.20,<2.22",
@@ -49,6 +51,7 @@ setup(
         "protobuf>=5.29",
         "pyyaml>=6.0",
         "waitress>=3.0",
+        "jinja2>=3.1",
     ],
     extras_require={
         "test": [
@@ -56,6 +59,7 @@ setup(
             "hypothesis>=6.100",
             "ruff>=0.9",
             "cryptography>=42",
+            "playwright>=1.49",  # drives an installed Chromium; downloads none
             "scikit-image>=0.24",  # a second source for the measures
             "tensorflow-serving-api>=2.19",
         ],

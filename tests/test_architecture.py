@@ -95,6 +95,7 @@ QUICK = [
     ["-m", "trainer.cli", "sample", "--help"],
     ["-m", "trainer.cli", "request", "apply", "--help"],
     ["-m", "trainer.cli", "canary", "start", "--help"],
+    ["-m", "trainer.cli", "rate", "page", "--help"],
 ]
 
 

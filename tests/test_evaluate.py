@@ -164,7 +164,10 @@ def test_models_are_ranked_with_the_difference_picture_by_picture(runs, tmp_path
 
 
 def test_sets_are_compared_with_one_reference_and_ratings_stand_beside(runs, tmp_path):
-    ratings = {"schema": 1, "models": {"told": {"score": 1.5, "low": 1.0, "high": None}}}
+    ratings = {
+        "schema": 1,
+        "models": {"told": {"score": 0.625, "low": 0.5, "high": 0.75, "wins": 5, "ties": 0, "losses": 3}},
+    }
     (tmp_path / "ratings.json").write_text(json.dumps(ratings))
     options = ["--out", tmp_path / "c.html", "--ratings", tmp_path / "ratings.json"]
     result = invoke("compare", runs / "told", runs / "untold", *options)
@@ -173,7 +176,7 @@ def test_sets_are_compared_with_one_reference_and_ratings_stand_beside(runs, tmp
     values = [found["evaluations"][name]["metrics"]["kid_coarse-1_n48"]["value"] for name in found["ranking"]]
     assert values == sorted(values) and found["ratings"] == ratings
     page = (tmp_path / "c.html").read_text()
-    assert "hats told" in page and "hats untold" in page and "1 to open" in page
+    assert "hats told" in page and "hats untold" in page and "50.0% to 75.0%" in page
 
 
 def test_what_cannot_be_measured_is_said_in_a_sentence(runs, photos, tmp_path):

@@ -413,3 +413,28 @@ def test_published_set5_pairs_come_out_bit_for_bit(scale):
 def test_the_door_does_not_import_tensorflow():
     code = "import data.catalogue, data.images, data.degrade, sys; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent.parent).returncode == 0
+
+
+@pytest.mark.parametrize("new", [(24, 24), (9, 40), (64, 11), (30, 50)])
+def test_bicubic_float_is_pillows_filter_without_rounding(new):
+    """The filter from its definition: as wide as the shrinking, cut off at the border and summing to 1 there; never clipped or rounded."""
+    picture = noise(30, 50)
+
+    def weights(old, length):
+        scale, found = max(old / length, 1.0), np.zeros((length, old))
+        for place in range(length):
+            middle = (place + 0.5) * old / length
+            for tap in range(old):
+                x = abs(tap + 0.5 - middle) / scale
+                near, far = 1.5 * x**3 - 2.5 * x**2 + 1, -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
+                found[place, tap] = near if x < 1 else far if x < 2 else 0
+        return found / found.sum(axis=1, keepdims=True)
+
+    found = images.bicubic_float(picture, new)
+    expected = np.einsum("yh,hwc,xw->yxc", weights(30, new[0]), picture.astype(float), weights(50, new[1]))
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, atol=2e-3)
+    whole = np.asarray(Image.fromarray(picture).resize(new[::-1], Image.Resampling.BICUBIC), np.float32)
+    assert np.abs(np.clip(found, 0, 255) - whole).max() <= 1.5  # Pillow's own uint8 rounds between its passes
+    if new == (30, 50):
+        assert np.array_equal(found, picture)

@@ -6,7 +6,7 @@ import os
 import click
 
 from data.catalogue import KINDS
-from trainer import bundle, canary, evaluate, request, task
+from trainer import bundle, canary, evaluate, rate, request, task
 from trainer.errors import Refused, refusing
 
 
@@ -22,6 +22,7 @@ main.add_command(evaluate.compare, "compare")
 main.add_command(request.main, "request")
 main.add_command(bundle.main, "bundle")
 main.add_command(canary.main, "canary")
+main.add_command(rate.main, "rate")
 
 
 # fmt: off

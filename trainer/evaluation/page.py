@@ -181,4 +181,5 @@ def _environment():
         lstrip_blocks=True,
     )
     environment.filters["shown"] = lambda value: shown(value) if isinstance(value, tuple) else f"{value:,}"
+    environment.filters["percent"] = "{:.1%}".format
     return environment

@@ -1,0 +1,167 @@
+"""Reading a page's key and what raters answered, and summing it up."""
+
+import datetime
+import json
+from collections import Counter
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from data import files
+from trainer.metrics.preference import preference
+
+SCHEMA = 1
+KEY, ANSWERS = "packshot rating key", "packshot rating answers"
+POINTS = {"left": 1.0, "tie": 0.5, "right": 0.0}
+_SWAPPED = {"left": "right", "tie": "tie", "right": "left"}
+
+
+class Sheet(NamedTuple):
+    """One rater's answers: "left", "right", "tie" or None for each question; `session` is the browser's, drawn by the page."""
+
+    path: str
+    rater: str
+    session: str
+    saved: datetime.datetime
+    answers: list[str | None]
+
+
+def read_key(path: str) -> dict:
+    """The key of a page, as `page.build` made it. Raises ValueError or OSError when it is none."""
+    key = _read(path, KEY)
+    try:
+        models, questions = dict(key["models"]), list(key["questions"])
+        for place, question in enumerate(questions):
+            repeated = question["repeats"]
+            good = {question["left"], question["right"]} <= models.keys() and question["left"] != question["right"]
+            good &= repeated is None or (type(repeated) is int and 0 <= repeated < place)
+            if not good:
+                raise ValueError(f"question {place + 1}")
+        if len(models) < 2 or not questions or not isinstance(key["page"], str):
+            raise ValueError("too few models or questions")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"{path}: not a whole key of a page ({error})") from error
+    return key
+
+
+def read_answers(path: str, key: dict) -> Sheet:
+    """What one rater answered on the page that `key` is of. Raises ValueError or OSError when it is of another, or damaged."""
+    found = _read(path, ANSWERS)
+    if found.get("page") != key["page"]:
+        raise ValueError(f"{path}: answers to another page ({found.get('page')}); the key is of {key['page']}")
+    try:
+        sheet = Sheet(
+            path,
+            " ".join("".join(filter(str.isprintable, found["rater"])).split()),
+            str(found["session"]),
+            datetime.datetime.fromisoformat(found["saved"]),
+            list(found["answers"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"{path}: not a whole file of answers ({error})") from error
+    if sheet.saved.tzinfo is None:
+        raise ValueError(f"{path}: the time {found['saved']} has no zone")
+    if len(sheet.answers) != len(key["questions"]):
+        raise ValueError(f"{path}: {len(sheet.answers)} answers to {len(key['questions'])} questions")
+    wrong = [answer for answer in sheet.answers if answer is not None and answer not in list(POINTS)]
+    if wrong:
+        raise ValueError(f"{path}: {wrong[0]!r} is no answer; known: {', '.join(POINTS)}")
+    return sheet
+
+
+def _read(path, kind):
+    try:
+        found = json.loads(files.read(path))
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"{path}: not JSON ({error})") from error
+    have = found.get("kind") if isinstance(found, dict) else None
+    if have != kind:
+        raise ValueError(f"{path}: not a {kind}" + (f", but a {have}" if have else ""))
+    if found.get("schema") != SCHEMA:
+        raise ValueError(f"{path}: schema {found.get('schema')!r}; this program reads {SCHEMA}")
+    return found
+
+
+def newest(sheets: Iterable[Sheet]) -> tuple[list[Sheet], list[Sheet]]:
+    """(what counts, what is left out because the same rater saved again later), both as they were given.
+
+    Two sheets are of one rater when they come from one session of the page, or bear one name, whatever its case.
+    """
+    sheets = list(sheets)
+    known, counting = set(), set()
+    for place in sorted(range(len(sheets)), key=lambda place: sheets[place].saved, reverse=True):
+        sheet = sheets[place]
+        marks = {("session", sheet.session)} | ({("name", sheet.rater.casefold())} if sheet.rater else set())
+        if not marks & known:
+            counting.add(place)
+        known |= marks
+    return (
+        [sheet for place, sheet in enumerate(sheets) if place in counting],
+        [sheet for place, sheet in enumerate(sheets) if place not in counting],
+    )
+
+
+def ratings(key: dict, sheets: list[Sheet]) -> dict:
+    """The sum of what raters answered, as `packshot rate score` writes it; docs/evaluation.md describes it.
+
+    A repeated question counts for consistency only, when both times were answered. Raises ValueError when nothing was answered.
+    """
+    names, questions = list(key["models"]), key["questions"]
+    given = [
+        (rater, place, answer)
+        for rater, sheet in enumerate(sheets)
+        for place, answer in enumerate(sheet.answers)
+        if answer is not None
+    ]
+    counted = [row for row in given if questions[row[1]]["repeats"] is None]
+    if not counted:
+        raise ValueError("nobody has answered a question")
+    rater, place, answer = (np.array(column) for column in zip(*counted, strict=True))
+    left, right = (np.array([names.index(questions[at][side]) for at in place]) for side in ("left", "right"))
+    points = np.array([POINTS[choice] for choice in answer])
+    scored = preference(left, right, points, len(names), groupings=(rater, place))
+
+    models = {}
+    for number, name in enumerate(names):
+        own = Counter(np.concatenate([points[left == number], 1 - points[right == number]]).tolist())
+        models[name] = {
+            "score": float(scored.score[number]),
+            "low": float(scored.low[number]),
+            "high": float(scored.high[number]),
+            "wins": own[1.0],
+            "ties": own[0.5],
+            "losses": own[0.0],
+        }
+    people = [_person(questions, sheet) for sheet in sheets]
+    return {
+        "schema": SCHEMA,
+        "kind": "packshot ratings",
+        "page": key["page"],
+        "models": models,
+        "raters": len(sheets),
+        "answers": len(counted),
+        "questions": len(set(place.tolist())),
+        "consistency": {what: sum(person[what] for person in people) for what in ("repeated", "same", "opposite")},
+        "left": sum(choice == "left" for *_, choice in given),
+        "right": sum(choice == "right" for *_, choice in given),
+        "people": people,
+    }
+
+
+def _person(questions, sheet):
+    both = [
+        (sheet.answers[question["repeats"]], answer)
+        for question, answer in zip(questions, sheet.answers, strict=True)
+        if question["repeats"] is not None and answer is not None and sheet.answers[question["repeats"]] is not None
+    ]
+    return {
+        "rater": sheet.rater,
+        "answers": sum(
+            answer is not None and question["repeats"] is None
+            for question, answer in zip(questions, sheet.answers, strict=True)
+        ),
+        "repeated": len(both),
+        "same": sum(first == _SWAPPED[again] for first, again in both),
+        "opposite": sum(first == again != "tie" for first, again in both),
+    }

@@ -1,0 +1,70 @@
+"""The page that asks, one HTML file that needs and knows nothing else, and the key that says what it showed."""
+
+import base64
+import hashlib
+import importlib.resources
+import json
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jinja2 import Environment, StrictUndefined
+
+from data.images import encode_png
+from trainer.rating.answers import KEY, SCHEMA
+from trainer.rating.questions import Question, Side
+
+
+class Gallery(NamedTuple):
+    """What a page shows: `subjects` as it calls them ("" for nothing), `pictures` by (side, subject), and `sources` a subject, or None."""
+
+    subjects: list[str]
+    pictures: dict[tuple[Side, int], np.ndarray]
+    sources: list[np.ndarray] | None
+
+
+def build(
+    questions: Sequence[Question], gallery: Gallery, names: Sequence[str], exports: Sequence[str], text: str
+) -> tuple[str, dict]:
+    """(the page's HTML, the key) of questions about contestants with `names`, which came from `exports`; `text` is what is asked.
+
+    In the page a picture is its place in a list, in the order in which they are seen; nothing in it says who made which. All are PNG files
+    by one encoder. The page's id is a hash of all it shows; answers and key carry it.
+    """
+    shown = {}  # data URI -> its place
+
+    def place(picture):
+        encoded = base64.b64encode(encode_png(picture)).decode()
+        return shown.setdefault(f"data:image/png;base64,{encoded}", len(shown))
+
+    asked = []
+    for question in questions:
+        row = {"left": place(gallery.pictures[question.left, question.subject])}
+        row["right"] = place(gallery.pictures[question.right, question.subject])
+        if gallery.sources is not None:
+            row["source"] = place(gallery.sources[question.subject])
+        asked.append(row | {"subject": gallery.subjects[question.subject]})
+    identity = hashlib.sha256(json.dumps([text, list(shown), asked]).encode()).hexdigest()[:16]
+    template = importlib.resources.files("trainer.rating").joinpath("page.html").read_text("utf-8")
+    html = (
+        Environment(autoescape=True, undefined=StrictUndefined)
+        .from_string(template)
+        .render(page=identity, text=text, pictures=list(shown), questions=asked, sources=gallery.sources is not None)
+    )
+    key = {
+        "schema": SCHEMA,
+        "kind": KEY,
+        "page": identity,
+        "text": text,
+        "models": dict(zip(names, exports, strict=True)),
+        "questions": [
+            {
+                "left": names[question.left.contestant],
+                "right": names[question.right.contestant],
+                "subject": gallery.subjects[question.subject],
+                "repeats": question.repeats,
+            }
+            for question in questions
+        ],
+    }
+    return html, key
