@@ -204,33 +204,22 @@ def test_pictures_made_of_others_are_measured_beside_their_targets(model, tmp_pa
     assert_same(checkpoint(tmp_path / "apart"), checkpoint(tmp_path / "unmeasured"))
 
 
+MIRRORED = TWO_DEVICES.replace(
+    "from trainer.task",
+    "from toy_features import open_toy\nfrom trainer import measuring\nmeasuring.open_extractor = open_toy\nfrom trainer.task",
+)
+
+
 def test_only_the_first_of_two_workers_evaluates_and_two_replicas_measure_as_one(tmp_path):
-    options = ["--model", "espcn", *TINY[:4], *PAIRED]
+    options = ["--model", "espcn", *TINY[:4], *PAIRED, "--steps-per-execution", 1]
     cluster = {"worker": [f"localhost:{port}" for port in free_ports(2)]}
-    environments = [{"TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})}
-                    for index in range(2)]  # fmt: skip
-    command = [*START, *options, "--job-dir", tmp_path / "workers"]
-    mirrored = TWO_DEVICES.replace("from trainer.task", "from toy_features import open_toy\nfrom trainer import measuring\n"
-                                   "measuring.open_extractor = open_toy\nfrom trainer.task")  # fmt: skip
+    tasks = [json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}}) for index in range(2)]
+    worker = [*START, *options, "--job-dir", tmp_path / "workers"]
+    mirrored = [sys.executable, "-c", MIRRORED, *options, "--strategy", "mirrored", "--job-dir", tmp_path / "mirrored"]
     there = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT}/tests", "CUDA_VISIBLE_DEVICES": ""}
     processes = [
         subprocess.Popen([str(word) for word in words], cwd=ROOT, env=there | more, stderr=subprocess.PIPE, text=True)
-        for words, more in [
-            *((command, more) for more in environments),
-            (
-                [
-                    sys.executable,
-                    "-c",
-                    mirrored,
-                    *options,
-                    "--strategy",
-                    "mirrored",
-                    "--job-dir",
-                    tmp_path / "mirrored",
-                ],
-                {},
-            ),
-        ]
+        for words, more in [(worker, {"TF_CONFIG": tasks[0]}), (worker, {"TF_CONFIG": tasks[1]}), (mirrored, {})]
     ]
     said = [process.communicate(timeout=180)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0], said
@@ -241,11 +230,8 @@ def test_only_the_first_of_two_workers_evaluates_and_two_replicas_measure_as_one
         found = evaluations(tmp_path / name)
         assert [line["step"] for line in found] == [line["step"] for line in expected] == [4, 8]
         for line, other in zip(found, expected, strict=True):
-            np.testing.assert_allclose(
-                [value for value, _ in measures(line).values()],
-                [value for value, _ in measures(other).values()],
-                rtol=0.01,
-            )
+            values = [[value for value, _ in measures(each).values()] for each in (line, other)]
+            np.testing.assert_allclose(*values, rtol=0.01)
 
 
 @pytest.mark.parametrize("name", FAMILIES)

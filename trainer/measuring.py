@@ -44,7 +44,7 @@ def make_plan(wanted: Measuring, run: RunConfig, config, model, view, rows, say)
     What nobody asked for is never a reason to refuse a training: `say` tells why there are no evaluations then.
 
     Raises:
-        ValueError: what was asked for cannot be opened, is too little to measure with, or contradicts itself.
+        ValueError, OSError: what was asked for cannot be opened, is too little to measure with, or contradicts itself.
     """
     if wanted.every == 0 and (wanted.best or wanted.patience):
         raise ValueError("--best and --patience need evaluations, and --eval-every is 0")
@@ -58,7 +58,7 @@ def make_plan(wanted: Measuring, run: RunConfig, config, model, view, rows, say)
             model, rows, config, open_extractor(wanted.features), held_out=held_out, count=count, seed=run.seed
         )
         metric = best.choose(judge.names, wanted.best or best.DEFAULT[model.task])
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         if wanted.asked_for:
             raise
         say(f"the pictures are not measured while it trains: {error}")
