@@ -10,6 +10,7 @@ setup(
     python_requires=">=3.11,<3.14",
     packages=[
         "data",
+        "data.health",
         "data.sources",
         "models",
         "models.enhancement",
@@ -27,6 +28,7 @@ setup(
         "trainer.rating",
     ],
     package_data={
+        "data.health": ["page.html"],
         "trainer.evaluation": ["*.html"],
         "trainer.features": ["encoder.npz"],
         "trainer.metrics": ["naturalness.npz"],

@@ -3,12 +3,14 @@
 from data import files
 from data.sources.folder import Folder
 from data.sources.idx import Idx
+from data.sources.listed import Listed
 from data.sources.pairs import Pairs
 from data.sources.protocol import Source, SourceError, split_option
 
 KINDS = (
     "studio[:COUNT]",
     "folder:PATH[#split]",
+    "list:FILE[#split]",
     "pairs:PATH[#split][,BtoA]",
     "idx:PATH[#split]",
     "tfds:NAME[/split]",
@@ -55,4 +57,11 @@ def _open_tfrecord(pattern):
     return TfRecord(pattern)
 
 
-_OPENERS = {"folder": Folder, "pairs": Pairs, "idx": Idx, "tfds": _open_tfds, "tfrecord": _open_tfrecord}
+_OPENERS = {
+    "folder": Folder,
+    "list": Listed,
+    "pairs": Pairs,
+    "idx": Idx,
+    "tfds": _open_tfds,
+    "tfrecord": _open_tfrecord,
+}

@@ -24,20 +24,20 @@ def _gfile():
     return gfile
 
 
-def read(path: str) -> bytes:
-    """The bytes of a file. Raises OSError."""
+def read(path: str, count: int = -1) -> bytes:
+    """The bytes of a file, or its first `count`. Raises OSError."""
     if is_remote(path):
-        return _read_remote(path)
+        return _read_remote(path, count)
     with open(path, "rb") as file:
-        return file.read()
+        return file.read(count)
 
 
-def _read_remote(path):
+def _read_remote(path, count):
     from tensorflow.errors import OpError
 
     try:
         with _gfile().GFile(path, "rb") as file:
-            return file.read()
+            return file.read(count)
     except OpError as error:
         raise OSError(error.message) from error
 
@@ -75,6 +75,11 @@ def sweep(folder: str, prefix: str) -> None:
 def is_folder(path: str) -> bool:
     """Whether `path` is an existing folder."""
     return _gfile().isdir(path) if is_remote(path) else os.path.isdir(path)
+
+
+def exists(path: str) -> bool:
+    """Whether there is a file or folder `path`."""
+    return _gfile().exists(path) if is_remote(path) else os.path.exists(path)
 
 
 def size(path: str) -> int:

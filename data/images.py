@@ -49,25 +49,36 @@ def decode(content: bytes, size: int | None = None, fit: str = "crop") -> np.nda
     are no picture, a damaged one or one too large, and ValueError for an unknown `fit`.
     """
     _check_fit(fit)
+    image = _decode(content, size, fit)
+    return np.array(image if size is None else _on_white(image, size))
+
+
+def decode_within(content: bytes, longest: int) -> np.ndarray:
+    """Decode as `decode` does, but keep the shape: uint8 [height, width, 3], shrunk if a side exceeds `longest`."""
+    return np.array(_decode(content, longest, "within"))
+
+
+def _decode(content, size, fit):
+    """An RGB image, fitted to `size` in all but the white border of `pad`."""
     if not content:
         raise BadPicture("the file is empty")
     kind = "picture"
     try:
-        image = _open(content)
+        image = open_undecoded(content)
         kind = f"{image.format} picture"
+        if fit == "within":
+            size, fit = min(size, max(image.size)), "pad"
         if size is not None and image.format == "JPEG":
             image.draft(None, _scaled(image.size, size, fit))
         if image.width * image.height > MAX_PIXELS:
             raise _too_large(image.size)
         image.load()
-        profile, turn = image.info.get("icc_profile"), _TURN.get(_orientation(image))
+        profile, turn = image.info.get("icc_profile"), _TURN.get(orientation(image))
         image = plain(image)
         if size is not None:
             image = _resize(image, size, fit)
         image = to_srgb(image, profile)
-        if turn is not None:
-            image = image.transpose(turn)
-        return np.array(image if size is None else _on_white(image, size))
+        return image if turn is None else image.transpose(turn)
     except BadPicture:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -93,7 +104,8 @@ def _check_fit(fit):
         raise ValueError(f"unknown fit {fit!r}; have: {', '.join(FITS)}")
 
 
-def _open(content):
+def open_undecoded(content: bytes) -> Image.Image:
+    """The picture in some bytes, before it is decoded. Raises BadPicture, and what Pillow raises on damaged bytes."""
     if content.startswith(b"\xff\xd8\xff"):
         # Opened by its class: quicker than asking every plugin, and photos above Pillow's own limit may be drafted.
         image = JpegImagePlugin.JpegImageFile(io.BytesIO(content))
@@ -116,7 +128,7 @@ def _too_large(size):
     return BadPicture(f"{size[0]}x{size[1]} is more than {MAX_PIXELS // 1_000_000} million pixels")
 
 
-def _orientation(image):
+def orientation(image: Image.Image) -> int:
     """The EXIF orientation, 1 to 8; a TIFF needs none, as Pillow has turned it on loading."""
     if image.format == "TIFF" or not any(key in image.info for key in _MAY_TELL_ORIENTATION):
         return 1

@@ -1,5 +1,6 @@
 """Pictures from an exported folder alone, by the server's own code: what `packshot sample` and `packshot apply` do."""
 
+import contextlib
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -33,7 +34,7 @@ def samples(
     it does not know and for one given to a model without classes, and FileNotFoundError when there is no export.
     """
     path = latest(export)
-    with Session(path) as session:
+    with _session(path) as session:
         _require(session, "generate", path)
         request = {"seed": np.arange(seed, seed + n, dtype=np.int64), "truncation": np.full(n, truncation, np.float32)}
         if "label" in session.signatures["generate"].inputs:
@@ -53,7 +54,7 @@ def apply(export: str, photos: Iterable[bytes]) -> Iterator[bytes | Exception]:
     there is no export.
     """
     path = latest(export)
-    with Session(path) as session:
+    with _session(path) as session:
         _require(session, "apply_bytes", path)
         for photo in photos:
             try:
@@ -68,13 +69,23 @@ def apply(export: str, photos: Iterable[bytes]) -> Iterator[bytes | Exception]:
 def changed(export: str, pictures: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     """Yield what the newest version under `export` makes of each uint8 [height, width, 3] picture: uint8 [.., .., 3].
 
-    Raises as `apply` does, and SessionError for a picture that the model refuses.
+    Raises as `apply` does, and CannotServe for a picture that the model refuses.
     """
     path = latest(export)
-    with Session(path) as session:
+    with _session(path) as session:
         _require(session, "apply", path)
         for picture in pictures:
             yield session.run("apply", {"images": picture[np.newaxis]})["images"][0]
+
+
+@contextlib.contextmanager
+def _session(path):
+    """The model in `path`; what it refuses inside becomes a CannotServe."""
+    try:
+        with Session(path) as session:
+            yield session
+    except SessionError as error:
+        raise CannotServe(f"{path}: {error}") from error
 
 
 def _require(session, name, path):

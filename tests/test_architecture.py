@@ -93,6 +93,7 @@ QUICK = [
     ["-m", "trainer.task", "--help"],
     ["-m", "trainer.cli", "--help"],
     ["-m", "trainer.cli", "sample", "--help"],
+    ["-m", "trainer.cli", "inspect", "--help"],
     ["-m", "trainer.cli", "request", "apply", "--help"],
     ["-m", "trainer.cli", "canary", "start", "--help"],
     ["-m", "trainer.cli", "rate", "page", "--help"],

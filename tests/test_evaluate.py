@@ -164,10 +164,8 @@ def test_models_are_ranked_with_the_difference_picture_by_picture(runs, tmp_path
 
 
 def test_sets_are_compared_with_one_reference_and_ratings_stand_beside(runs, tmp_path):
-    ratings = {
-        "schema": 1,
-        "models": {"told": {"score": 0.625, "low": 0.5, "high": 0.75, "wins": 5, "ties": 0, "losses": 3}},
-    }
+    said = {"score": 0.625, "low": 0.5, "high": 0.75, "wins": 5, "ties": 0, "losses": 3}
+    ratings = {"schema": 1, "kind": "packshot ratings", "models": {"told": said}}
     (tmp_path / "ratings.json").write_text(json.dumps(ratings))
     options = ["--out", tmp_path / "c.html", "--ratings", tmp_path / "ratings.json"]
     result = invoke("compare", runs / "told", runs / "untold", *options)
@@ -194,7 +192,10 @@ def test_what_cannot_be_measured_is_said_in_a_sentence(runs, photos, tmp_path):
     assert "do not compare" in refused("compare", runs / "told", runs / "edges")
     assert "packshot evaluate" in refused("compare", runs / "told")
     assert "not 2 times as large" in refused("evaluate", runs / "larger", "--data", _alike(tmp_path))
-    assert "no such file" in refused("compare", runs / "told", runs / "untold", "--ratings", "nowhere.json").lower()
+    both = ["compare", runs / "told", runs / "untold", "--ratings"]
+    assert "no such file" in refused(*both, "nowhere.json").lower()
+    assert "not a packshot ratings" in refused(*both, runs / "told" / "config.json")
+    assert "not with itself" in refused("compare", runs / "told", runs / "told")
 
 
 def _alike(root):

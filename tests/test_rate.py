@@ -20,6 +20,7 @@ from serving.export import export
 from trainer.cli import main
 from trainer.rating import contestants
 from trainer.rating.questions import plan
+from trainer.short_names import short_names
 
 SIZE = 8
 CLASSES = {"northern": ["hats", "shoes"], "southern": ["shoes", "hats"]}  # the same, in another order
@@ -118,11 +119,11 @@ def test_repeats_come_later_with_sides_swapped():
 
 
 def test_models_are_called_by_as_much_as_tells_them_apart():
-    assert contestants.names(["runs/a", "runs/b/"]) == ["a", "b"]
-    assert contestants.names(["m/r3gan/1", "m/r3gan/2"]) == ["r3gan/1", "r3gan/2"]
-    assert contestants.names(["gs://x/a/r3gan", "y/b/r3gan"]) == ["a/r3gan", "b/r3gan"]
+    assert short_names(["runs/a", "runs/b/"]) == ["a", "b"]
+    assert short_names(["m/r3gan/1", "m/r3gan/2"]) == ["r3gan/1", "r3gan/2"]
+    assert short_names(["gs://x/a/r3gan", "y/b/r3gan"]) == ["a/r3gan", "b/r3gan"]
     with pytest.raises(ValueError, match="not with itself"):
-        contestants.names(["runs/a", "runs/../runs/a"])
+        short_names(["runs/a", "runs/../runs/a"])
 
 
 def test_each_side_shows_its_model_and_both_the_category_that_is_named(made, photos, tmp_path):

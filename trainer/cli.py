@@ -6,7 +6,7 @@ import os
 import click
 
 from data.catalogue import KINDS
-from trainer import bundle, canary, evaluate, rate, request, task
+from trainer import bundle, canary, evaluate, inspect_data, rate, request, task
 from trainer.errors import Refused, refusing
 
 
@@ -17,6 +17,7 @@ def main():
 
 
 main.add_command(task.main, "train")
+main.add_command(inspect_data.main)
 main.add_command(evaluate.evaluate, "evaluate")
 main.add_command(evaluate.compare, "compare")
 main.add_command(request.main, "request")

@@ -114,13 +114,16 @@ def compare(runs_or_exports, out, as_json, features, ratings, **asked):
     from trainer.evaluation.comparison import compare as ranked
     from trainer.evaluation.page import comparison_page
     from trainer.evaluation.subject import open_subject
+    from trainer.rating.answers import read_ratings
+    from trainer.short_names import short_names
 
     if len(runs_or_exports) < 2:
         raise Refused("compare takes two runs or exports, or more; for one there is packshot evaluate")
     with refusing():
-        rated = json.loads(files.read(ratings)) if ratings else None
+        names = short_names(runs_or_exports)
+        rated = read_ratings(ratings) if ratings else None
         subjects = [open_subject(path, task.say) for path in runs_or_exports]
-        comparison = ranked(_measure(subjects, features, asked), rated)
+        comparison = ranked(_measure(subjects, features, asked), names, rated)
         as_json = as_json or f"{os.path.splitext(out)[0]}.json"
         files.write(as_json, _dumped(comparison.as_values()))
         files.write(out, comparison_page(comparison).encode())

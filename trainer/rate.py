@@ -55,10 +55,11 @@ def page(exports_or_runs, out, data, photos, n, repeats, text, seed):
     from trainer import exporting
     from trainer.rating import contestants
     from trainer.rating.page import build
+    from trainer.short_names import short_names
 
     key_path = os.path.splitext(out)[0] + ".key.json"
     with refusing(), contestants.loading():
-        named = contestants.names(exports_or_runs)
+        named = short_names(exports_or_runs, taken=[contestants.REAL])
         source = catalogue.open_source(data, seed) if data else None
         if len(named) + bool(source) < 2:
             raise ValueError("a comparison needs two models, or one and real pictures by --data")

@@ -19,12 +19,15 @@ class Folder:
     """
 
     def __init__(self, path: str):
-        self.spec = f"folder:{path}"
         root, split = split_option(path)
         names, others = list_pictures(root)
+        self._lay_out(f"folder:{path}", root, names, split)
+        self.ignored = len(others)
+
+    def _lay_out(self, spec, root, names, split):
         splits = split_folders(names)
         chosen = choose_split(splits, split, root)
-        self.ignored = len(others)
+        self.spec = spec
         self.root = join(root, chosen)
 
         inside = [_after(name, chosen) for name in names if not chosen or name.startswith(chosen + "/")]

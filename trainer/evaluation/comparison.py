@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainer.evaluation.report import SCHEMA, Evaluation, as_values, better, shown
-from trainer.evaluation.subject import tell_apart
 from trainer.metrics.estimate import Estimate, of_mean
 
 _TELL = 2  # errors: a smaller difference is none that can be told
@@ -57,8 +56,8 @@ class Comparison:
         }
 
 
-def compare(evaluations: Sequence[Evaluation], ratings: dict | None = None) -> Comparison:
-    """Rank models by their headline. Raises ValueError when they were not measured alike."""
+def compare(evaluations: Sequence[Evaluation], names: Sequence[str], ratings: dict | None = None) -> Comparison:
+    """Rank models, called `names`, by their headline. Raises ValueError when they were not measured alike."""
     first = evaluations[0]
     for other in evaluations[1:]:
         if list(other.metrics)[0] != first.headline:
@@ -67,9 +66,10 @@ def compare(evaluations: Sequence[Evaluation], ratings: dict | None = None) -> C
                 " they do not compare"
             )
     sign = better(first.headline)
-    ranked = sorted(evaluations, key=lambda e: -sign * e.metrics[first.headline].value)
+    order = sorted(range(len(names)), key=lambda i: -sign * evaluations[i].metrics[first.headline].value)
+    ranked = [evaluations[i] for i in order]
     leads = [_lead(a, b, first.headline, sign) for a, b in zip(ranked, ranked[1:], strict=False)]
-    return Comparison(ranked, tell_apart([e.subject for e in ranked]), leads, ratings)
+    return Comparison(ranked, [names[i] for i in order], leads, ratings)
 
 
 def _lead(a, b, headline, sign):

@@ -56,7 +56,7 @@ def comparison_page(comparison: Comparison) -> str:
     return _render(
         "comparison.html",
         comparison=comparison,
-        galleries=[_with_uris(_examples(comparison.names, evaluations))],
+        galleries=[_with_uris(_examples(comparison.names, evaluations), stacked=True)],
         metrics=_metric_rows(evaluations),
         curves=curves([evaluation.subject for evaluation in evaluations], comparison.names),
         colours=COLOURS,
@@ -131,8 +131,10 @@ def _shown_beside(values, name):
     return next((shown(value) for key, value in values.items() if _stem(key) == _stem(name)), "")
 
 
-def _with_uris(gallery):
+def _with_uris(gallery, stacked=False):
+    """A gallery as the template takes it; `stacked`: a row under another, to be compared."""
     return {
+        "stacked": stacked,
         "title": gallery.title,
         "text": gallery.text,
         "rows": [

@@ -1,7 +1,6 @@
 """What is evaluated: an exported model, with the run that it came from."""
 
 import json
-import posixpath
 from dataclasses import asdict, dataclass
 
 import tensorflow as tf
@@ -10,13 +9,14 @@ from serving.export import report
 from trainer import exporting
 from trainer.config import RunConfig
 from trainer.rundir import RunDir
+from trainer.short_names import short_names
 
 
 @dataclass(frozen=True)
 class Subject:
     """A model in a version's folder `path`.
 
-    name: as short as tells it from others. classes: what it was told the categories are, () when nothing. history: the lines of the run's
+    name: for people. classes: what it was told the categories are, () when nothing. history: the lines of the run's
     metrics.jsonl, () for an export alone. root: the run's folder, None for an export alone.
     """
 
@@ -56,7 +56,7 @@ def open_subject(path: str, say) -> Subject:
     is_run = tf.io.gfile.exists(folder.config)
     try:
         return Subject(
-            name=posixpath.basename(path.rstrip("/")) if is_run else f"{facts['name']}/{facts['version']}",
+            name=short_names([path if is_run else version])[0],
             path=version,
             task=facts["facts"]["task"],
             run=RunConfig(**facts["facts"]["configuration"]),
@@ -69,14 +69,6 @@ def open_subject(path: str, say) -> Subject:
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"the export.json of {version} does not say how the model was made ({error})") from error
-
-
-def tell_apart(subjects: list[Subject]) -> list[str]:
-    """A name for each of several subjects, as short as differs: its own, or the path's end."""
-    names = [subject.name for subject in subjects]
-    if len(set(names)) == len(names):
-        return names
-    return [subject.root or subject.path for subject in subjects]
 
 
 def _history(path):

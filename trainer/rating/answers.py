@@ -12,7 +12,7 @@ from data import files
 from trainer.metrics.preference import preference
 
 SCHEMA = 1
-KEY, ANSWERS = "packshot rating key", "packshot rating answers"
+KEY, ANSWERS, RATINGS = "packshot rating key", "packshot rating answers", "packshot ratings"
 POINTS = {"left": 1.0, "tie": 0.5, "right": 0.0}
 _SWAPPED = {"left": "right", "tie": "tie", "right": "left"}
 
@@ -68,6 +68,16 @@ def read_answers(path: str, key: dict) -> Sheet:
     if wrong:
         raise ValueError(f"{path}: {wrong[0]!r} is no answer; known: {', '.join(POINTS)}")
     return sheet
+
+
+def read_ratings(path: str) -> dict:
+    """What `ratings` made. Raises ValueError or OSError when it is something else."""
+    found = _read(path, RATINGS)
+    wanted = {"score", "low", "high", "wins", "ties", "losses"}
+    models = found.get("models")
+    if not isinstance(models, dict) or not all(isinstance(m, dict) and wanted <= m.keys() for m in models.values()):
+        raise ValueError(f"{path}: not whole ratings: each of models should have {', '.join(sorted(wanted))}")
+    return found
 
 
 def _read(path, kind):
@@ -136,7 +146,7 @@ def ratings(key: dict, sheets: list[Sheet]) -> dict:
     people = [_person(questions, sheet) for sheet in sheets]
     return {
         "schema": SCHEMA,
-        "kind": "packshot ratings",
+        "kind": RATINGS,
         "page": key["page"],
         "models": models,
         "raters": len(sheets),

@@ -1,7 +1,6 @@
 """Who takes part in a comparison, and the pictures they show: exported models, and real pictures beside them."""
 
 import contextlib
-import os
 import random
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
@@ -45,16 +44,6 @@ def loading():
         yield
     except SessionError as error:
         raise ValueError(str(error)) from error
-
-
-def names(paths: Sequence[str]) -> list[str]:
-    """The last parts of each path, as many as it takes to tell all apart, and more than a version. ValueError for one given twice."""
-    parts = [(path if files.is_remote(path) else os.path.abspath(path)).rstrip("/").split("/") for path in paths]
-    for depth in range(1, max(map(len, parts)) + 1):
-        ends = ["/".join(words[-depth:]) for words in parts]
-        if len(set(ends)) == len(ends) and not any(end.isdecimal() for end in ends) and REAL not in ends:
-            return ends
-    raise ValueError(f"a model is compared with others, not with itself: {', '.join(paths)}")
 
 
 def load(path: str) -> Model:

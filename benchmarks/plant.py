@@ -1,0 +1,130 @@
+"""`python -m benchmarks.plant PHOTOS`: what `packshot inspect` finds of defects that are planted in a catalogue.
+
+The catalogue is copied, defects are planted in pictures drawn by chance, each in others, and the copy is inspected. The
+catalogue has defects of its own, which count as false flags here, unless somebody looks at them: so what is said of
+untouched pictures is the most that can be wrong.
+"""
+
+import os
+import platform
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+from PIL import Image
+
+from benchmarks.defects import DEFECTS, Defect
+from data.health import inventory
+from data.health.findings import judge
+from data.health.kinds import KINDS
+from data.health.survey import survey
+from data.images import BadPicture, decode
+from trainer.inspect_data import track
+
+HEAD = "| planted | finding | planted | found | recall |\n|---|---|---|---|---|"
+UNTOUCHED = "| finding | untouched pictures flagged | of them | precision, at the least |\n|---|---|---|---|"
+
+
+@dataclass(frozen=True)
+class Planted:
+    """The name of what was made, and that of the picture of which it is a copy, or ""."""
+
+    defect: Defect
+    name: str
+    original: str = ""
+
+
+def plant(source: inventory.Inventory, folder: Path, each: int, seed: int) -> list[Planted]:
+    """Fill `folder` with the files of `source`, of which some get defects, and say which."""
+    entries = [entry for entry, _ in source.pictures()]
+    for entry in entries:
+        (folder / entry.name).parent.mkdir(parents=True, exist_ok=True)
+        os.symlink(os.path.abspath(entry.path), folder / entry.name)
+    random = np.random.default_rng(seed)
+    chance = iter(random.permutation(len(entries)))
+    planted = []
+    for defect in DEFECTS:
+        count = round(defect.share * len(entries)) or each
+        while count:
+            entry = entries[next(chance)]
+            content = Path(entry.path).read_bytes()
+            try:
+                picture = Image.fromarray(decode(content))
+            except BadPicture:
+                continue
+            content = content if defect.make is None else defect.make(picture, random)
+            place = _place(entry, entries, defect, len(planted))
+            if defect.where == "instead":
+                (folder / entry.name).unlink()
+            (folder / place).write_bytes(content)
+            planted.append(Planted(defect, place, "" if defect.where == "instead" else entry.name))
+            count -= 1
+    return planted
+
+
+def _place(entry, entries, defect, number):
+    if defect.where == "instead":
+        return str(Path(entry.name).with_suffix(defect.extension))
+    fits = {
+        "beside": lambda other: (other.split, other.label) == (entry.split, entry.label),
+        "other split": lambda other: other.split != entry.split and other.label == entry.label,
+        "other class": lambda other: other.split == entry.split and other.label != entry.label,
+    }[defect.where]
+    folder = next((Path(other.name).parent for other in entries if fits(other)), None)
+    if folder is None:
+        raise click.UsageError(f"there is no {defect.where} for {entry.name}: classes in several splits are needed")
+    return str(folder / f"planted-{number}{defect.extension}")
+
+
+def found(planted: Planted, findings) -> bool:
+    """Whether a finding of the right kind names it, and, of a copy, the original too."""
+    names = {planted.name, planted.original} - {""}
+    return any(finding.kind == planted.defect.kind and names <= set(finding.pictures) for finding in findings)
+
+
+def tables(planted, findings, total) -> list[str]:
+    """Lines of two tables: recall of every defect, and how many untouched pictures every kind of finding names."""
+    touched = {name for one in planted for name in (one.name, one.original)}
+    hits = Counter(one.defect for one in planted if found(one, findings))
+    lines = [HEAD]
+    for defect, count in Counter(one.defect for one in planted).items():
+        lines.append(f"| {defect.title} | `{defect.kind}` | {count} | {hits[defect]} | {hits[defect] / count:.2f} |")
+    lines += ["", UNTOUCHED]
+    of_kind = Counter()
+    for defect, count in hits.items():
+        of_kind[defect.kind] += count
+    for kind in [kind for kind in KINDS if kind in {defect.kind for defect in DEFECTS} | {"lettering"}]:
+        named = {name for finding in findings if finding.kind == kind for name in finding.pictures}
+        extra = len(named - touched)
+        share = f"{of_kind[kind] / max(1, of_kind[kind] + extra):.2f}" if of_kind[kind] else ""
+        lines.append(f"| `{kind}` | {extra} | {extra / (total - len(touched)):.2%} | {share} |")
+    return lines
+
+
+@click.command()
+@click.argument("photos")
+@click.option("--each", help="Pictures that get each defect", default=20, show_default=True)
+@click.option("--seed", help="Another number, other pictures", default=0, show_default=True)
+@click.option("--missed", help="Name what was planted and not found", is_flag=True)
+def main(photos, each, seed, missed):
+    """Plant defects in a copy of a folder with splits of class folders, inspect it, and print what was found."""
+    with tempfile.TemporaryDirectory() as folder:
+        planted = plant(inventory.take(f"folder:{photos}"), Path(folder), each, seed)
+        begun = time.perf_counter()
+        records = survey(taken := inventory.take(f"folder:{folder}"), track)
+        findings = judge(taken, records, track)
+        seconds = time.perf_counter() - begun
+    print(f"{len(records):,} pictures in {seconds:.0f} s, {os.cpu_count()} cores, Python {platform.python_version()}\n")
+    print("\n".join(tables(planted, findings, len(records))))
+    for one in planted:
+        if missed and not found(one, findings):
+            others = [f.kind for f in findings if one.name in f.pictures]
+            print(f"{one.defect.title}: {one.name} {one.original} {others}")
+
+
+if __name__ == "__main__":
+    main()

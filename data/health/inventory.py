@@ -1,0 +1,106 @@
+"""What there is to inspect: of a folder or a list every file of every split, of any other source every example."""
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from data import catalogue, files
+from data.content import describe
+from data.quarantine import Quarantine
+from data.sources.layout import choose_split, join, list_pictures, split_folders
+from data.sources.listed import read_list
+from data.sources.protocol import Source, SourceError, split_option
+
+_START = 256  # bytes of a file that tell what it is
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One picture: its name for people, and where it stands. `path` is "" when it is no file of its own."""
+
+    name: str
+    split: str
+    label: str
+    path: str
+
+
+@dataclass
+class Inventory:
+    """Pictures in a fixed order, and what lies beside them.
+
+    `strays` are pictures outside the class folders, which training leaves out; `others` are (name, what it is) of
+    files whose extension is no picture's. `unread` fills while a source other than a folder or a list is read.
+    """
+
+    spec: str
+    root: str
+    count: int | None
+    strays: tuple[str, ...] = ()
+    others: tuple[tuple[str, str], ...] = ()
+    unread: Quarantine = field(default_factory=Quarantine)
+    _entries: tuple[Entry, ...] = ()
+    _source: Source | None = None
+
+    @property
+    def of_files(self) -> bool:
+        """Whether each picture is a file, so that a list can name it."""
+        return self._source is None
+
+    def pictures(self, only: Collection[str] | None = None) -> Iterator[tuple[Entry, Callable]]:
+        """Yield every entry (or those named in `only`) with a function that gives its bytes, or its uint8 pixels."""
+        if self.of_files:
+            for entry in self._entries:
+                if only is None or entry.name in only:
+                    yield entry, lambda path=entry.path: files.read(path)
+            return
+        key = "image" if "image" in self._source.keys else "target"
+        for number, example in enumerate(self._source.examples(None, "crop", self.unread)):
+            name = f"example {number}"
+            if only is None or name in only:
+                label = self._source.classes[example["label"]] if self._source.classes else ""
+                yield Entry(name, "", label, ""), lambda pixels=example[key]: np.asarray(pixels)
+
+
+def take(spec: str) -> Inventory:
+    """List what `spec` names (see `data.catalogue.KINDS`); a folder or list without #split is taken with all splits.
+
+    Of pairs the target is inspected. Raises SourceError when there is nothing to read.
+    """
+    kind, _, rest = spec.partition(":")
+    if kind == "list" and rest:
+        file, split = split_option(rest)
+        root, names = read_list(file)
+        return _of_files(spec, root, names, [], split)
+    folder = rest if kind == "folder" and rest else spec
+    root, split = split_option(folder)
+    if kind == "folder" and rest or files.is_folder(root):
+        return _of_files(spec, root, *list_pictures(root), split)
+    source = catalogue.open_source(spec)
+    return Inventory(spec, spec, source.count, _source=source)
+
+
+def _of_files(spec, root, names, others, split):
+    splits = split_folders(names)
+    folder = choose_split(splits, split, root) if split else ""
+    split_of = {folder: split for split, folder in splits.items()}
+    entries, loose = [], []
+    for name in names:
+        if folder and not name.startswith(folder + "/"):
+            continue
+        top, _, inside = name.partition("/") if splits else ("", "", name)
+        label, slash, _ = inside.partition("/")
+        entries.append(Entry(name, split_of.get(top, ""), label if slash else "", join(root, name)))
+    if any(entry.label for entry in entries):
+        loose = [entry.name for entry in entries if not entry.label]
+    if not entries:
+        raise SourceError(f"there is no picture under {join(root, folder)}")
+    kinds = tuple((name, _kind(join(root, name))) for name in others)
+    return Inventory(spec, root, len(entries), tuple(loose), kinds, _entries=tuple(entries))
+
+
+def _kind(path):
+    try:
+        return describe(files.read(path, _START))
+    except OSError as error:
+        return f"cannot be read: {error.strerror or error}"

@@ -1,0 +1,113 @@
+"""Marks that stand at the same place in many pictures, such as the watermark of a shop, however faint.
+
+The mean of the fine detail of many unrelated pictures is nearly nothing; what they share remains. So Dekel, Rubinstein,
+Liu and Freeman find a watermark in "On the effectiveness of visible watermarks" (CVPR 2017). Products of one kind share
+outlines too, but only roughly: the mark is believed when single pictures match it closely.
+"""
+
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageFilter
+from scipy import ndimage
+
+from data.health.thresholds import REPEATED_ENERGY, REPEATED_LIKE, REPEATED_SURE
+
+_LONG = 384  # px, the longer side of the frame to which pictures of one shape are brought
+_SHORTEST = 192  # px, the longer side below which a picture would show nothing in the frame
+_SHAPES = 8  # frames for each doubling of width over height
+_CUT = 24  # grey levels: so no single picture can dominate the mean
+_FEWEST = 50  # pictures of one shape, below which chance is too strong
+_SMALLEST = 0.001  # of the frame, the strong part of a mark
+_EDGE = 6  # px at the border of the frame, where detail cannot be told
+_BLUR = 15  # px, over which the energy of the mean is smoothed
+_FEWEST_MARKED = 5
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A `pattern` float32 [n] of the n pixels of a `region` bool [height, width] at a place of the frame."""
+
+    frame: tuple[int, int]
+    window: tuple[slice, slice]
+    region: np.ndarray
+    pattern: np.ndarray
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """Where the mark is, in fractions: left, top, right, bottom."""
+        rows, columns = self.window
+        width, height = self.frame
+        return columns.start / width, rows.start / height, columns.stop / width, rows.stop / height
+
+    def likeness(self, detail: np.ndarray) -> float:
+        """Correlation of a picture's `detail` with the pattern, in [-1, 1]."""
+        here = detail[self.window][self.region].astype(np.float32)
+        return float(here @ self.pattern / max(np.linalg.norm(here) * np.linalg.norm(self.pattern), 1e-6))
+
+
+def frame_of(width: int, height: int) -> tuple[int, int] | None:
+    """The (width, height) of the frame for pictures of about this shape; None for those that are too small."""
+    if max(width, height) < _SHORTEST:
+        return None
+    ratio = 2 ** (round(_SHAPES * np.log2(width / height)) / _SHAPES)
+    return round(_LONG * min(1, ratio)), round(_LONG * min(1, 1 / ratio))
+
+
+def detail(picture: np.ndarray, frame: tuple[int, int]) -> np.ndarray:
+    """Fine detail of uint8 [height, width, 3] in the frame: int8 [frame height, frame width], cut to +-24."""
+    grey = Image.fromarray(picture).convert("L").resize(frame, Image.Resampling.BOX)
+    smooth = grey.filter(ImageFilter.BoxBlur(4))
+    return np.clip(np.asarray(grey, np.int16) - np.asarray(smooth, np.int16), -_CUT, _CUT).astype(np.int8)
+
+
+class Shared:
+    """Sums the detail of pictures of each shape; several threads may add."""
+
+    def __init__(self):
+        self._sums: dict[tuple[int, int], list] = {}
+        self._lock = threading.Lock()
+
+    def add(self, picture: np.ndarray) -> tuple[int, int] | None:
+        """Add uint8 [height, width, 3]; returns its frame."""
+        frame = frame_of(picture.shape[1], picture.shape[0])
+        if frame is not None:
+            fine = detail(picture, frame)
+            square = np.square(fine, dtype=np.int32)
+            with self._lock:
+                count, total, squares = self._sums.setdefault(frame, [0, 0, 0])
+                self._sums[frame] = [count + 1, total + fine.astype(np.int32), squares + square]
+        return frame
+
+    def candidates(self) -> list[Mark]:
+        """What the pictures of a shape have in common more than chance allows."""
+        found = []
+        for frame, (count, total, squares) in self._sums.items():
+            if count >= _FEWEST:
+                mean = total / count
+                spread = np.sqrt(np.maximum(squares / count - mean**2, 0))
+                found += _stand_out(frame, mean, mean / (spread / np.sqrt(count) + 1e-3))
+        return found
+
+
+def _stand_out(frame, mean, certainty):
+    inside = (slice(_EDGE, -_EDGE),) * 2
+    energy = np.zeros_like(mean)
+    energy[inside] = ndimage.uniform_filter(certainty[inside] ** 2, _BLUR)
+    energy /= max(1.0, np.median(energy))  # 1 is chance; the grid of JPEG blocks lifts it everywhere
+    around = ndimage.binary_dilation(energy > REPEATED_ENERGY / 2, iterations=3)
+    regions, _ = ndimage.label(around)
+    for number, window in enumerate(ndimage.find_objects(regions), 1):
+        region = regions[window] == number
+        if (region & (energy[window] > REPEATED_ENERGY)).sum() >= _SMALLEST * mean.size:
+            pattern = np.where(np.abs(certainty[window]) > 3, mean[window], 0)[region]
+            yield Mark(frame, window, region, pattern.astype(np.float32))
+
+
+def marked(likenesses: np.ndarray) -> np.ndarray:
+    """Which pictures carry a mark, bool [n], by their likeness to it [n]; none when it is no true mark."""
+    carries = likenesses >= REPEATED_LIKE
+    if carries.sum() < _FEWEST_MARKED or np.percentile(likenesses[carries], 90) < REPEATED_SURE:
+        return np.zeros_like(carries)
+    return carries

@@ -1,0 +1,136 @@
+"""One pass over all pictures, which leaves a small record of each: nothing later needs to decode them all again."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from PIL import Image
+
+from data import files
+from data.health import duplicates, overlays
+from data.health.exposure import Exposure, expose
+from data.health.header import Header, read_header
+from data.health.inventory import Entry, Inventory
+from data.health.lettering import Row, rows
+from data.health.sharpness import edge_width
+from data.health.thresholds import SIDE
+from data.images import BadPicture, decode_within, square
+from data.sources.parallel import ordered_map
+
+_SMALL = 128  # px, the longer side for exposure and background
+
+Track = Callable[[Iterable, int | None, str], Iterable]
+
+
+@dataclass
+class Record:
+    """What is known of a picture. `reason` says why it cannot be read, and is "" for one that can; `width` and
+    `height` are of the upright picture; a picture that is no file has neither `header` nor `length`.
+    """
+
+    entry: Entry
+    reason: str = ""
+    digest: str = ""
+    length: int = 0  # bytes
+    header: Header | None = None
+    width: int = 0
+    height: int = 0
+    edge_width: float | None = None  # px, see sharpness.edge_width
+    exposure: Exposure | None = None
+    rows: list[Row] = field(default_factory=list)
+    copies: tuple[np.ndarray, np.ndarray] | None = None  # see duplicates.small_copies
+    frame: tuple[int, int] | None = None  # see overlays.frame_of
+    mark: tuple[float, float, float, float] | None = None  # the box of a mark that other pictures carry too
+
+    @property
+    def readable(self) -> bool:
+        return not self.reason
+
+
+def survey(inventory: Inventory, track: Track = lambda items, total, what: items) -> list[Record]:
+    """A record of every picture, in order.
+
+    `track` wraps what is iterated, with its length if known and what is done, to show progress. Raises SourceError
+    when a source cannot be read at all.
+    """
+    shared = overlays.Shared()
+    workers = 32 if files.is_remote(inventory.root) else None
+    examined = ordered_map(lambda item: _examine(*item, shared), inventory.pictures(), workers)
+    records = list(track(examined, inventory.count, "reading"))
+    _find_marks(inventory, records, shared.candidates(), track)
+    return records
+
+
+def picture_of(content: bytes | np.ndarray, side: int) -> np.ndarray:
+    """uint8 [height, width, 3], shrunk if a side exceeds `side`, of a file's bytes or of pixels. Raises BadPicture."""
+    if isinstance(content, bytes):
+        return decode_within(content, side)
+    return _within(square(content, None), side)
+
+
+def _within(picture, side):
+    height, width = picture.shape[:2]
+    if max(height, width) <= side:
+        return picture
+    size = tuple(max(1, round(edge * side / max(height, width))) for edge in (width, height))
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX, reducing_gap=3.0))
+
+
+def _examine(entry, load, shared):
+    record = Record(entry)
+    try:
+        content = load()
+        record.digest = hashlib.blake2b(content if isinstance(content, bytes) else _bytes(content)).hexdigest()
+        if isinstance(content, bytes):
+            record.length, record.header = len(content), read_header(content)
+        picture = picture_of(content, SIDE)
+    except BadPicture as error:
+        record.reason = str(error)
+        return record
+    except OSError as error:
+        record.reason = f"cannot be read: {error.strerror or error}"
+        return record
+    known = record.header
+    record.width, record.height = (known.width, known.height) if known else _extent(content, picture)
+    grey = np.asarray(Image.fromarray(picture).convert("L"), np.float32) / 255
+    record.edge_width = edge_width(grey)
+    record.exposure = expose(_within(picture, _SMALL))
+    record.rows = rows(picture)
+    record.copies = duplicates.small_copies(picture)
+    record.frame = shared.add(picture)
+    return record
+
+
+def _bytes(pixels):
+    return repr(pixels.shape).encode() + np.ascontiguousarray(pixels).tobytes()
+
+
+def _extent(content, picture):
+    height, width = (picture if isinstance(content, bytes) else content).shape[:2]
+    return width, height
+
+
+def _find_marks(inventory, records, candidates, track):
+    """Look again at the pictures of a shape that may share a mark, and note who carries it."""
+    frames = {mark.frame for mark in candidates}
+    again = {record.entry.name: record for record in records if record.frame in frames and record.frame}
+    if not again:
+        return
+    likenesses = dict(track(_likenesses(inventory, again, candidates), len(again), "looking for a common mark"))
+    for number, mark in enumerate(candidates):
+        names = [name for name in likenesses if again[name].frame == mark.frame]
+        for name, carries in zip(names, overlays.marked(np.array([likenesses[n][number] for n in names])), strict=True):
+            if carries:
+                again[name].mark = mark.box
+
+
+def _likenesses(inventory, again, candidates) -> Iterator[tuple[str, list[float]]]:
+    def compare(item):
+        entry, load = item
+        fine = overlays.detail(picture_of(load(), SIDE), again[entry.name].frame)
+        return entry.name, [
+            mark.likeness(fine) if mark.frame == again[entry.name].frame else 0.0 for mark in candidates
+        ]
+
+    return ordered_map(compare, inventory.pictures(again.keys()))

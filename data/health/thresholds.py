@@ -1,0 +1,75 @@
+"""Every number that decides whether something is reported, each with its reason. Reports show them.
+
+Pictures are judged as training sees them, not at their full size: shrunk until no side is longer than `SIDE`.
+"""
+
+
+class Threshold(float):
+    """A number that knows its unit and its reason."""
+
+    unit: str
+    reason: str
+
+    def __new__(cls, value: float, unit: str, reason: str):
+        number = super().__new__(cls, value)
+        number.unit, number.reason = unit, reason
+        return number
+
+
+SIDE = 512  # px: twice the largest pictures that are trained on
+
+TINY_SIDE = Threshold(128, "px", "a shorter side below this must be enlarged at 128 px, which only blurs")
+TINY_SHARE = Threshold(0.5, "of the usual short side", "where all pictures are small, only much smaller ones stand out")
+ODD_SHAPE = Threshold(2.0, "long / short side", "cut to a square, more than half of the picture is lost")
+
+EDGE_WIDTH = Threshold(
+    1.0, "px", "spread (sigma) of the sharpest edges in most directions, at 512 px; 99 % of photos stay below"
+)
+
+DARK = Threshold(0.40, "of white", "the brightest channel of 19 pixels in 20 stays below this")
+BURNT = Threshold(
+    0.15, "of what is no white background", "two channels at their limit: there neither form nor colour can be seen"
+)
+FLAT = Threshold(0.25, "of the range", "between the darkest and the lightest hundredth no channel differs by more")
+
+PLAIN = Threshold(0.70, "of the border", "a background is plain when so much of the border has its median colour")
+WHITE = Threshold(0.88, "of white", "a plain background is white when its darkest channel is at least so light")
+MOSTLY = Threshold(0.60, "of the pictures", "a catalogue has one kind of background when so many pictures share it")
+
+LETTERS = Threshold(4, "letters", "fewer pieces in a row are common everywhere")
+STANDS_OUT = Threshold(
+    150, "letters^2 x times", "letters squared, times their stroke contrast over that around them: low in fabrics"
+)
+EVENLY = Threshold(0.15, "of the mean step", "pieces that follow each other more evenly are a pattern, not letters")
+MARGIN = Threshold(0.15, "of the side", "lettering so near the border is taken for an overlay, elsewhere for a print")
+
+REPEATED_ENERGY = Threshold(
+    4.0, "times", "detail that all pictures share by chance stays below this; see Dekel et al., CVPR 2017"
+)
+REPEATED_LIKE = Threshold(0.20, "correlation", "pictures without the mark stay below 0.13, with it 95 % are above")
+REPEATED_SURE = Threshold(
+    0.50, "correlation", "a tenth of the pictures with the mark reach this; similar outlines of products do not"
+)
+
+LAYOUT_ALIKE = Threshold(0.85, "correlation", "of 8x8 colours: 99 % of copies cropped by up to 8 % a side are above")
+TANGENT_ALIKE = Threshold(
+    0.80, "explained variance", "of 16x16 colours after a small shift, stretch and exposure; copies have more"
+)
+DETAIL_ALIKE = Threshold(
+    0.86, "correlation", "of fine detail at 64x64 once aligned: of 5,000 similar pictures none was above 0.84"
+)
+COLOUR_APART = Threshold(
+    15,
+    "grey levels",
+    "between aligned cells of 8x8: recompressed and brightened copies stay below, other colours above",
+)
+
+RARE_CLASS = Threshold(100, "pictures", "with fewer, a class is copied rather than learnt")
+IMBALANCE = Threshold(5, "times", "beyond this the largest class sets the look of what is trained without categories")
+NEEDS_ADA = Threshold(50_000, "pictures", "with fewer the critic learns them by heart (Karras et al., 2006.06676)")
+FOR_128 = Threshold(1_000, "pictures", "with fewer, 64 px: at 256 px faces scored FID 26 from 1,000 (2006.10738)")
+FOR_256 = Threshold(
+    10_000, "pictures", "with fewer, 128 px: FID 10 from 5,000 and 8 from 10,000, of 4 from 70,000 (ibid.)"
+)
+
+ALL = {name: value for name, value in sorted(vars().items()) if isinstance(value, Threshold)}
