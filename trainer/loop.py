@@ -90,7 +90,7 @@ def train(
             folder.open(run)
             folder.forget_metrics_after(progress.step)
             _describe(run, folder, rows, quarantine, say)
-    past = history.read(folder.metrics, plan.judge.of if plan else None)
+    past = history.read(folder.metrics, plan.judge.of if plan else None) if chief else history.History()
     planned = progress.steps
     if plan and plan.patience_is_over(past):
         progress.end()
