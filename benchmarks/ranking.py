@@ -27,7 +27,7 @@ from trainer.metrics.neighbours import density_coverage, precision_recall
 from trainer.metrics.vectors import squared_distances
 
 MODES = (10, 8, 6, 4, 2)
-SHARES = (0.0, 0.1, 0.2, 0.4, 0.8)
+SHARES = (0.0, 0.2, 0.4, 0.6, 0.8)
 
 
 def with_squares(picture: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
@@ -56,7 +56,7 @@ DAMAGES: dict[str, tuple[Callable, tuple]] = {
     "noise, levels": (noisy, (4, 8, 16, 32)),
     "JPEG, quality": (lambda picture, quality, _: compressed(picture, quality), (80, 60, 40, 20, 10)),
     "contrast, share left": (lambda picture, contrast, _: faded(picture, contrast), (0.9, 0.8, 0.6, 0.4)),
-    "squares, number +": (with_squares, (1, 2, 4, 8)),
+    "squares, number +": (with_squares, (2, 4, 8, 16)),
     "tint, share +": (tinted, (0.05, 0.1, 0.2, 0.4)),
     "shuffled tiles, a side +": (shuffled, (2, 4, 8, 16)),
 }
@@ -138,15 +138,10 @@ def main(data, held_out, features, size, exports, neighbours):
     half = len(rows) // 2
     real, other, real_labels, other_labels = rows[:half], rows[half:], labels[:half], labels[half:]
     click.echo(f"{extractor.name}, {len(rows):,} pictures of {size} px in {seconds:.0f} s, {rows.shape[1]} features")
-    right, raw = (
-        agreement(*sets)
-        for sets in (
-            (real, real_labels, other, other_labels),
-            (*(p.reshape(len(p), -1).astype(float) for p in (pictures[:half],)), real_labels,
-             pictures[half:].reshape(len(pictures) - half, -1).astype(float), other_labels),
-        )
-    )  # fmt: skip
-    click.echo(f"right category by five neighbours: {right.value:.3f} ± {right.error:.3f}; by pixels: {raw.value:.3f}")
+    pixels = pictures.reshape(len(pictures), -1).astype(float)
+    for name, by in (("features", rows), ("pixels", pixels)):
+        right = agreement(by[:half], real_labels, by[half:], other_labels)
+        click.echo(f"right category by the five nearest by {name}: {right.value:.3f} ± {right.error:.3f}")
     if neighbours:
         save_png(neighbours, neighbours_sheet(real, pictures[:half], other, pictures[half:]))
 
@@ -159,7 +154,7 @@ def main(data, held_out, features, size, exports, neighbours):
     for name in DAMAGES:
         found = [(g, extractor.vectors(worse)) for g, worse in spoilt(pictures[half:], name)]
         values = [none, *((kid(real, worse), fid(real, worse)) for _, worse in found)]
-        click.echo(line(name, ["0", *(g for g, _ in found)], values))
+        click.echo(line(name, ["none", *(g for g, _ in found)], values))
     stranger = np.bincount(labels).argmax()
     kept, there = real[real_labels != stranger], other[other_labels != stranger]
     found = [with_others(there, rows[labels == stranger], share) for share in SHARES]

@@ -138,6 +138,11 @@ def test_another_file_is_refused(tmp_path, content, sentence):
         open_features(f"inception:{path}")
 
 
+def test_a_path_with_nothing_there_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="cannot be read from .*nothing.pb: No such file"):
+        open_features(f"inception:{tmp_path}/nothing.pb")
+
+
 class Answer(io.BytesIO):
     headers = {"Content-Length": "12"}
 

@@ -434,7 +434,5 @@ def test_bicubic_float_is_pillows_filter_without_rounding(new):
     expected = np.einsum("yh,hwc,xw->yxc", weights(30, new[0]), picture.astype(float), weights(50, new[1]))
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=2e-3)
-    whole = np.asarray(Image.fromarray(picture).resize(new[::-1], Image.Resampling.BICUBIC), np.float32)
-    assert np.abs(np.clip(found, 0, 255) - whole).max() <= 1.5  # Pillow's own uint8 rounds between its passes
     if new == (30, 50):
         assert np.array_equal(found, picture)

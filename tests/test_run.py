@@ -16,9 +16,8 @@ import tensorflow as tf
 from click.testing import CliRunner
 from PIL import Image
 
-from trainer import callbacks, cli, task
+from trainer import cli, task
 from trainer.config import RunConfig, differences, parse_settings
-from trainer.errors import Stopped
 
 ROOT = Path(__file__).parent.parent
 TINY = ["--preset", "tiny", "--data", "studio:40"]
@@ -230,18 +229,6 @@ def test_divergence_stops_with_the_cause_and_keeps_the_good_checkpoint(tmp_path)
     assert tf.train.latest_checkpoint(str(tmp_path / "checkpoints")) is None
     result = train(*arguments, "--images", 16, "--model", "espcn", "--set", "learning_rate=1e30")
     assert "squared is" in result.output and "last good checkpoint is kept" in result.output
-
-
-def test_a_collapsed_generator_stops_the_run(tmp_path):
-    progress = callbacks.Progress(10, 100, 8)
-    spreads = iter([0.9, 0.01, 0.01])
-    sheets = callbacks.SampleSheets(
-        progress, 10, lambda: (np.zeros((4, 4, 3), np.uint8), next(spreads)), lambda n: str(tmp_path / f"{n}.png"), []
-    )
-    sheets.write()
-    sheets.write()
-    with pytest.raises(Stopped, match="collapsed at step 10"):
-        sheets.write()
 
 
 TRANSLATION = ["--model", "pix2pix", *TINY, "--images", 16]

@@ -1,19 +1,14 @@
-"""What happens between steps: measuring, writing, sampling, saving, watching. Each callback does one of these."""
+"""What happens between steps: logging, sampling, evaluating, saving. Each callback does one of these."""
 
-import json
-import math
 import signal
-import sys
 import time
 
 import keras
 import numpy as np
-import tensorflow as tf
-from tensorboard.plugins.hparams import api as hparams
-from tqdm import tqdm
 
 from data.images import encode_png
 from trainer.errors import Interrupted, Stopped
+from trainer.history import Evaluation
 from trainer.rundir import write_whole
 
 
@@ -30,6 +25,10 @@ class Progress:
     @property
     def left(self) -> int:
         return self.steps - self.step
+
+    def end(self) -> None:
+        """Make this step the last."""
+        self.steps = self.step
 
 
 class Steps(keras.callbacks.Callback):
@@ -51,7 +50,7 @@ class Metrics(keras.callbacks.Callback):
 
     Args:
         progress: the shared `Progress`. every: steps between two lines.
-        rates: dict of name -> function () -> float, read when a line is made (learning rates, data wait).
+        rates: dict of name -> function () -> float or None, read when a line is made (learning rates, data wait).
         writers: functions (step, images, dict of name -> float).
     """
 
@@ -71,6 +70,11 @@ class Metrics(keras.callbacks.Callback):
     def on_train_end(self, logs=None):
         self.flush()
 
+    def pause(self, evaluation, seconds):
+        """A writer of evaluations: leaves their time out of the pictures a second."""
+        began, step = self._began
+        self._began = began + seconds, step
+
     def flush(self):
         """Write the average of what has come since the last line, if anything has."""
         if not self._lines:
@@ -79,114 +83,15 @@ class Metrics(keras.callbacks.Callback):
         now = time.perf_counter()
         began, step = self._began
         values["images_per_second"] = (self.progress.step - step) * self.progress.rows / max(now - began, 1e-9)
-        values |= {name: read() for name, read in self.rates.items()}
+        rates = {name: read() for name, read in self.rates.items()}
+        values |= {name: value for name, value in rates.items() if value is not None}
         self._lines, self._began = [], (now, self.progress.step)
         for write in self.writers:
             write(self.progress.step, self.progress.images, values)
 
 
-def stop_at_nonfinite(step, images, values):
-    """A writer that stops the run when a logged number is not finite, naming such a term."""
-    bad = sorted(
-        (name for name, value in values.items() if not math.isfinite(value)), key=lambda name: name.endswith("loss")
-    )
-    if bad:
-        raise Stopped(
-            f"{bad[0]} is {values[bad[0]]} at step {step} ({images} pictures): training has diverged. The last good checkpoint is kept."
-            " A lower learning rate, a larger penalty weight (gamma) or float32 precision are what usually helps."
-        )
-
-
-class JsonLines:
-    """A writer that appends each line to metrics.jsonl: {"step", "images", "time", ...}."""
-
-    def __init__(self, path):
-        self._path = path
-
-    def __call__(self, step, images, values):
-        line = {"step": step, "images": images, "time": round(time.time(), 3)}
-        line |= {name: float(f"{value:.6g}") for name, value in values.items()}
-        with tf.io.gfile.GFile(self._path, "a") as file:
-            file.write(json.dumps(line) + "\n")
-
-
-class TensorBoard:
-    """A writer of scalars, sample sheets and hyperparameters for TensorBoard; the horizontal axis is pictures."""
-
-    def __init__(self, folder, hyperparameters):
-        self._writer = tf.summary.create_file_writer(folder)
-        plain = {
-            name: value if isinstance(value, (bool, int, float, str)) else str(value)
-            for name, value in hyperparameters.items()
-        }
-        with self._writer.as_default(step=0):
-            hparams.hparams(plain)
-
-    def __call__(self, step, images, values):
-        with self._writer.as_default(step=images):
-            for name, value in values.items():
-                player, _, term = name.partition("_")
-                tf.summary.scalar(
-                    f"{player}/{term}" if player in ("generator", "critic", "ada") else f"run/{name}", value
-                )
-        self._writer.flush()
-
-    def sheet(self, images, picture):
-        """Show a sample sheet, uint8 [height, width, 3]."""
-        with self._writer.as_default(step=images):
-            tf.summary.image("samples", picture[None])
-        self._writer.flush()
-
-
-class Console:
-    """A writer that shows how far the run is: a bar with rate and time left on a terminal, plain lines elsewhere."""
-
-    SECONDS = 20  # between two plain lines
-
-    def __init__(self, progress):
-        self._total = progress.steps * progress.rows
-        self._start = progress.images
-        self._bar = None
-        if sys.stderr.isatty():
-            self._bar = tqdm(total=self._total, initial=self._start, unit="img", unit_scale=True, dynamic_ncols=True)
-        self._began = self._said = time.perf_counter()
-
-    def __call__(self, step, images, values):
-        losses = {name: value for name, value in values.items() if name.endswith("loss")}
-        text = ", ".join(f"{name} {value:.3f}" for name, value in losses.items())
-        if self._bar is not None:
-            self._bar.update(images - self._bar.n)
-            self._bar.set_postfix_str(text)
-            return
-        now = time.perf_counter()
-        if now - self._said < self.SECONDS and images < self._total and step > 1:
-            return
-        self._said = now
-        left = (now - self._began) / max(images - self._start, 1) * (self._total - images)
-        print(
-            f"{images:>9,} of {self._total:,} pictures  {values['images_per_second']:6.1f}/s  {clock(left)} left  {text}",
-            file=sys.stderr,
-            flush=True,
-        )
-
-    def close(self):
-        if self._bar is not None:
-            self._bar.close()
-
-
-def counting(examples, total):
-    """An iterator over `examples` with a bar on a terminal, and none elsewhere."""
-    return tqdm(examples, desc="reading", total=total, unit="img", disable=None)
-
-
-def clock(seconds: float) -> str:
-    """3725 -> "1:02:05"."""
-    minutes, seconds = divmod(int(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
-
-
 class SampleSheets(keras.callbacks.Callback):
-    """Every `every` steps, writes a sheet of pictures from fixed inputs and stops a run whose generator has collapsed.
+    """Writes a sheet of pictures from fixed inputs at the start, every `every` steps and at the end.
 
     Args:
         draw: function () -> (sheet uint8 [height, width, 3], spread float or None); spread is how much the samples differ from one
@@ -194,45 +99,69 @@ class SampleSheets(keras.callbacks.Callback):
         path: function (images) -> file name. show: functions (images, sheet).
     """
 
-    ALIVE, DEAD, PATIENCE = 0.2, 0.02, 2
-
     def __init__(self, progress, every, draw, path, show):
         super().__init__()
         self.progress, self.every, self.draw, self.path, self.show = progress, every, draw, path, show
-        self._was_alive, self._dead, self._last = False, 0, None
+        self._last, self._spread = None, None
 
     def on_train_begin(self, logs=None):
         if self.progress.step == 0:
             self.write()
 
     def on_train_batch_end(self, batch, logs=None):
-        if self.progress.step // self.every != self._done():
-            self.write()
-
-    def on_train_end(self, logs=None):
-        if not self.progress.left and self._last != self.progress.step:
+        if self.progress.step // self.every != self._done() or not self.progress.left:
             self.write()
 
     def _done(self):
         return -1 if self._last is None else self._last // self.every
 
+    def spread(self):
+        """The spread of the sheet drawn since it was last asked for, if there is one."""
+        spread, self._spread = self._spread, None
+        return spread
+
     def write(self):
-        """Draw, write and judge one sheet."""
+        """Draw and write one sheet."""
         self._last = self.progress.step
-        sheet, spread = self.draw()
+        sheet, self._spread = self.draw()
         write_whole(self.path(self.progress.images), encode_png(sheet))
         for show in self.show:
             show(self.progress.images, sheet)
-        if spread is None:
-            return
-        self._was_alive |= spread > self.ALIVE
-        self._dead = self._dead + 1 if self._was_alive and spread < self.DEAD else 0
-        if self._dead >= self.PATIENCE:
-            raise Stopped(
-                f"the generator has collapsed at step {self.progress.step}: its samples differ by {spread:.1%} of what the training"
-                " pictures do. The last good checkpoint is kept. --augment ada, a larger penalty weight (gamma) or a lower"
-                " learning rate are what usually helps."
-            )
+
+
+class Evaluations(keras.callbacks.Callback):
+    """Every `plan.every` pictures and at the end: measures, has it written down, keeps the best, ends a run that stopped improving.
+
+    What was done before is read from the history alone, so a resumed run goes on as a straight one.
+
+    Args:
+        progress: the shared `Progress`. plan: `trainer.measuring.Plan`. history: `trainer.history.History`.
+        keep: function (evaluation) that keeps the network as it is, if it is the best. writers: functions (evaluation, seconds).
+    """
+
+    def __init__(self, progress, plan, history, keep, writers):
+        super().__init__()
+        self.progress, self.plan, self.history, self.keep, self.writers = progress, plan, history, keep, writers
+        self._done = progress.images // plan.every
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.progress.images // self.plan.every != self._done or not self.progress.left:
+            self.evaluate()
+
+    def evaluate(self):
+        """Measure once, now."""
+        self._done = self.progress.images // self.plan.every
+        began = time.perf_counter()
+        found = self.plan.judge.measure()
+        seconds = time.perf_counter() - began
+        evaluation = Evaluation(self.progress.step, self.progress.images, self.plan.judge.of, found)
+        self.history.evaluations.append(evaluation)
+        self.keep(evaluation)
+        for write in self.writers:
+            write(evaluation, seconds)
+        if self.plan.patience_is_over(self.history):
+            self.progress.end()
+            self.model.stop_training = True
 
 
 class Saving(keras.callbacks.Callback):
@@ -272,12 +201,16 @@ class Saving(keras.callbacks.Callback):
     def save(self):
         """Write down what has been measured, then save, if the weights are good."""
         self.metrics.flush()
+        self.check()
+        self.checkpoints.save(self.progress.step)
+        self._saved = time.monotonic()
+
+    def check(self):
+        """Raise Stopped if the weights are not good."""
         if not self.checkpoints.healthy():
             raise Stopped(
                 f"a weight is not finite at step {self.progress.step}: training has diverged. The last good checkpoint is kept."
             )
-        self.checkpoints.save(self.progress.step)
-        self._saved = time.monotonic()
 
     def release(self):
         """Give the signals back to whoever had them."""

@@ -31,6 +31,7 @@ main.add_command(rate.main, "rate")
 \b
 Examples:
   packshot sample runs/r3gan-cpu-64-studio --n 64 --seed 7 --out grid.png
+  packshot sample runs/photos --best --out best.png
   packshot sample models/r3gan/1 --label shoes --n 16 --out shoes.png
 """)
 @click.argument("export_or_run")
@@ -38,15 +39,16 @@ Examples:
 @click.option("--seed",       help="Seed of the first picture; the others follow", metavar="N", type=click.IntRange(0), default=0)
 @click.option("--label",      help="Category, for a conditional model [default: all in turn]", metavar="NAME")
 @click.option("--truncation", help="Below 1: more typical, less varied pictures", metavar="X", type=click.FloatRange(0, 2), default=1.0)
+@click.option("--best",       help="Of a run: its best checkpoint, not its newest", is_flag=True)
 @click.option("--out",        help="PNG file to write", metavar="FILE", default="samples.png")
 # fmt: on
-def sample(export_or_run, n, seed, label, truncation, out):
+def sample(export_or_run, n, seed, label, truncation, best, out):
     """Make pictures with an exported model, or with the newest export of a run, as one grid."""
     from data.images import grid, save_png
     from serving import pictures
 
     with refusing():
-        made = pictures.sample(_exported(export_or_run), n=n, seed=seed, label=label, truncation=truncation)
+        made = pictures.sample(_exported(export_or_run, best), n=n, seed=seed, label=label, truncation=truncation)
         _make_parent(out)
     save_png(out, grid(made))
     task.say(f"{n} pictures: {out}")
@@ -60,9 +62,10 @@ Example:
 """)
 @click.argument("export_or_run")
 @click.argument("photos", type=click.Path(exists=True))
+@click.option("--best", help="Of a run: its best checkpoint, not its newest", is_flag=True)
 @click.option("--out", help="Folder for the PNG files", metavar="DIR", required=True)
 # fmt: on
-def apply(export_or_run, photos, out):
+def apply(export_or_run, photos, best, out):
     """Send a photo, or a folder of photos, through an exported translation or enhancement model."""
     from tqdm import tqdm
 
@@ -72,7 +75,7 @@ def apply(export_or_run, photos, out):
 
     with refusing():
         work = pairs(photos, out)
-        results = pictures.apply(_exported(export_or_run), (file.read_bytes() for file, _ in work))
+        results = pictures.apply(_exported(export_or_run, best), (file.read_bytes() for file, _ in work))
         failed = 0
         for (file, target), result in zip(
             work, tqdm(results, total=len(work), unit="photo", disable=None), strict=True
@@ -90,20 +93,22 @@ def apply(export_or_run, photos, out):
 # fmt: off
 @main.command(context_settings=task.CONTEXT, epilog="""
 \b
-Example:
+Examples:
   packshot export runs/r3gan-cpu-64-studio --to models
+  packshot export runs/photos --best --to models
 """)
 @click.argument("run_folder", metavar="RUN")
 @click.option("--to",      help="Folder of models, as TensorFlow Serving's base paths lie in it", metavar="DIR", required=True)
 @click.option("--name",    help="Name of the model [default: the family's]", metavar="NAME")
 @click.option("--version", help="Version [default: the last plus one]", metavar="N", type=click.IntRange(1))
+@click.option("--best",    help="The best checkpoint, as the evaluations of the run found, not the newest", is_flag=True)
 # fmt: on
-def export(run_folder, to, name, version):
-    """Export the newest checkpoint of a run, verified in TensorFlow Serving's own runtime."""
-    from trainer import loop
+def export(run_folder, to, name, version, best):
+    """Export the newest checkpoint of a run, or its best, verified in TensorFlow Serving's own runtime."""
+    from trainer import exporting
 
     with refusing():
-        loop.export_checkpoint(run_folder, to, name, version, task.say)
+        exporting.export_checkpoint(run_folder, to, name, version, task.say, best)
 
 
 # fmt: off
@@ -162,11 +167,11 @@ def doctor():
         raise SystemExit(1)
 
 
-def _exported(export_or_run: str) -> str:
+def _exported(export_or_run: str, best: bool) -> str:
     """The folder of a SavedModel version: of an export, a model's folder, or a run (its newest export, made now if it is behind)."""
-    from trainer import loop
+    from trainer import exporting
 
-    return loop.find_export(export_or_run, task.say)
+    return exporting.find_export(export_or_run, task.say, best)
 
 
 def _make_parent(path: str) -> None:

@@ -44,6 +44,25 @@ class RunConfig:
             raise ValueError(f"not a run configuration: {error}") from error
 
 
+@dataclasses.dataclass(frozen=True)
+class Measuring:
+    """How a run is measured while it trains. No part of its configuration: no weight depends on it, and it may change between the
+    parts of a run; what is kept as best and when a run ends early does depend on it.
+    """
+
+    every: int | None = None  # pictures between two evaluations; 0: never; None: see `trainer.measuring`
+    data: str | None = None  # source of held-out pictures; None: the split beside the training one, if there is one
+    count: int | None = None  # pictures made an evaluation
+    features: str = "packshot"
+    best: str | None = None  # name of the measure that the best checkpoint is kept by, or its beginning
+    patience: int | None = None  # evaluations without improvement after which training ends
+
+    @property
+    def asked_for(self) -> bool:
+        """Whether the user asked to be told, and not only did not forbid it."""
+        return bool(self.every) or any(x is not None for x in (self.data, self.count, self.best, self.patience))
+
+
 def differences(old: RunConfig, new: RunConfig) -> list[str]:
     """What differs, a line each ("learning_rate: 0.0002 -> 0.001"), the length of training left out."""
 

@@ -52,7 +52,7 @@ def page(exports_or_runs, out, data, photos, n, repeats, text, seed):
     from tqdm import tqdm
 
     from data import catalogue, files
-    from trainer import loop
+    from trainer import exporting
     from trainer.rating import contestants
     from trainer.rating.page import build
     from trainer.short_names import short_names
@@ -63,7 +63,7 @@ def page(exports_or_runs, out, data, photos, n, repeats, text, seed):
         source = catalogue.open_source(data, seed) if data else None
         if len(named) + bool(source) < 2:
             raise ValueError("a comparison needs two models, or one and real pictures by --data")
-        found = [loop.find_export(path, task.say) for path in exports_or_runs]
+        found = [exporting.find_export(path, task.say) for path in exports_or_runs]
         group = contestants.together([contestants.load(path) for path in found], named)
         repeats = n // 10 if repeats is None else repeats
         with tqdm(total=len(found) + bool(source), unit="contestant", disable=None) as bar:

@@ -13,6 +13,7 @@ from models import catalogue
 from trainer.config import (
     PRECISIONS,
     STRATEGIES,
+    Measuring,
     RunConfig,
     check_positive,
     data_from_environment,
@@ -35,6 +36,9 @@ Examples:
   # edges -> photo; four times larger pictures
   python -m trainer.task --model pix2pix --data folder:photos/train
   python -m trainer.task --model espcn --preset x4 --data folder:photos/train
+\b
+  # measure every 10,000 pictures, end after 5 evaluations without a better KID, export the best
+  python -m trainer.task --data folder:photos/train --eval-every 10_000 --best kid --patience 5
 \b
 To go on with a stopped run, repeat its command.
 """
@@ -114,6 +118,34 @@ def dashed(word: str) -> str:
     default=5.0,
 )
 @click.option(
+    "--eval-every",
+    help="Pictures between two evaluations; 0: none [default: 10 a run at most, so that they cost little; none for short runs]",
+    metavar="N",
+    type=click.IntRange(0),
+)
+@click.option(
+    "--eval-data", help="Pictures not trained on [default: the split beside train, if there is one]", metavar="SOURCE"
+)
+@click.option(
+    "--eval-count",
+    help="Pictures made an evaluation [default: 1,000, of pairs 200, or as many as there are real ones]",
+    metavar="N",
+    type=click.IntRange(1),
+)
+@click.option("--features", help="Network that evaluations look through", metavar="SPEC", default="packshot")
+@click.option(
+    "--best",
+    help="Measure that the best checkpoint is kept by, or its beginning; exports the best"
+    " [default: kid, feature_distance or psnr_y, by task]",
+    metavar="METRIC",
+)
+@click.option(
+    "--patience",
+    help="Ends training after so many evaluations without a better one, beyond the error bar; exports the best",
+    metavar="N",
+    type=click.IntRange(1),
+)
+@click.option(
     "--steps-per-execution",
     help="Steps TensorFlow takes in one call [default: what suits the family]",
     metavar="N",
@@ -150,8 +182,16 @@ def main(**options):
     cadence = loop.Cadence(
         options["log_steps"], options["sample_images"], options["checkpoint_minutes"], options["steps_per_execution"]
     )
+    measuring = Measuring(
+        options["eval_every"],
+        options["eval_data"],
+        options["eval_count"],
+        options["features"],
+        options["best"],
+        options["patience"],
+    )
     say(f"run folder: {root}   (watch it: tensorboard --logdir {RunDir(root).tensorboard})")
-    loop.train(run, root, cadence, None if options["no_export"] else _export_to(options, root, run), say)
+    loop.train(run, root, cadence, measuring, None if options["no_export"] else _export_to(options, root, run), say)
 
 
 def resolve(options: dict) -> RunConfig:
@@ -193,12 +233,12 @@ def _vertex_root():
 
 
 def _export_to(options, root, run):
-    from trainer import loop
+    from trainer.exporting import split_model_dir
     from trainer.rundir import RunDir
 
     model_dir = from_environment("AIP_MODEL_DIR")
     if model_dir and not options["export_to"] and not options["name"]:
-        return loop.split_model_dir(model_dir)
+        return split_model_dir(model_dir)
     return options["export_to"] or model_dir or RunDir(root).exports, options["name"] or run.model
 
 

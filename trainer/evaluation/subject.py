@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 import tensorflow as tf
 
 from serving.export import report
-from trainer import loop
+from trainer import exporting
 from trainer.config import RunConfig
 from trainer.rundir import RunDir
 from trainer.short_names import short_names
@@ -50,7 +50,7 @@ def open_subject(path: str, say) -> Subject:
 
     Raises ValueError or OSError, one sentence, when there is none or it does not say how it was made.
     """
-    version = loop.find_export(path, say)
+    version = exporting.find_export(path, say)
     facts = report(version)
     folder = RunDir(path)
     is_run = tf.io.gfile.exists(folder.config)

@@ -19,9 +19,8 @@ def open_application(name: str) -> Extractor:
         for network in dir(module)
         if hasattr(module, "preprocess_input") and inspect.isfunction(getattr(keras.applications, network, None))
     }
-    homes |= dict.fromkeys(
-        ("MobileNetV3Large", "MobileNetV3Small"), keras.applications.mobilenet_v3
-    )  # not listed there
+    unlisted = ("MobileNetV3Large", "MobileNetV3Small")  # which their module does not name
+    homes |= dict.fromkeys(unlisted, keras.applications.mobilenet_v3)
     if name not in homes:
         raise ValueError(f"keras:{name} is unknown; have: {', '.join(sorted(homes))}")
     try:
@@ -31,7 +30,8 @@ def open_application(name: str) -> Extractor:
     maps = {}
     for layer in model.layers:
         shape = getattr(layer.output, "shape", ())
-        if len(shape) == 4 and shape[1] and shape[1] > 1:
+        padded = isinstance(layer, keras.layers.ZeroPadding2D)
+        if len(shape) == 4 and shape[1] and shape[1] > 1 and not padded:
             maps[shape[1]] = layer.output
     layers = [maps[side] for side in sorted(maps, reverse=True) if side < model.input_shape[1]]
     looked_into = keras.Model(model.inputs, layers)

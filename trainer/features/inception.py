@@ -36,12 +36,12 @@ LAYERS = ("pool:0", "pool_1:0", "mixed_2/join:0", "mixed_7/join:0", "mixed_10/jo
 def open_inception(path: str | None = None) -> Extractor:
     """The network of the graph file `path`, or of the archive that holds it; without a path the cached file, fetched first if need be.
 
-    2,048 features, 1,008 classes, five layers of maps. Raises OSError for a path that cannot be read, and ValueError for a file that is
-    not this graph and when it cannot be fetched.
+    2,048 features, 1,008 classes, five layers of maps. Raises ValueError for a file that cannot be read or is not this graph, and
+    when it cannot be fetched.
     """
     import tensorflow as tf
 
-    content = _unpacked(files.read(path), path) if path else _cached()
+    content = _given(path) if path else _cached()
     graph = tf.compat.v1.GraphDef()
     try:
         graph.ParseFromString(content)
@@ -72,6 +72,13 @@ def open_inception(path: str | None = None) -> Extractor:
         classes=probabilities.shape[1],
         batch=32,
     )
+
+
+def _given(path):
+    try:
+        return _unpacked(files.read(path), path)
+    except OSError as error:
+        raise ValueError(f"the Inception network cannot be read from {path}: {error.strerror or error}") from error
 
 
 def _cached():

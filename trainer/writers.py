@@ -1,0 +1,150 @@
+"""Where a run's numbers go: metrics.jsonl, TensorBoard and the console.
+
+Each is called with (step, images, dict of name -> float) for a line of training, has `evaluation` for what was measured of the
+made pictures, and `warning` for what the watchdog has to say.
+"""
+
+import json
+import math
+import sys
+import time
+
+import tensorflow as tf
+from tensorboard.plugins.hparams import api as hparams
+from tqdm import tqdm
+
+
+class JsonLines:
+    """Appends to metrics.jsonl, one JSON object a line, each with "step", "images" and "time"; `trainer.history` reads them.
+
+    Lines of training hold names and numbers; evaluations "evaluation" (what was measured against what), "evaluation_seconds", and for each
+    measure its name and its name with "_error" behind it; warnings "warning" (a word or two) and "sentence".
+    """
+
+    def __init__(self, path):
+        self._path = path
+
+    def __call__(self, step, images, values):
+        self._append(step, images, {name: float(f"{value:.6g}") for name, value in values.items()})
+
+    def evaluation(self, made, seconds):
+        # In full: a resumed run compares with what it reads here, and JSON knows no number that is not finite.
+        line = {"evaluation": made.of, "evaluation_seconds": round(seconds, 3)}
+        for name, estimate in made.found.items():
+            line |= {
+                key: x if math.isfinite(x) else None for key, x in zip((name, f"{name}_error"), estimate, strict=True)
+            }
+        self._append(made.step, made.images, line)
+
+    def warning(self, step, images, name, sentence):
+        self._append(step, images, {"warning": name, "sentence": sentence})
+
+    def _append(self, step, images, content):
+        line = {"step": step, "images": images, "time": round(time.time(), 3)} | content
+        with tf.io.gfile.GFile(self._path, "a") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+class TensorBoard:
+    """Scalars, sample sheets, warnings and hyperparameters for TensorBoard; the horizontal axis is pictures."""
+
+    def __init__(self, folder, hyperparameters):
+        self._writer = tf.summary.create_file_writer(folder)
+        plain = {
+            name: value if isinstance(value, (bool, int, float, str)) else str(value)
+            for name, value in hyperparameters.items()
+        }
+        with self._writer.as_default(step=0):
+            hparams.hparams(plain)
+
+    def __call__(self, step, images, values):
+        tags = {}
+        for name, value in values.items():
+            player, _, term = name.partition("_")
+            tags[f"{player}/{term}" if player in ("generator", "critic", "ada") else f"run/{name}"] = value
+        self._scalars(images, tags)
+
+    def evaluation(self, made, seconds):
+        tags = {f"evaluation/{name}": estimate.value for name, estimate in made.found.items()}
+        tags |= {f"evaluation_error/{name}": estimate.error for name, estimate in made.found.items()}
+        self._scalars(made.images, tags | {"run/evaluation_seconds": seconds})
+
+    def warning(self, step, images, name, sentence):
+        with self._writer.as_default(step=images):
+            tf.summary.text(f"warnings/{name}", sentence)
+        self._writer.flush()
+
+    def sheet(self, images, picture):
+        """Show a sample sheet, uint8 [height, width, 3]."""
+        with self._writer.as_default(step=images):
+            tf.summary.image("samples", picture[None])
+        self._writer.flush()
+
+    def _scalars(self, images, tags):
+        with self._writer.as_default(step=images):
+            for tag, value in tags.items():
+                tf.summary.scalar(tag, value)
+        self._writer.flush()
+
+
+class Console:
+    """Shows how far the run is: a bar with rate and time left on a terminal, plain lines elsewhere; sentences between them.
+
+    `headline` is the name of the one measure that evaluations are summed up by.
+    """
+
+    SECONDS = 20  # between two plain lines
+
+    def __init__(self, progress, headline=None):
+        self._total = progress.steps * progress.rows
+        self._start = progress.images
+        self._headline = headline
+        self._bar = None
+        if sys.stderr.isatty():
+            self._bar = tqdm(total=self._total, initial=self._start, unit="img", unit_scale=True, dynamic_ncols=True)
+        self._began = self._said = time.perf_counter()
+        self._evaluating = 0.0
+
+    def __call__(self, step, images, values):
+        losses = {name: value for name, value in values.items() if name.endswith("loss")}
+        text = ", ".join(f"{name} {value:.3f}" for name, value in losses.items())
+        if self._bar is not None:
+            self._bar.update(images - self._bar.n)
+            self._bar.set_postfix_str(text)
+            return
+        now = time.perf_counter()
+        if now - self._said < self.SECONDS and images < self._total and step > 1:
+            return
+        self._said = now
+        left = (now - self._began) / max(images - self._start, 1) * (self._total - images)
+        rate = f"{values['images_per_second']:6.1f}/s"
+        self._print(f"{images:>9,} of {self._total:,} pictures  {rate}  {clock(left)} left  {text}")
+
+    def evaluation(self, made, seconds):
+        self._evaluating += seconds
+        share = self._evaluating / max(time.perf_counter() - self._began, 1e-9)
+        value, error = made.found[self._headline]
+        cost = f"{seconds:.1f} s, evaluations took {share:.0%} of the time so far"
+        self._print(f"{made.images:>9,} pictures: {self._headline} {value:.4g} ± {error:.2g}  ({cost})")
+
+    def warning(self, step, images, name, sentence):
+        self._print(f"{images:>9,} pictures: {name}: {sentence}")
+
+    def _print(self, line):
+        tqdm.write(line, file=sys.stderr)
+        sys.stderr.flush()
+
+    def close(self):
+        if self._bar is not None:
+            self._bar.close()
+
+
+def counting(examples, total):
+    """An iterator over `examples` with a bar on a terminal, and none elsewhere."""
+    return tqdm(examples, desc="reading", total=total, unit="img", disable=None)
+
+
+def clock(seconds: float) -> str:
+    """3725 -> "1:02:05"."""
+    minutes, seconds = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
