@@ -92,7 +92,7 @@ def _sharpness(record):
     name, light, fades = record.entry.name, record.exposure, record.fading
     if record.edge_width is None and light.spread >= limit.FLAT and light.bright >= limit.DARK:
         yield Finding("blurry", (name,), "no edge in it", 100)
-    elif (record.edge_width or 0) > limit.EDGE_WIDTH and (fades is None or fades.middling > limit.FADES):
+    elif (record.edge_width or 0) > limit.EDGE_WIDTH:
         yield Finding("blurry", (name,), f"edges spread over {record.edge_width:.1f} px", record.edge_width)
     elif fades is not None and fades.fine > limit.FADES_FAST:
         yield Finding("blurry", (name,), "no fine detail: enlarged, or a little blurred", fades.fine / 10)

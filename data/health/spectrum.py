@@ -9,6 +9,7 @@ directions across its way, so of the directions the median counts.
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import fft
 
 _TILE = 64  # px, side of the squares whose spectra are averaged; no picture below has one
 _DIRECTIONS = 8
@@ -32,7 +33,7 @@ def fading(grey: np.ndarray) -> Fading | None:
     rows, columns = (np.linspace(0, side - _TILE, side // _TILE).astype(int) for side in (height, width))
     tiles = np.stack([grey[y : y + _TILE, x : x + _TILE] for y in rows for x in columns])
     tiles = (tiles - tiles.mean(axis=(1, 2), keepdims=True)) * _WINDOW
-    power = (np.abs(np.fft.rfft2(tiles)) ** 2).mean(axis=0) + _ROUNDING * (_WINDOW**2).sum()
+    power = (np.abs(fft.rfft2(tiles)) ** 2).mean(axis=0) + _ROUNDING * (_WINDOW**2).sum()
     sums = np.bincount(_CELL.ravel(), power.ravel(), _DIRECTIONS * len(_BANDS) + 1)[:-1]
     levels = np.median(np.log10(sums / _SIZES).reshape(_DIRECTIONS, -1), axis=0)
     return Fading(middling=float(levels[0] - levels[2]), fine=float(levels[1] - levels[3]))

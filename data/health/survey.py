@@ -15,7 +15,7 @@ from data.health.inventory import Entry, Inventory
 from data.health.lettering import Row, rows
 from data.health.sharpness import edge_width
 from data.health.spectrum import Fading, fading
-from data.health.thresholds import REPEATED_PLACED, SIDE
+from data.health.thresholds import FADES, REPEATED_PLACED, SIDE
 from data.images import BadPicture, decode_within, square
 from data.sources.parallel import ordered_map
 
@@ -37,8 +37,8 @@ class Record:
     header: Header | None = None
     width: int = 0
     height: int = 0
-    edge_width: float | None = None  # px, see sharpness.edge_width
-    fading: Fading | None = None
+    fading: Fading | None = None  # see spectrum.fading
+    edge_width: float | None = 0.0  # px, see sharpness.edge_width; 0 where the spectrum leaves no doubt
     exposure: Exposure | None = None
     rows: list[Row] = field(default_factory=list)
     copies: tuple[np.ndarray, np.ndarray] | None = None  # see duplicates.small_copies
@@ -96,8 +96,9 @@ def _examine(entry, load, shared):
     known = record.header
     record.width, record.height = (known.width, known.height) if known else _extent(content, picture)
     grey = np.asarray(Image.fromarray(picture).convert("L"), np.float32)
-    record.edge_width = edge_width(grey / 255)
     record.fading = fading(grey)
+    if record.fading is None or record.fading.middling > FADES:
+        record.edge_width = edge_width(grey / 255)
     record.exposure = expose(_within(picture, _SMALL))
     record.rows = rows(picture)
     record.copies = duplicates.small_copies(picture)
