@@ -22,14 +22,14 @@ TINY_SIDE = Threshold(128, "px", "a shorter side below this must be enlarged at 
 TINY_SHARE = Threshold(0.5, "of the usual short side", "where all pictures are small, only much smaller ones stand out")
 ODD_SHAPE = Threshold(2.0, "long / short side", "cut to a square, more than half of the picture is lost")
 
-EDGE_WIDTH = Threshold(0.95, "px", "spread (sigma) of the sharpest edges in most directions, at 512 px")
+EDGE_WIDTH = Threshold(1.0, "px", "spread (sigma) of the sharpest edges in most directions, at 512 px")
 FADES = Threshold(
     2.4,
     "powers of ten",
     "by which detail fades from waves of 25 px to 5 px where wide edges are believed; 98 % stay below",
 )
 FADES_FAST = Threshold(
-    2.5, "powers of ten", "by which detail fades from waves of 10 px to 3 px; of sharp photos 997 in 1,000 stay below"
+    2.6, "powers of ten", "by which detail fades from waves of 10 px to 3 px; of sharp photos 998 in 1,000 stay below"
 )
 
 DARK = Threshold(0.40, "of white", "the brightest channel of 19 pixels in 20 stays below this")
