@@ -214,7 +214,10 @@ def _notes(metrics, beside, categories, told):
         value, error = found["memorisation"]
         near = f"A made picture is nearer to a training picture than a held-out one is in {value:.0%} ± {error:.0%} of the cases"
         if value - 3 * error > 0.5:
-            yield f"{near}, where 50 % is new: it repeats training pictures. Look at the closest pairs below."
+            yield (
+                f"{near}, where 50 % is new: it repeats training pictures, or makes few kinds of picture. Look at the closest pairs"
+                " below."
+            )
         else:
             yield f"{near}: no sign of copying."
     else:
