@@ -20,8 +20,8 @@ demo: $(VENV)/.installed  ## train on drawn products, export, and make a picture
 	$(BIN)/python -m trainer.task --conditional --job-dir runs/demo
 	$(BIN)/packshot sample runs/demo --n 64 --seed 7 --out demo.png
 
-test: $(VENV)/.installed  ## run the tests
-	$(BIN)/python -m pytest
+test: $(VENV)/.installed  ## run the tests, two files at a time
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(VENV)/.installed  ## lint and formatting
 	$(BIN)/ruff check .
