@@ -16,6 +16,7 @@ from trainer.evaluation.subject import Subject
 
 _LOSSLESS = 128  # px: larger pictures are kept as JPEG, or a page grows beyond what opens quickly
 _QUALITY = 92
+_NEED_EQUAL_COUNTS = {"fid", "recall", "coverage"}  # to be compared
 _NOT_DRAWN = {"step", "images", "time"}
 MEANINGS = {
     "kid": "distance of the two distributions (Binkowski et al. 2018), 0 is none",
@@ -87,7 +88,7 @@ def curves(subjects: Sequence[Subject], names: Sequence[str] = ("",)) -> list[di
 
 
 def _metric_rows(evaluations):
-    """A row a metric; what stands beside may have another number of pictures in its name, so is found by its measure and protocol."""
+    """A row a metric. What stands beside may have another number of pictures in its name, so it is found by its measure and protocol."""
     rows = []
     for name in dict.fromkeys(name for evaluation in evaluations for name in evaluation.metrics):
         found = [evaluation.metrics.get(name) for evaluation in evaluations]
@@ -128,7 +129,10 @@ def _direction(name):
 
 
 def _shown_beside(values, name):
-    return next((shown(value) for key, value in values.items() if _stem(key) == _stem(name)), "")
+    for key, value in values.items():
+        if _stem(key) == _stem(name) and (key == name or measure_of(name) not in _NEED_EQUAL_COUNTS):
+            return shown(value)
+    return ""
 
 
 def _with_uris(gallery, stacked=False):
