@@ -40,8 +40,6 @@ setup(
         "tensorboard>=2.20",
         "tensorflow-datasets>=4.9",
         "importlib_resources>=6",  # tensorflow-datasets needs it to prepare a set, and does not say so
-        "grpcio>=1.62",
-        "protobuf>=5.26",
         "numpy>=2.0",
         "scipy>=1.13",
         "pillow>=11.0",
