@@ -129,9 +129,23 @@ def test_translations_are_measured_beside_held_out_targets(runs, photos):
 
 
 def test_what_was_trained_on_is_measured_with_a_warning(runs, photos, tmp_path):
-    result = invoke("evaluate", runs / "edges", "--data", f"folder:{photos}/train", "--out", tmp_path / "p.html")
+    result = invoke("evaluate", runs / "edges", "--data", f"{photos}/train/", "--out", tmp_path / "p.html")
     assert "the numbers are too good" in result.output
     assert not any(name.startswith("kid") for name in of(tmp_path, "p")["metrics"])
+
+
+def test_an_export_is_measured_where_its_training_pictures_are_not(runs, photos, tmp_path):
+    away = tmp_path / "away"
+    photos.rename(away)
+    try:
+        for name, headline in (("told", "kid_coarse-1_n42"), ("edges", "feature_distance_coarse-1")):
+            options = ["--data", f"folder:{away}/validation", "--out", tmp_path / f"{name}.html"]
+            result = invoke("evaluate", runs / name / "export", *options)
+            assert result.exit_code == 0, result.output
+            assert of(tmp_path, name)["headline"] == headline and of(tmp_path, name)["copies"] == []
+        assert "Nearest training pictures" not in (tmp_path / "told.html").read_text()
+    finally:
+        away.rename(photos)
 
 
 def test_enlargements_are_measured_beside_bicubic(runs, tmp_path):

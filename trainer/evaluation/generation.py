@@ -9,6 +9,7 @@ import numpy as np
 from data import views
 from data.cache import load_rows
 from data.catalogue import open_source
+from data.sources.protocol import SourceError
 from serving import pictures
 from trainer.config import RunConfig
 from trainer.evaluation.report import Evaluation, Example, Gallery, Row, measure_of, shown
@@ -72,11 +73,11 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Reference:
-    """What made pictures are held against. `held_out` is None when there are no such pictures."""
+    """What made pictures are held against. `held_out` is None when there are none, `train` when they are not on this machine."""
 
     extractor: object
     real: Pictures
-    train: Pictures
+    train: Pictures | None
     held_out: Pictures | None
 
 
@@ -87,7 +88,8 @@ def gather(run: RunConfig, request: Request, extractor, track) -> Reference:
         run: of the model; says how pictures were squared, and what was trained on.
         extractor: see `trainer.features.catalogue`. track: function (iterator, total, what) -> iterator.
 
-    Raises ValueError, one sentence, when a source cannot be read.
+    Raises ValueError, one sentence, when a source that is asked for cannot be read; when `data` is given, what was trained on may be
+    elsewhere.
     """
     side = run.settings["resolution"]
 
@@ -101,7 +103,12 @@ def gather(run: RunConfig, request: Request, extractor, track) -> Reference:
         return Pictures(spec, chosen["image"], vectors, labels, rows.classes if labels is not None else ())
 
     held_out = request.held_out_of(run)
-    return Reference(extractor, read(request.data or run.data), read(run.data), read(held_out) if held_out else None)
+    real = read(request.data or run.data)
+    try:
+        train = read(run.data)
+    except (SourceError, OSError):
+        train = None
+    return Reference(extractor, real, train, read(held_out) if held_out else None)
 
 
 def evaluate(subject: Subject, reference: Reference, request: Request, track) -> Evaluation:
@@ -113,7 +120,9 @@ def evaluate(subject: Subject, reference: Reference, request: Request, track) ->
     made = _make(subject, request, count, labels, track)
     vectors = extractor.vectors(made)
     held_out = reference.held_out.vectors if reference.held_out else None
-    metrics = measure(extractor.name, real.vectors, vectors, train=reference.train.vectors, held_out=held_out)
+    train = reference.train
+    seen = None if train is None else train.vectors
+    metrics = measure(extractor.name, real.vectors, vectors, train=seen, held_out=held_out)
     if extractor.classes:
         metrics |= _inception_score(extractor, made)
     beside = {}
@@ -123,12 +132,15 @@ def evaluate(subject: Subject, reference: Reference, request: Request, track) ->
     if labels is not None and not told:
         labels = real.labels[nearest(vectors, real.vectors)[0]]
     categories = _categories(extractor.name, real, vectors, labels, told)
-    places, distances = nearest(vectors, reference.train.vectors)
-    closest = np.argsort(distances, kind="stable")[:_COPIES]
-    copies = [
-        {"seed": int(request.seed + i), "training_picture": int(places[i]), "distance": float(distances[i])}
-        for i in closest
-    ]
+    galleries, copies = [_extremes(real, made, vectors, labels)], []
+    if train is not None:
+        places, distances = nearest(vectors, train.vectors)
+        closest = np.argsort(distances, kind="stable")[:_COPIES]
+        galleries.append(_nearest_training(train, made, closest, places, distances))
+        copies = [
+            {"seed": int(request.seed + i), "training_picture": int(places[i]), "distance": float(distances[i])}
+            for i in closest
+        ]
     return Evaluation(
         subject=subject,
         protocol=_protocol(subject, reference, request, count, told),
@@ -140,10 +152,7 @@ def evaluate(subject: Subject, reference: Reference, request: Request, track) ->
             Example(category, [("real", real.pictures[i]) for i in a[:_SHOWN]], made[b[:_SHOWN]])
             for category, a, b in _groups(real, made, labels)
         ],
-        galleries=[
-            _extremes(real, made, vectors, labels),
-            _nearest_training(reference.train, made, closest, places, distances),
-        ],
+        galleries=galleries,
         copies=copies,
     )
 
@@ -187,7 +196,7 @@ def _protocol(subject, reference, request, count, told):
         "data": reference.real.spec,
         "real pictures": len(reference.real.pictures),
         "made pictures": count,
-        "trained on": reference.train.spec,
+        "trained on": subject.run.data,
         "held out": reference.held_out.spec if reference.held_out else None,
         "features": reference.extractor.name,
         "resolution": subject.run.settings["resolution"],
@@ -221,7 +230,7 @@ def _notes(metrics, beside, categories, told):
         else:
             yield f"{near}: no sign of copying."
     else:
-        yield "Whether it copies was not measured: no held-out pictures were found (--held-out)."
+        yield "Whether it copies was not measured: that takes what it was trained on, and held-out pictures (--held-out)."
     ranked = _ranked(categories) if told else []
     if len(ranked) > 1:
         yield f"Best category: {ranked[0]}. Worst: {ranked[-1]}."

@@ -13,6 +13,7 @@ from data.cache import load_rows
 from data.catalogue import open_source
 from data.degrade import downscale, modcrop
 from data.quarantine import Quarantine
+from data.sources.protocol import SourceError
 from serving import pictures as served
 from trainer.config import RunConfig
 from trainer.evaluation import generation
@@ -136,13 +137,17 @@ def gather(subject: Subject, request: Request, track) -> Pairs:
     if not pairs:
         raise ValueError(f"nothing usable was found in {spec}. {quarantine.sentence()}")
     left_out = quarantine.sentence() if len(quarantine) else None
-    others = None if subject.task == ENHANCEMENT or spec == run.data else _trained_on(run, track)
-    return Pairs(spec, spec == run.data, pairs, source.classes, left_out, others)
+    seen = source.fingerprint() == subject.fingerprint
+    others = None if subject.task == ENHANCEMENT or seen else _trained_on(run, track)
+    return Pairs(spec, seen, pairs, source.classes, left_out, others)
 
 
 def _trained_on(run, track):
-    """The pictures a translation was trained to make, uint8 [n, side, side, 3], `generation.MOST` at most."""
-    source = open_source(run.data, run.seed)
+    """The pictures a translation was trained to make, uint8 [n, side, side, 3], `generation.MOST` at most; None when they are elsewhere."""
+    try:
+        source = open_source(run.data, run.seed)
+    except (SourceError, OSError):
+        return None
     alone = "image" in source.keys
     view = (
         views.generation(run.settings["resolution"])

@@ -16,8 +16,8 @@ from trainer.short_names import short_names
 class Subject:
     """A model in a version's folder `path`.
 
-    name: for people. classes: what it was told the categories are, () when nothing. history: the lines of the run's
-    metrics.jsonl, () for an export alone. root: the run's folder, None for an export alone.
+    name: for people. classes: what it was told the categories are, () when nothing. fingerprint: of the source it was trained on. history: the
+    lines of the run's metrics.jsonl, () for an export alone. root: the run's folder, None for an export alone.
     """
 
     name: str
@@ -28,6 +28,7 @@ class Subject:
     step: int
     images: int
     parameters: int
+    fingerprint: str
     history: tuple[dict, ...]
     root: str | None
 
@@ -64,6 +65,7 @@ def open_subject(path: str, say) -> Subject:
             step=facts["facts"]["step"],
             images=facts["facts"]["images_seen"],
             parameters=facts["parameters"],
+            fingerprint=facts["facts"]["data"]["fingerprint"],
             history=_history(folder.metrics) if is_run else (),
             root=folder.root if is_run else None,
         )
