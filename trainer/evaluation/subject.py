@@ -16,8 +16,8 @@ from trainer.short_names import short_names
 class Subject:
     """A model in a version's folder `path`.
 
-    name: for people. classes: what it was told the categories are, () when nothing. fingerprint: of the source it was trained on. history: the
-    lines of the run's metrics.jsonl, () for an export alone. root: the run's folder, None for an export alone.
+    name: for people. classes: what it was told the categories are, () when nothing. fingerprint: of the source it was trained on.
+    history: the lines of the run's metrics.jsonl, () for an export alone. root: the run's folder, None for an export alone.
     """
 
     name: str
