@@ -58,6 +58,8 @@ def write(path: str, content: bytes) -> None:
         with open(temporary, "xb") as file:
             file.write(content)
         os.replace(temporary, path)
+    except OSError as error:  # of the file that was asked for; nobody knows the temporary one
+        raise OSError(error.errno, error.strerror, path) from error
     finally:
         if os.path.exists(temporary):
             os.unlink(temporary)

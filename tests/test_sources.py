@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import threading
 import time
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data import files
 from data.images import decode, save_png
 from data.quarantine import Quarantine
 from data.sources.folder import Folder
@@ -309,3 +311,11 @@ def test_idx_says_what_is_wrong(fashion, tmp_path):
 def test_decode_and_folder_agree(shop):
     content = (shop / "shoe" / "b.JPG").read_bytes()
     assert np.array_equal(read(Folder(str(shop)), 6, "pad")[0][1]["image"], decode(content, 6, "pad"))
+
+
+def test_a_file_that_cannot_be_written_is_named_as_it_was_asked_for(tmp_path):
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(OSError) as caught:
+        files.write(str(tmp_path / "taken"), b"content")
+    assert caught.value.filename == str(tmp_path / "taken") and caught.value.filename2 is None
+    assert os.listdir(tmp_path) == ["taken"]
