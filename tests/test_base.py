@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from families import batch, tiny, values
+from scipy import stats
 
 from models import catalogue
-from models.base import ADA_EVERY, ADA_TARGET
+from models.base import ADA_EVERY, ADA_TARGET, ADA_TARGET_PAIRS
 
 
 def changed(name, augment=None, **changes):
@@ -96,7 +97,8 @@ def test_without_averaging_the_trained_network_is_served():
 def confident(model, confidence):
     """Let the critic be as sure as said, whatever it answers, and see pictures as they are, which is quicker."""
     model.seen = lambda pictures: pictures
-    model.note = lambda *_, **__: setattr(model, "_confidence", tf.constant(confidence))
+    note = type(model).note
+    model.note = lambda real, fake, **how: (note(model, real, fake, **how), setattr(model, "_confidence", tf.constant(confidence)))
     return model
 
 
@@ -113,6 +115,24 @@ def test_ada_strength_moves_by_its_rule(confidence, direction):
         np.testing.assert_allclose(logs["ada_strength"], expected, atol=1e-6)
         np.testing.assert_allclose(model.ada_strength.value, expected, atol=1e-6)
         np.testing.assert_allclose(model.ada_confidence.value, number % ADA_EVERY * confidence, atol=1e-6)
+
+
+def test_the_target_of_pairs_is_the_same_critic_s():
+    """Real answers are right as often as the target of single ones says: of normal ones the mean is then `ahead` deviations above 0, and
+    the difference of two, real and fake, as much above 0 in deviations of its own, the square root of 2 times.
+    """
+    ahead = stats.norm.ppf((1 + ADA_TARGET) / 2)
+    pairs = stats.norm(loc=2 * ahead, scale=np.sqrt(2))
+    assert ADA_TARGET_PAIRS == pytest.approx(1 - 2 * pairs.cdf(0), abs=5e-4)
+
+
+@pytest.mark.parametrize("objective, confidence, direction", [("minimax", 0.7, 1), ("relativistic", 0.7, -1), ("relativistic", 0.8, 1)])
+def test_pairs_have_a_target_of_their_own(objective, confidence, direction):
+    model = confident(changed("mlp_gan", "ada", ada_images=800, objective=objective), confidence)
+    model.ada_strength.assign(0.5)
+    for _ in range(ADA_EVERY):
+        model.train_step(batch(model))
+    assert np.sign(float(model.ada_strength.value) - 0.5) == direction
 
 
 def test_ada_takes_the_mean_of_its_steps():
