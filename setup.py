@@ -28,7 +28,7 @@ setup(
         "trainer.rating",
     ],
     package_data={
-        "data.health": ["page.html"],
+        "data.health": ["page.html", "lettering.npz", "softness.npz"],
         "trainer.evaluation": ["*.html"],
         "trainer.features": ["encoder.npz"],
         "trainer.metrics": ["naturalness.npz"],

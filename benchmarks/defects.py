@@ -14,6 +14,8 @@ import numpy as np
 from PIL import Image, ImageCms, ImageDraw, ImageFont
 from scipy import ndimage
 
+from data.health.thresholds import SIDE
+
 QUALITY = 92
 ADOBE = (
     (0.60974, 0.31111, 0.01947),
@@ -65,27 +67,38 @@ def changed(picture: Picture, function: Callable[[np.ndarray], np.ndarray]) -> b
 
 
 def exposed(stops: float) -> Make:
-    """More or less light: linear light is multiplied, by the curves of sRGB (IEC 61966-2-1)."""
+    """More or less light than is right: at 0 stops the lightest hundredth of a picture just reaches white.
+
+    Linear light is multiplied, by the curves of sRGB (IEC 61966-2-1).
+    """
 
     def light(values):
-        linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4) * 2.0**stops
+        linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+        linear *= 2.0**stops / np.percentile(linear.max(axis=2), 99)
         return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
 
     return lambda picture, random: changed(picture, light)
 
 
 def blurred(sigma: float) -> Make:
-    return lambda picture, random: changed(picture, lambda values: ndimage.gaussian_filter(values, (sigma, sigma, 0)))
+    """Out of focus, by a Gaussian of `sigma` px where no side is longer than 512 px; of more px in a larger picture."""
+
+    def make(picture, random):
+        spread = sigma * max(1, max(picture.size) / SIDE)
+        return changed(picture, lambda values: ndimage.gaussian_filter(values, (spread, spread, 0)))
+
+    return make
 
 
 def shaken(length: int) -> Make:
-    """A camera that moved along a straight line of `length` px while the shutter was open."""
+    """A camera that moved along a straight line of `length` px while the shutter was open; of more px in a larger picture, as above."""
 
     def make(picture, random):
-        angle, steps = random.uniform(0, np.pi), np.linspace(-0.5, 0.5, 4 * length) * length
-        path = np.zeros((length + 4,) * 2)
+        far = round(length * max(1, max(picture.size) / SIDE))
+        angle, steps = random.uniform(0, np.pi), np.linspace(-0.5, 0.5, 4 * far) * far
+        path = np.zeros((far + 4,) * 2)
         for down, right in zip(steps * np.sin(angle), steps * np.cos(angle), strict=True):
-            path[round(down) + length // 2 + 2, round(right) + length // 2 + 2] += 1 / len(steps)
+            path[round(down) + far // 2 + 2, round(right) + far // 2 + 2] += 1 / len(steps)
         return changed(picture, lambda values: ndimage.convolve(values, path[..., None], mode="nearest"))
 
     return make

@@ -15,7 +15,9 @@ from models.catalogue import AUGMENTS
 from models.random import StepRandom
 
 ADA_TARGET = 0.6  # Karras et al. 2020 (ADA), section 3.1: where the sign of the critic's answers should stay
-ADA_TARGET_PAIRS = 0.766  # the same critic's sign of real - fake, were its answers normal: erf(sqrt(2) * erfinv(ADA_TARGET))
+ADA_TARGET_PAIRS = (
+    0.766  # the same critic's sign of real - fake, were its answers normal: erf(sqrt(2) * erfinv(ADA_TARGET))
+)
 ADA_EVERY = 4  # steps between two changes of p
 
 
@@ -267,7 +269,9 @@ class TwoPlayer(ImageModel):
         confidence = context.all_reduce(tf.distribute.ReduceOp.MEAN, confidence)
         total = self.ada_confidence.value + confidence
         due = (self.step.value + 1) % ADA_EVERY == 0
-        change = tf.sign(total / ADA_EVERY - self._confidence_target) * (ADA_EVERY * self._global_rows / self.config.ada_images)
+        change = tf.sign(total / ADA_EVERY - self._confidence_target) * (
+            ADA_EVERY * self._global_rows / self.config.ada_images
+        )
         strength = tf.clip_by_value(self.ada_strength.value + tf.where(due, change, 0.0), 0.0, 1.0)
         self.ada_confidence.assign(tf.where(due, 0.0, total))
         self.ada_strength.assign(strength)

@@ -98,7 +98,10 @@ def confident(model, confidence):
     """Let the critic be as sure as said, whatever it answers, and see pictures as they are, which is quicker."""
     model.seen = lambda pictures: pictures
     note = type(model).note
-    model.note = lambda real, fake, **how: (note(model, real, fake, **how), setattr(model, "_confidence", tf.constant(confidence)))
+    model.note = lambda real, fake, **how: (
+        note(model, real, fake, **how),
+        setattr(model, "_confidence", tf.constant(confidence)),
+    )
     return model
 
 
@@ -126,7 +129,9 @@ def test_the_target_of_pairs_is_the_same_critic_s():
     assert ADA_TARGET_PAIRS == pytest.approx(1 - 2 * pairs.cdf(0), abs=5e-4)
 
 
-@pytest.mark.parametrize("objective, confidence, direction", [("minimax", 0.7, 1), ("relativistic", 0.7, -1), ("relativistic", 0.8, 1)])
+@pytest.mark.parametrize(
+    "objective, confidence, direction", [("minimax", 0.7, 1), ("relativistic", 0.7, -1), ("relativistic", 0.8, 1)]
+)
 def test_pairs_have_a_target_of_their_own(objective, confidence, direction):
     model = confident(changed("mlp_gan", "ada", ada_images=800, objective=objective), confidence)
     model.ada_strength.assign(0.5)

@@ -8,39 +8,16 @@ from PIL import Image, ImageCms, ImageDraw, ImageFont
 from scipy import ndimage
 from shelf import product
 
+from benchmarks import make_lettering
 from benchmarks.defects import ADOBE, deep, saved, turned, wide_gamut
+from data.catalogue import open_source
 from data.health import header
 from data.health.exposure import expose
 from data.health.header import read_header
-from data.health.lettering import rows
+from data.health.lettering import lines
 from data.health.overlays import Mark, detail, frame_of, marked
-from data.health.sharpness import edge_width
-from data.health.spectrum import fading
-
-
-def discs(spread, direction=None):
-    """Discs of many sizes, whose edges have all directions, blurred by a Gaussian of known spread."""
-    down, right = np.mgrid[:400, :400]
-    picture = np.zeros((400, 400), np.float32)
-    for centre, radius in (((120, 130), 70), ((290, 260), 80), ((90, 310), 40), ((310, 90), 50)):
-        picture[np.hypot(down - centre[0], right - centre[1]) < radius] = 0.8
-    return ndimage.gaussian_filter(picture, spread)
-
-
-@pytest.mark.parametrize("spread", [1.0, 1.5, 2.0, 3.0, 5.0])
-def test_the_spread_of_a_gaussian_blur_comes_back(spread):
-    assert edge_width(discs(spread)) == pytest.approx(spread, rel=0.12)
-
-
-def test_sharp_and_shaken_and_empty():
-    assert edge_width(discs(0)) < 0.5
-    assert edge_width(ndimage.uniform_filter1d(discs(0), 15, axis=1)) > 1.5
-    assert edge_width(np.full((100, 100), 0.5, np.float32)) is None
-
-
-def test_sharpness_does_not_depend_on_light():
-    picture = discs(2)
-    assert edge_width(0.4 * picture + 0.3) == pytest.approx(edge_width(picture), rel=0.05)
+from data.health.softness import measures, odds, softness
+from data.health.thresholds import SOFT
 
 
 def noise_of_slope(slope, side=256):
@@ -52,12 +29,18 @@ def noise_of_slope(slope, side=256):
     return (128 + 40 * grey / grey.std()).astype(np.float32)
 
 
+def moved(grey, length):
+    """By a camera that moved to the right over so many px."""
+    return ndimage.uniform_filter1d(grey, length, axis=1)
+
+
 @pytest.mark.parametrize("slope", [0, 1, 2])
 def test_the_slope_of_a_spectrum_comes_back(slope):
-    """From the middles of the bands, 0.045 to 0.18 and 0.105 to 0.33 cycles per px."""
-    fades = fading(noise_of_slope(slope))
-    assert fades.middling == pytest.approx(slope * np.log10(0.18 / 0.045), abs=0.15)
-    assert fades.fine == pytest.approx(slope * np.log10(0.33 / 0.105), abs=0.1)
+    """From the middles of the bands, 0.045, 0.105, 0.18 and 0.33 cycles per px, in every direction."""
+    _, _, near, far, fine, *most = measures(noise_of_slope(slope))
+    expected = slope * np.log10(np.array([0.105, 0.18, 0.33]) / [0.045, 0.045, 0.105])
+    np.testing.assert_allclose([near, far, fine], expected, atol=0.15)
+    np.testing.assert_allclose(most, expected, atol=0.35)
 
 
 def test_blur_and_enlarging_break_the_spectrum_off():
@@ -66,16 +49,45 @@ def test_blur_and_enlarging_break_the_spectrum_off():
     expected = (
         (2 * np.pi * 1.5) ** 2 * (0.30**2 - 0.09**2) / np.log(10)
     )  # of the power; the low end of a band weighs most
-    assert fading(blurred).fine - fading(grey).fine == pytest.approx(expected, abs=0.2)
+    assert measures(blurred)[4] - measures(grey)[4] == pytest.approx(expected, abs=0.2)
     small = Image.fromarray(grey).resize((64, 64), Image.Resampling.LANCZOS)
-    assert fading(np.asarray(small.resize((256, 256), Image.Resampling.LANCZOS))).fine > 2.5
-    shaken = ndimage.uniform_filter1d(grey, 15, axis=1)
-    assert fading(shaken).middling > fading(grey).middling + 0.5
+    assert measures(np.asarray(small.resize((256, 256), Image.Resampling.LANCZOS)))[4] > 2.5
 
 
-def test_a_flat_and_a_tiny_picture_have_no_slope():
-    assert fading(np.full((80, 80), 90, np.float32)).fine == pytest.approx(0, abs=0.01)
-    assert fading(np.zeros((63, 200), np.float32)) is None
+@pytest.mark.parametrize("length", [9, 15, 25])
+def test_a_moved_camera_leaves_dips(length):
+    """Every 1 / length of the frequencies is gone along the way, and no other picture has such a comb."""
+    still, shaken = (measures(grey) for grey in (noise_of_slope(2), moved(noise_of_slope(2), length)))
+    turned = measures(moved(noise_of_slope(2), length).T)
+    blurred = measures(ndimage.gaussian_filter(noise_of_slope(2), length / 4))
+    assert (shaken[:2] > 3 * still[:2]).all() and (shaken[:2] > 2 * blurred[:2]).all()
+    np.testing.assert_allclose(
+        turned, shaken, rtol=0.01
+    )  # of the directions, those at the half plane's edge count once
+
+
+def test_a_flat_and_a_tiny_picture():
+    np.testing.assert_allclose(measures(np.full((80, 80), 90, np.float32)), 0, atol=0.01)
+    assert measures(np.zeros((63, 200), np.float32)) is None and softness(np.zeros((63, 200), np.float32)) is None
+
+
+def test_softness_tells_blur_from_noise_of_natural_slope():
+    sound = softness(noise_of_slope(2))
+    for spoilt in (ndimage.gaussian_filter(noise_of_slope(2), 2), moved(noise_of_slope(2), 15)):
+        assert sound < SOFT - 1 and softness(spoilt) > SOFT + 1
+
+
+def test_odds_by_hand():
+    """Levels 2 and -1 of two measures: their products are 4, -2 and 1, of which half counts."""
+    weights = {
+        "centre": np.array([1.0, 2.0]),
+        "scale": np.array([0.5, 4.0]),
+        "weight": np.arange(1.0, 6.0),
+        "offset": 0.5,
+    }
+    expected = 1 * 2 + 2 * -1 + (3 * 4 + 4 * -2 + 5 * 1) / 2 + 0.5
+    assert odds(np.array([2.0, -2.0]), weights) == pytest.approx(expected)
+    np.testing.assert_allclose(odds(np.array([[2.0, -2.0], [1.0, 2.0]]), weights), [expected, 0.5])
 
 
 def test_light_contrast_and_background():
@@ -98,37 +110,24 @@ def test_where_one_channel_burns_half_counts():
 
 
 @pytest.mark.parametrize("ink, ground", [("white", "black"), ("black", "white"), ("yellow", "navy"), ("red", "beige")])
-def test_letters_of_any_colour_form_a_row(ink, ground):
+@pytest.mark.parametrize("upright", [False, True])
+def test_a_line_of_any_colour_is_found_where_it_stands(ink, ground, upright):
     picture = Image.new("RGB", (400, 300), ground)
-    ImageDraw.Draw(picture).text((100, 270), "Spring sale", ink, ImageFont.load_default(20))
-    (row, *_) = sorted(rows(np.asarray(picture)), key=lambda row: -row.letters)
-    assert 7 <= row.letters <= 14 and row.in_margin
-    assert row.box[1] > 0.85 and 0.2 < row.box[0] < 0.3
+    ImageDraw.Draw(picture).text((100, 270), "Spring sale", ink, font := ImageFont.load_default(20))
+    picture = picture.transpose(Image.Transpose.ROTATE_90) if upright else picture
+    line, *others = lines(np.asarray(picture))
+    assert not others and line.in_margin and line.cells > 20
+    right, top, bottom = 100 + font.getlength("Spring sale"), 275, 295
+    expected = (100 / 400, top / 300, right / 400, bottom / 300)
+    box = (1 - line.box[3], line.box[0], 1 - line.box[1], line.box[2]) if upright else line.box
+    np.testing.assert_allclose(box, expected, atol=12 / 300)
 
 
-def test_stripes_lattices_and_plain_ground_are_no_letters():
-    down, right = np.mgrid[:300, :400]
-    stripes = np.where(right % 16 < 6, 200, 60)
-    lattice = np.where((right % 20 < 8) & (down % 24 < 12), 200, 60)
-    for pattern in (stripes, lattice, np.full((300, 400), 120)):
-        assert rows(np.repeat(pattern[..., None], 3, axis=2).astype(np.uint8)) == []
-
-
-def test_even_digits_are_letters():
-    picture = Image.new("RGB", (400, 300), (150, 120, 90))
-    ImageDraw.Draw(picture).text((250, 270), "2020 08 26", (255, 140, 30), ImageFont.load_default(22))
-    assert max(row.letters for row in rows(np.asarray(picture)) if row.in_margin) == 8
-
-
-def test_letters_that_only_one_channel_shows():
-    """Each of two grounds hides the letters from one channel: light letters in blue, and noise in red."""
-    noise = np.random.default_rng(0).integers(120, 255, (300, 400), np.uint8)
-    ground = np.stack([noise, np.zeros_like(noise), np.zeros_like(noise)], axis=2)
-    picture = Image.fromarray(ground)
-    letters = Image.new("L", picture.size)
-    ImageDraw.Draw(letters).text((100, 270), "Spring sale", 255, ImageFont.load_default(20))
-    ground = np.maximum(ground, np.asarray(letters)[..., None] // 2)
-    assert any(row.letters >= 7 for row in rows(ground) if row.in_margin)
+def test_drawn_fabrics_and_products_and_plain_ground_are_no_writing():
+    fabrics = [make_lettering.pattern(np.random.default_rng(number)) for number in range(20)]
+    small = [row["image"] for row in open_source("studio:20").examples(128)]
+    for picture in (*fabrics, *small, np.full((300, 400, 3), 120, np.uint8)):
+        assert lines(picture) == []
 
 
 def test_a_mark_is_found_in_pictures_of_another_shape():

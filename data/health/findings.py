@@ -89,13 +89,9 @@ def _size(record, usual):
 
 
 def _sharpness(record):
-    name, light, fades = record.entry.name, record.exposure, record.fading
-    if record.edge_width is None and light.spread >= limit.FLAT and light.bright >= limit.DARK:
-        yield Finding("blurry", (name,), "no edge in it", 100)
-    elif (record.edge_width or 0) > limit.EDGE_WIDTH:
-        yield Finding("blurry", (name,), f"edges spread over {record.edge_width:.1f} px", record.edge_width)
-    elif fades is not None and fades.fine > limit.FADES_FAST:
-        yield Finding("blurry", (name,), "no fine detail: enlarged, or a little blurred", fades.fine / 10)
+    if record.softness is not None and record.softness > limit.SOFT:
+        reason = f"no fine detail (log odds {record.softness:.1f} that it is blurred or enlarged)"
+        yield Finding("blurry", (record.entry.name,), reason, record.softness)
 
 
 def _light(record, white_meant):
@@ -111,13 +107,12 @@ def _light(record, white_meant):
 
 def _lettering(record):
     name = record.entry.name
-    longest = max(record.rows, key=lambda row: (row.in_margin, row.letters), default=None)
+    line = max(record.lines, key=lambda line: (line.in_margin, line.cells), default=None)
     if record.mark is not None:
-        yield Finding("overlay", (name,), "the same mark as in other pictures", 100, record.mark)
-    elif longest is not None:
-        kind, where = ("overlay", "near the border") if longest.in_margin else ("lettering", "in the picture")
-        reason = f"a row of about {longest.letters} letters {where}"
-        yield Finding(kind, (name,), reason, longest.letters, longest.box)
+        yield Finding("overlay", (name,), "the same mark as in other pictures", 1000, record.mark)
+    elif line is not None:
+        kind, where = ("overlay", "near the border") if line.in_margin else ("lettering", "in the picture")
+        yield Finding(kind, (name,), f"a line of writing {where}", line.cells, line.box)
 
 
 def _format(record):

@@ -1,181 +1,91 @@
-"""Rows of letters: what captions, prices, date stamps and names of shops look like, whatever they say.
+"""Where something is written over a picture: captions, prices, dates and names of shops, whatever they say.
 
-Strokes are what stands out of their surroundings by a top-hat, light or dark, in the brightest or in the darkest
-channel, so that a letter of any colour shows. Pieces of the size of letters form a row when their feet or heads stand
-on one line, their heights and colours agree and their gaps are small. A fabric or a carpet has many such pieces, so
-the row must stand out from what is around it.
+A small network of plain convolutions, made by `benchmarks.make_lettering`, says for each square of 8 x 8 px how surely it is part of a
+line of writing that was laid over the photo. What is printed on a product bends and blurs with it, and is left alone as often as not.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 from scipy import ndimage
-from scipy.sparse import csr_matrix
-from scipy.sparse.csgraph import connected_components
 
-from data.health.thresholds import EVENLY, LETTERS, MARGIN, STANDS_OUT
+from data.health.thresholds import LINE, LINE_SURE, MARGIN, WRITTEN
 
-_CONTRAST = 28  # grey levels by which a stroke stands out
-_LOW, _HIGH = 6, 45  # px, height of a letter
-_HIGH_UPRIGHT = 24  # px, of letters that stand upright: dates and names of cameras, which are small
-_MOST = 1500  # pieces in a picture; beyond, it is all texture
-_ALIKE = 40  # grey levels between the colours of neighbouring letters
-_ON_LINE, _NEARLY_ON_LINE = 0.8, 0.5  # of the letters: by their feet or heads, and by the others
-_UNEVEN = 0.2  # standard deviation over mean of the heights
-_LONG = 12  # letters; more do not make a row more certain
-_STRIP = 0.2  # of the side: where small lettering is looked for, a little more than the margin
+_USUAL = 384  # px, to which the longer side of smaller pictures is brought: in them whole products are as large as letters elsewhere
+CELL = 8  # px, side of the squares that are told apart
+LAYERS = (  # channels, side of the kernel, stride, spread of the kernel
+    (16, 5, 2, 1),
+    (32, 3, 2, 1),
+    (32, 3, 1, 1),
+    (48, 3, 2, 1),
+    (48, 3, 1, 2),
+    (48, 3, 1, 4),
+)
+FILE = Path(__file__).parent / "lettering.npz"
 
 
 @dataclass(frozen=True)
-class Row:
-    """A row of `letters`; `box` is (left, top, right, bottom) in fractions of the picture."""
+class Line:
+    """A line of writing: `cells`, the squares it covers, each as far as it is sure; `box` is (left, top, right, bottom) in fractions."""
 
-    letters: int
+    cells: float
     box: tuple[float, float, float, float]
-    in_margin: bool
+
+    @property
+    def in_margin(self) -> bool:
+        """Whether all of it is near one border."""
+        left, top, right, bottom = self.box
+        return bottom < MARGIN or top > 1 - MARGIN or right < MARGIN or left > 1 - MARGIN
 
 
-def rows(picture: np.ndarray) -> list[Row]:
-    """Rows of letters in uint8 [height, width, 3]: small ones in the margins, where they may also stand upright, and
-    larger level ones anywhere.
-    """
-    half = np.asarray(Image.fromarray(picture).reduce(2))
-    found = [_row(count, box, half.shape) for count, box in _level_rows(half)]
-    for upright in (False, True):
-        frame = picture.transpose(1, 0, 2) if upright else picture
-        strip = round(_STRIP * len(frame))
-        for start in (0, len(frame) - strip):
-            highest = _HIGH_UPRIGHT if upright else _HIGH
-            for count, (top, bottom, left, right) in _level_rows(frame[start : start + strip], highest):
-                row = _row(count, (top + start, bottom + start, left, right), frame.shape, upright)
-                found += [row] if row.in_margin else []
-    return found
+def lines(picture: np.ndarray) -> list[Line]:
+    """The lines written over uint8 [height, width, 3], those that are surest first."""
+    factor = _USUAL / max(picture.shape[:2])
+    if factor > 1:
+        size = [max(1, round(edge * factor)) for edge in picture.shape[1::-1]]
+        picture = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
+    sure = chart(picture)
+    labels, _ = ndimage.label(sure > WRITTEN, np.ones((3, 3)))
+    height, width = (edge / CELL for edge in picture.shape[:2])
+    found = []
+    for number, (rows, columns) in enumerate(ndimage.find_objects(labels), 1):
+        cells = sure[rows, columns][labels[rows, columns] == number]
+        if cells.sum() >= LINE and cells.mean() >= LINE_SURE:
+            edges = columns.start / width, rows.start / height, columns.stop / width, rows.stop / height
+            found.append(Line(float(cells.sum()), tuple(min(1.0, edge) for edge in edges)))
+    return sorted(found, key=lambda line: -line.cells)
 
 
-def _row(count, box, shape, upright=False):
-    top, bottom, left, right = (float(edge / shape[edge_of]) for edge, edge_of in zip(box, (0, 0, 1, 1), strict=True))
-    place = (top, left, bottom, right) if upright else (left, top, right, bottom)
-    return Row(count, place, bottom < MARGIN or top > 1 - MARGIN)
+def chart(picture: np.ndarray, weights: dict[str, np.ndarray] | None = None) -> np.ndarray:
+    """How surely each square is written on: float32 [ceil(height / 8), ceil(width / 8)] in [0, 1], for uint8 [height, width, 3]."""
+    weights = weights or _shipped()
+    here = picture.astype(np.float32) / 127.5 - 1.0
+    for number, (_, _, stride, spread) in enumerate(LAYERS):
+        here = np.maximum(_convolved(here, weights[f"kernel{number}"], stride, spread) + weights[f"bias{number}"], 0.0)
+    logits = here @ weights[f"kernel{len(LAYERS)}"][0, 0] + weights[f"bias{len(LAYERS)}"]
+    return 1.0 / (1.0 + np.exp(-logits[..., 0]))
 
 
-def _level_rows(picture, highest=_HIGH) -> Iterator[tuple[int, tuple[int, int, int, int]]]:
-    """Yield (number of letters, (top, bottom, left, right) in px) of every row."""
-    for strokes in _strokes(picture):
-        boxes, colours, areas = _pieces(strokes, picture)
-        if not LETTERS <= len(boxes) <= _MOST:
-            continue
-        group = _neighbours(boxes, colours)
-        for member in np.flatnonzero(np.bincount(group) >= LETTERS):
-            in_row = np.flatnonzero(group == member)
-            in_row = in_row[_on_one_line(boxes[in_row])]
-            if len(in_row) < LETTERS:
-                continue
-            row = boxes[in_row]
-            box = (row[:, 0].min(), row[:, 1].max(), row[:, 2].min(), row[:, 3].max())
-            written = _in_line(row) and not _pattern(row, areas[in_row]) and np.max(row[:, 1] - row[:, 0]) <= highest
-            if written and min(len(row), _LONG) ** 2 * _standing_out(strokes, *box) > STANDS_OUT:
-                yield len(row), box
+@cache
+def _shipped():
+    with np.load(FILE) as file:
+        return {name: file[name].astype(np.float32) for name in file.files}
 
 
-def _strokes(picture):
-    """Contrast of light and of dark strokes in the darkest and in the brightest channel: four arrays uint8 [height,
-    width]. They are not added up, or the ground shown by one would tear the letters shown by the other.
-    """
-    red, green, blue = np.moveaxis(picture, 2, 0)
-    for function in (np.minimum, np.maximum):
-        channel = function(function(red, green), blue)
-        yield _top_hat(channel)
-        yield _top_hat(255 - channel)
+def _convolved(here, kernel, stride, spread):
+    """TensorFlow's convolution with `SAME` padding: float32 [height, width, in] and [side, side, in, out]."""
+    reach = (kernel.shape[0] - 1) * spread
+    pads = [(total // 2, total - total // 2) for edge in here.shape[:2] for total in [_padding(edge, reach, stride)]]
+    padded = np.pad(here, [*pads, (0, 0)])
+    windows = sliding_window_view(padded, (reach + 1, reach + 1), (0, 1))[::stride, ::stride, :, ::spread, ::spread]
+    rows, columns = windows.shape[:2]
+    flat = windows.transpose(0, 1, 3, 4, 2).reshape(rows * columns, -1)
+    return (flat @ kernel.reshape(-1, kernel.shape[3])).reshape(rows, columns, -1)
 
 
-def _top_hat(values):
-    return values - _over_square(_over_square(values, np.minimum), np.maximum)
-
-
-def _over_square(values, function):
-    """Minimum or maximum over 9 x 9 px, by doubling: 1 + 1, + 2, + 4, + 1."""
-    values = np.pad(values, 4, mode="edge")
-    for step in (1, 2, 4, 1):
-        values = function(values[:-step], values[step:])
-    for step in (1, 2, 4, 1):
-        values = function(values[:, :-step], values[:, step:])
-    return values
-
-
-def _pieces(strokes, picture):
-    """Boxes int [n, 4] (top, bottom, left, right) of pieces of the size of letters, from left to right, colours float
-    [n, 3] and areas int [n].
-    """
-    around = _over_square(strokes, np.maximum)
-    inked = (strokes >= _CONTRAST) & (strokes > around // 2)
-    labels, count = ndimage.label(inked)
-    if count < LETTERS:
-        return np.empty((0, 4), int), np.empty((0, 3)), np.empty(0)
-    area = np.bincount(labels.ravel(), minlength=count + 1)[1:]
-    found = ndimage.find_objects(labels)
-    large = np.flatnonzero(area >= 8)
-    boxes = np.array([(y.start, y.stop, x.start, x.stop) for y, x in (found[i] for i in large)]).reshape(-1, 4)
-    height, width = boxes[:, 1] - boxes[:, 0], boxes[:, 3] - boxes[:, 2]
-    letters = (height >= _LOW) & (height <= _HIGH) & (width >= 2) & (width <= 1.8 * height)
-    letters &= area[large] >= 0.12 * height * width
-    letters = np.flatnonzero(letters)
-    letters = letters[np.argsort(boxes[letters, 2], kind="stable")]
-    core = inked & (strokes > around * 0.8)
-    owner = labels[core]
-    size = np.maximum(np.bincount(owner, minlength=count + 1), 1)
-    pixels = picture[core]
-    colours = np.stack([np.bincount(owner, pixels[:, c], count + 1) / size for c in range(3)], axis=1)
-    return boxes[letters], colours[large[letters] + 1], area[large[letters]]
-
-
-def _neighbours(boxes, colours):
-    """The row to which each piece belongs, int [n]; the pieces come from left to right."""
-    top, bottom, left, right = boxes.T
-    height = bottom - top
-    tallest = np.maximum(height[:, None], height)
-    gap = left - right[:, None]
-    slack = np.maximum(1, 0.08 * tallest)
-    level = (np.abs(bottom - bottom[:, None]) <= slack) | (np.abs(top - top[:, None]) <= slack)
-    near = (gap > -0.2 * tallest) & (gap < tallest) & (np.minimum(height[:, None], height) > 0.5 * tallest)
-    one, other = np.nonzero(np.triu(level & near, 1))
-    alike = np.abs(colours[one] - colours[other]).max(axis=1, initial=0) < _ALIKE
-    if alike.sum() < LETTERS - 1:
-        return np.arange(len(boxes))
-    links = csr_matrix((np.ones(alike.sum(), bool), (one[alike], other[alike])), (len(boxes),) * 2)
-    return connected_components(links, directed=False)[1]
-
-
-def _on_one_line(row):
-    """Which pieces stand on the line, or hang from it, that most do: bool [n]."""
-    slack = max(1, 0.08 * np.median(row[:, 1] - row[:, 0]))
-    near = [np.abs(edge - edge[:, None]) <= slack for edge in (row[:, 0], row[:, 1])]
-    return max((lines[lines.sum(axis=1).argmax()] for lines in near), key=np.sum)
-
-
-def _in_line(row):
-    height = row[:, 1] - row[:, 0]
-    slack = max(1, 0.08 * height.max())
-    shares = [np.mean(np.abs(edge - np.median(edge)) <= slack) for edge in (row[:, 0], row[:, 1])]
-    even = height.std() < _UNEVEN * height.mean()
-    return even and height.max() >= _LOW + 2 and max(shares) >= _ON_LINE and min(shares) >= _NEARLY_ON_LINE
-
-
-def _pattern(row, areas):
-    """Whether pieces follow each other too evenly for letters, and those within are too much alike."""
-    steps, within = np.diff(row[:, 2]), areas[1:-1]
-    return steps.std() < EVENLY * steps.mean() and within.std() < EVENLY * within.mean()
-
-
-def _standing_out(strokes, top, bottom, left, right):
-    """How many times the stroke contrast of the quietest two sides around a box is that inside."""
-    height, gap = bottom - top, 2
-    sides = (
-        strokes[max(0, top - gap - height) : max(0, top - gap), left:right],
-        strokes[bottom + gap : bottom + gap + height, left:right],
-        strokes[top:bottom, max(0, left - gap - 2 * height) : max(0, left - gap)],
-        strokes[top:bottom, right + gap : right + gap + 2 * height],
-    )
-    quiet = sorted(side.mean() for side in sides if min(side.shape) >= 3)[:2]
-    return strokes[top:bottom, left:right].mean() / (np.mean(quiet) + 1) if quiet else 0.0
+def _padding(edge, reach, stride):
+    return max(0, (-(-edge // stride) - 1) * stride + reach + 1 - edge)

@@ -23,6 +23,7 @@ _SMALLEST = 0.001  # of the frame, the strong part of a mark
 _EDGE = 6  # px at the border of the frame, where detail cannot be told
 _BLUR = 15  # px, over which the energy of the mean is smoothed
 _FEWEST_MARKED = 5
+_AROUND, _GRAIN = 9, 4.0  # px and grey levels: busier than this is where detail exceeds the grain of a photo
 _JITTER = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)]  # px by which a place may be missed
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom, in fractions of the picture
@@ -42,18 +43,19 @@ class Mark:
         """Where the mark is in pictures of its frame."""
         return _fractions(self.window, self.frame)
 
-    def likeness(self, detail: np.ndarray, top: int = 0, left: int = 0) -> float:
-        """Correlation in [-1, 1] of a picture's `detail` with the pattern, moved by `top` and `left` px; 0 where it
-        does not fit in.
+    def likeness(self, detail: np.ndarray, weight: np.ndarray, top: int = 0, left: int = 0) -> float:
+        """Correlation in [-1, 1] of a picture's `detail` with the pattern, moved by `top` and `left` px, each pixel with its `weight`;
+        0 where it does not fit in.
         """
         rows, columns = self.window
         top, left = rows.start + top, columns.start + left
         height, width = self.region.shape
-        here = detail[max(0, top) : top + height, max(0, left) : left + width]
-        if here.shape != self.region.shape:
+        window = slice(max(0, top), top + height), slice(max(0, left), left + width)
+        if detail[window].shape != self.region.shape:
             return 0.0
-        here = here[self.region].astype(np.float32)
-        return float(here @ self.pattern / max(np.linalg.norm(here) * np.linalg.norm(self.pattern), 1e-6))
+        here, weight = detail[window][self.region].astype(np.float32), weight[window][self.region]
+        sizes = (weight @ here**2) * (weight @ self.pattern**2)
+        return float((weight * here) @ self.pattern / max(np.sqrt(sizes), 1e-6))
 
     def placed(self, picture: np.ndarray) -> tuple[float, Box]:
         """The best likeness in uint8 [height, width, 3] of any shape, and the box there.
@@ -63,11 +65,12 @@ class Mark:
         best = (-1.0, self.box)
         for frame in _frames(picture.shape, self.frame):
             fine = detail(picture, frame)
+            weight = clear(fine)
             spare = np.subtract(frame[::-1], self.frame[::-1])
             for share in (0, 0.5, 1) if spare.any() else (0,):
                 down, right = np.round(share * spare).astype(int)
                 for top, left in _JITTER:
-                    like = self.likeness(fine, down + top, right + left)
+                    like = self.likeness(fine, weight, down + top, right + left)
                     if like > best[0]:
                         best = like, _fractions(self.window, frame, down + top, right + left)
         return best
@@ -86,6 +89,11 @@ def detail(picture: np.ndarray, frame: tuple[int, int]) -> np.ndarray:
     grey = Image.fromarray(picture).convert("L").resize(frame, Image.Resampling.BOX)
     smooth = grey.filter(ImageFilter.BoxBlur(4))
     return np.clip(np.asarray(grey, np.int16) - np.asarray(smooth, np.int16), -_CUT, _CUT).astype(np.int8)
+
+
+def clear(fine: np.ndarray) -> np.ndarray:
+    """How much each pixel of a `detail` says of a faint mark, float32: the less, the busier the picture is around it."""
+    return 1 / (ndimage.uniform_filter(np.square(fine, dtype=np.float32), _AROUND) + _GRAIN**2)
 
 
 def _frames(shape, frame):

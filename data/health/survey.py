@@ -12,10 +12,9 @@ from data.health import duplicates, overlays
 from data.health.exposure import Exposure, expose
 from data.health.header import Header, read_header
 from data.health.inventory import Entry, Inventory
-from data.health.lettering import Row, rows
-from data.health.sharpness import edge_width
-from data.health.spectrum import Fading, fading
-from data.health.thresholds import FADES, REPEATED_PLACED, SIDE
+from data.health.lettering import Line, lines
+from data.health.softness import softness
+from data.health.thresholds import REPEATED_PLACED, SIDE
 from data.images import BadPicture, decode_within, square
 from data.sources.parallel import ordered_map
 
@@ -37,10 +36,9 @@ class Record:
     header: Header | None = None
     width: int = 0
     height: int = 0
-    fading: Fading | None = None  # see spectrum.fading
-    edge_width: float | None = 0.0  # px, see sharpness.edge_width; 0 where the spectrum leaves no doubt
+    softness: float | None = None  # see softness.softness
     exposure: Exposure | None = None
-    rows: list[Row] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)  # of writing, the surest first
     copies: tuple[np.ndarray, np.ndarray] | None = None  # see duplicates.small_copies
     frame: tuple[int, int] | None = None  # see overlays.frame_of
     mark: tuple[float, float, float, float] | None = None  # the box of a mark that other pictures carry too
@@ -96,11 +94,9 @@ def _examine(entry, load, shared):
     known = record.header
     record.width, record.height = (known.width, known.height) if known else _extent(content, picture)
     grey = np.asarray(Image.fromarray(picture).convert("L"), np.float32)
-    record.fading = fading(grey)
-    if record.fading is None or record.fading.middling > FADES:
-        record.edge_width = edge_width(grey / 255)
+    record.softness = softness(grey)
     record.exposure = expose(_within(picture, _SMALL))
-    record.rows = rows(picture)
+    record.lines = lines(picture)
     record.copies = duplicates.small_copies(picture)
     record.frame = shared.add(picture)
     return record
@@ -149,7 +145,8 @@ def _looked_at(inventory, records, look, track) -> Iterator[tuple[str, object]]:
 
 def _likenesses(picture, frame, candidates):
     fine = overlays.detail(picture, frame)
-    return [mark.likeness(fine) if mark.frame == frame else 0.0 for mark in candidates]
+    weight = overlays.clear(fine)
+    return [mark.likeness(fine, weight) if mark.frame == frame else 0.0 for mark in candidates]
 
 
 def _best_place(picture, marks):
