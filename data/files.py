@@ -2,6 +2,7 @@
 then).
 """
 
+import errno
 import os
 import re
 import shutil
@@ -63,6 +64,20 @@ def write(path: str, content: bytes) -> None:
     finally:
         if os.path.exists(temporary):
             os.unlink(temporary)
+
+
+def check_writable(*paths: str) -> None:
+    """Raise now the OSError that `write` would raise after long work. Makes folders, leaves no file; object stores are not asked."""
+    for path in paths:
+        if is_remote(path):
+            continue
+        if os.path.isdir(path):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+        if not os.path.exists(path):
+            write(path, b"")
+            os.unlink(path)
+        elif not os.access(os.path.dirname(os.path.abspath(path)), os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
 
 
 def sweep(folder: str, prefix: str) -> None:

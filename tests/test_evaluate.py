@@ -215,6 +215,15 @@ def test_what_cannot_be_measured_is_said_in_a_sentence(runs, photos, tmp_path):
     assert "not with itself" in refused("compare", runs / "told", runs / "told")
 
 
+def test_where_nothing_can_be_written_nothing_is_measured(runs, tmp_path, monkeypatch):
+    monkeypatch.setattr("trainer.evaluate._measure", None)
+    for arguments in (["evaluate", runs / "told"], ["compare", runs / "told", runs / "untold"]):
+        for option in ("--out", "--json"):
+            result = invoke(*arguments, "--out", tmp_path / "a.html", option, tmp_path)
+            assert result.exit_code == 2 and str(tmp_path) in result.output.replace("\n", ""), result.output
+    assert not list(tmp_path.iterdir())
+
+
 def _alike(root):
     for folder in ("A", "B"):
         (root / folder).mkdir()

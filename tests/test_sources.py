@@ -319,3 +319,15 @@ def test_a_file_that_cannot_be_written_is_named_as_it_was_asked_for(tmp_path):
         files.write(str(tmp_path / "taken"), b"content")
     assert caught.value.filename == str(tmp_path / "taken") and caught.value.filename2 is None
     assert os.listdir(tmp_path) == ["taken"]
+
+
+def test_what_cannot_be_written_is_known_before_the_work(tmp_path):
+    files.check_writable(str(tmp_path / "deep" / "new"), "gs://bucket/anything")
+    assert os.listdir(tmp_path / "deep") == []
+    (tmp_path / "old").write_bytes(b"kept")
+    files.check_writable(str(tmp_path / "old"))
+    assert (tmp_path / "old").read_bytes() == b"kept"
+    for name, wrong in (("deep", IsADirectoryError), ("old/inside", OSError)):
+        with pytest.raises(wrong) as caught:
+            files.check_writable(str(tmp_path / "old"), str(tmp_path / name))
+        assert str(caught.value.filename).startswith(str(tmp_path))

@@ -80,9 +80,10 @@ def evaluate(run_or_export, out, as_json, features, **asked):
 
     with refusing():
         subject = open_subject(run_or_export, task.say)
-        (evaluation,) = _measure([subject], features, asked)
         out = out or _default(subject)
         as_json = as_json or f"{os.path.splitext(out)[0]}.json"
+        files.check_writable(out, as_json)
+        (evaluation,) = _measure([subject], features, asked)
         files.write(as_json, _dumped(report.as_values(evaluation)))
         files.write(out, page(evaluation).encode())
     for note in evaluation.notes:
@@ -123,8 +124,9 @@ def compare(runs_or_exports, out, as_json, features, ratings, **asked):
         names = short_names(runs_or_exports)
         rated = read_ratings(ratings) if ratings else None
         subjects = [open_subject(path, task.say) for path in runs_or_exports]
-        comparison = ranked(_measure(subjects, features, asked), names, rated)
         as_json = as_json or f"{os.path.splitext(out)[0]}.json"
+        files.check_writable(out, as_json)
+        comparison = ranked(_measure(subjects, features, asked), names, rated)
         files.write(as_json, _dumped(comparison.as_values()))
         files.write(out, comparison_page(comparison).encode())
     click.echo(comparison.headline)

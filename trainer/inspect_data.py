@@ -71,6 +71,8 @@ main.help += f" DATA is one of {', '.join(KINDS)}; a folder or list without #spl
 
 
 def _check(taken, targets, fix, drop):
+    from data import files
+
     if fix and not taken.of_files:
         raise Refused(f"--fix lists files, and {taken.spec} has none of its own; folder: and list: have")
     if drop and not fix:
@@ -81,6 +83,7 @@ def _check(taken, targets, fix, drop):
             raise Refused(f"{target} is a folder; the name of a file is needed")
         if os.path.realpath(target) in originals:
             raise Refused(f"{target} is a picture of the catalogue, which would be overwritten")
+        files.check_writable(target)
 
 
 def track(items, total, what):
