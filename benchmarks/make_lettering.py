@@ -32,36 +32,22 @@ BATCH = 24
 PEAK_RATE = 2e-3
 SHARE = 0.7  # of the crops, with writing
 FAINTEST = 40  # grey levels between ink and ground in some channel, below which nothing is written
-FAINT, SMALL = (
-    70,
-    12,
-)  # grey levels and px, the size of a font, below which it is left open whether a line should be found
+FAINT = 70  # grey levels, below which it is left open whether a line should be found
+SMALL = 12  # px, size of a font, below which it is left open too
 FOUND, OPEN = 255, 102  # in the map of what is written on
 STAMPS = ((255, 140, 30), (255, 90, 20), (255, 60, 40), (255, 200, 40), (240, 230, 80), (120, 255, 120))
 LATIN = "abcdefghijklmnopqrstuvwxyz"
 
 
 @click.command(help=__doc__.replace("Example:", "\b\nExample:"))
-@click.option(
-    "--photos", required=True, help="a source of photos, as for --data; of those sorted by name every second is taken"
-)
-@click.option(
-    "--fonts",
-    required=True,
-    type=click.Path(exists=True, file_okay=False),
-    help="a folder of .ttf and .otf, with all below it",
-)
-@click.option(
-    "--out",
-    default=str(lettering.FILE),
-    type=click.Path(dir_okay=False),
-    help="the file to write, .npz",
-    show_default=True,
-)
+@click.option("--photos", required=True, help="a source, as for --data; of its pictures by name every second is taken")
+@click.option("--fonts", required=True, type=click.Path(exists=True, file_okay=False), help="a folder of .ttf, .otf")
+@click.option("--out", default=str(lettering.FILE), type=click.Path(dir_okay=False), help=".npz", show_default=True)
 @click.option("--steps", default=3000, type=click.IntRange(min=1), show_default=True, help=f"of {BATCH} crops")
 @click.option("--seed", default=0, show_default=True)
 def main(photos, fonts, out, steps, seed):
     began = time.monotonic()
+    files.check_writable(out)
     pictures = read(photos)
     paths = usable(sorted(path for path in Path(fonts).rglob("*") if path.suffix.lower() in (".ttf", ".otf")))
     if not pictures or not paths:

@@ -32,15 +32,10 @@ WAYS = (
 
 @click.command(help=__doc__)
 @click.argument("photos")
-@click.option(
-    "--out",
-    default=str(softness.FILE),
-    type=click.Path(dir_okay=False),
-    help="the file to write, .npz",
-    show_default=True,
-)
+@click.option("--out", default=str(softness.FILE), type=click.Path(dir_okay=False), help=".npz", show_default=True)
 @click.option("--seed", default=0, show_default=True)
 def main(photos, out, seed):
+    files.check_writable(out)
     taken = inventory.take(photos)
     names = sorted(entry.name for entry, _ in taken.pictures())[::2]
     pictures = chain((load() for _, load in taken.pictures(names)), drawings())
