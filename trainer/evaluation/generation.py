@@ -25,11 +25,8 @@ from trainer.metrics.neighbours import density_coverage, precision_recall, reali
 LEAST = 20  # vectors in each set: fewer and the balls of `precision_recall` have no neighbours to reach
 MOST = 10_000  # made pictures, unless more are asked for
 HELD_OUT = "real, held out"
-_SHOWN, _EXTREMES, _COPIES = (
-    8,
-    4,
-    12,
-)  # pictures of a category, best and worst of it, pairs of made and training picture
+_SHOWN, _EXTREMES = 8, 4  # pictures of a category, best and worst of it
+_COPIES = 12  # pairs of made and training picture
 
 
 def measure(
