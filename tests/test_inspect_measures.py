@@ -116,7 +116,7 @@ def test_a_line_of_any_colour_is_found_where_it_stands(ink, ground, upright):
     ImageDraw.Draw(picture).text((100, 270), "Spring sale", ink, font := ImageFont.load_default(20))
     picture = picture.transpose(Image.Transpose.ROTATE_90) if upright else picture
     line, *others = lines(np.asarray(picture))
-    assert not others and line.in_margin and line.cells > 20
+    assert not others and line.in_margin and line.sure > 0.9
     right, top, bottom = 100 + font.getlength("Spring sale"), 275, 295
     expected = (100 / 400, top / 300, right / 400, bottom / 300)
     box = (1 - line.box[3], line.box[0], 1 - line.box[1], line.box[2]) if upright else line.box

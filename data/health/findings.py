@@ -107,12 +107,12 @@ def _light(record, white_meant):
 
 def _lettering(record):
     name = record.entry.name
-    line = max(record.lines, key=lambda line: (line.in_margin, line.cells), default=None)
+    line = max(record.lines, key=lambda line: (line.in_margin, line.sure), default=None)
     if record.mark is not None:
-        yield Finding("overlay", (name,), "the same mark as in other pictures", 1000, record.mark)
+        yield Finding("overlay", (name,), "the same mark as in other pictures", 1, record.mark)
     elif line is not None:
         kind, where = ("overlay", "near the border") if line.in_margin else ("lettering", "in the picture")
-        yield Finding(kind, (name,), f"a line of writing {where}", line.cells, line.box)
+        yield Finding(kind, (name,), f"a line of writing {where}", line.sure, line.box)
 
 
 def _format(record):

@@ -30,9 +30,9 @@ FILE = Path(__file__).parent / "lettering.npz"
 
 @dataclass(frozen=True)
 class Line:
-    """A line of writing: `cells`, the squares it covers, each as far as it is sure; `box` is (left, top, right, bottom) in fractions."""
+    """A line of writing: how `sure` it is, the mean over its squares, in [0, 1]; `box` is (left, top, right, bottom) in fractions."""
 
-    cells: float
+    sure: float
     box: tuple[float, float, float, float]
 
     @property
@@ -56,8 +56,8 @@ def lines(picture: np.ndarray) -> list[Line]:
         cells = sure[rows, columns][labels[rows, columns] == number]
         if cells.sum() >= LINE and cells.mean() >= LINE_SURE:
             edges = columns.start / width, rows.start / height, columns.stop / width, rows.stop / height
-            found.append(Line(float(cells.sum()), tuple(min(1.0, edge) for edge in edges)))
-    return sorted(found, key=lambda line: -line.cells)
+            found.append(Line(float(cells.mean()), tuple(min(1.0, edge) for edge in edges)))
+    return sorted(found, key=lambda line: -line.sure)
 
 
 def chart(picture: np.ndarray, weights: dict[str, np.ndarray] | None = None) -> np.ndarray:
