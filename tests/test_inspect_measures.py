@@ -154,8 +154,20 @@ def test_pictures_of_a_shape_share_a_frame():
 
 def test_a_mark_is_believed_when_some_match_it_closely():
     weak, strong = np.full(50, 0.3), np.concatenate([np.full(40, 0.05), np.full(10, 0.7)])
-    assert not marked(weak).any() and marked(strong).sum() == 10 and marked(strong)[40:].all()
-    assert not marked(np.array([0.9] * 4)).any()
+    carries, true = marked(np.stack([weak, strong], axis=1))
+    assert true.tolist() == [False, True] and carries.sum() == 10 and carries[40:].all()
+    assert not any(found.any() for found in marked(np.full((4, 1), 0.9)))
+
+
+def test_parts_of_a_mark_speak_together():
+    """0.1 of both is 0.2 / sqrt(2) = 0.14 together; of one alone, or beside a part that nobody believes, it is nothing."""
+    sure = np.full((10, 2), 0.7)
+    faint = np.array([[0.1, 0.1], [0.1, 0.0], [0.02, 0.14], [0.02, 0.16]])
+    carries, true = marked(np.concatenate([sure, faint]))
+    assert true.all() and carries[10:].tolist() == [True, False, False, True]
+    sure[:, 1] = 0.0
+    carries, true = marked(np.concatenate([sure, faint]))
+    assert true.tolist() == [True, False] and not carries[10:].any()
 
 
 def test_headers():

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 from scipy import ndimage
 
-from data.health.thresholds import REPEATED_ENERGY, REPEATED_LIKE, REPEATED_SURE
+from data.health.thresholds import REPEATED_ENERGY, REPEATED_LIKE, REPEATED_SURE, REPEATED_TOGETHER
 
 _LONG = 384  # px, the longer side of the frame to which pictures of one shape are brought
 _SHORTEST = 192  # px, the longer side below which a picture would show nothing in the frame
@@ -151,9 +151,18 @@ def _stand_out(frame, mean, certainty):
             yield Mark(frame, window, region, pattern.astype(np.float32))
 
 
-def marked(likenesses: np.ndarray) -> np.ndarray:
-    """Which pictures carry a mark, bool [n], by their likeness to it [n]; none when it is no true mark."""
-    carries = likenesses >= REPEATED_LIKE
-    if carries.sum() < _FEWEST_MARKED or np.percentile(likenesses[carries], 90) < REPEATED_SURE:
-        return np.zeros_like(carries)
-    return carries
+def marked(likenesses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which pictures of a frame carry a mark, bool [n], and which of its candidates are true ones, bool [k].
+
+    Args:
+        likenesses: float [n, k] of each picture to each candidate. A true one is matched closely by some; several may be parts of one
+            mark, which a busy picture shows by all of them together: by their sum, whose chance spread is that of one times root k.
+    """
+    alike = likenesses >= REPEATED_LIKE
+    true = np.array([_is_true(values[here]) for values, here in zip(likenesses.T, alike.T, strict=True)], bool)
+    together = likenesses[:, true].sum(axis=1) / max(1, true.sum()) ** 0.5
+    return alike[:, true].any(axis=1) | ((together >= REPEATED_TOGETHER) & (true.sum() > 1)), true
+
+
+def _is_true(likenesses):
+    return len(likenesses) >= _FEWEST_MARKED and np.percentile(likenesses, 90) >= REPEATED_SURE

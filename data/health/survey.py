@@ -119,12 +119,15 @@ def _find_marks(inventory, records, candidates, track):
         _looked_at(inventory, again, lambda picture, frame: _likenesses(picture, frame, candidates), track)
     )
     true = []
-    for number, mark in enumerate(candidates):
-        names = [name for name in again if again[name].frame == mark.frame]
-        carries = overlays.marked(np.array([likenesses[name][number] for name in names]))
-        true += [mark] if carries.any() else []
-        for name in np.array(names, object)[carries]:
-            again[name].mark = mark.box
+    for frame in frames:
+        marks = [number for number, mark in enumerate(candidates) if mark.frame == frame]
+        names = np.array([name for name in again if again[name].frame == frame], object)
+        table = np.array([[likenesses[name][number] for number in marks] for name in names])
+        carries, are_true = overlays.marked(table)
+        marks = [candidates[number] for number in np.array(marks)[are_true]]
+        true += marks
+        for name, row in zip(names[carries], table[carries][:, are_true], strict=True):
+            again[name].mark = marks[row.argmax()].box
     others = {record.entry.name: record for record in records if record.frame and not record.mark} if true else {}
     for name, (like, box) in _looked_at(inventory, others, lambda picture, _: _best_place(picture, true), track):
         if like >= REPEATED_PLACED:

@@ -54,6 +54,11 @@ REPEATED_ENERGY = Threshold(
     4.0, "times", "detail that all pictures share by chance stays below this; see Dekel et al., CVPR 2017"
 )
 REPEATED_LIKE = Threshold(0.15, "correlation", "pictures without the mark stay below 0.13, with it 98 % are above")
+REPEATED_TOGETHER = Threshold(
+    0.125,
+    "correlation",
+    "with several parts of a mark, the sum over the root of their number; without it they stay below 0.12",
+)
 REPEATED_SURE = Threshold(
     0.50, "correlation", "a tenth of the pictures with the mark reach this; similar outlines of products do not"
 )
