@@ -26,6 +26,8 @@ from data.health.thresholds import SIDE
 from data.images import BadPicture
 from data.sources.parallel import ordered_map
 from data.sources.studio import Studio
+from trainer.errors import refusing
+from trainer.features.make_encoder import folded
 
 CROP, PATTERN = 256, 360  # px
 BATCH = 24
@@ -47,11 +49,12 @@ LATIN = "abcdefghijklmnopqrstuvwxyz"
 @click.option("--seed", default=0, show_default=True)
 def main(photos, fonts, out, steps, seed):
     began = time.monotonic()
-    files.check_writable(out)
-    pictures = read(photos)
     paths = usable(sorted(path for path in Path(fonts).rglob("*") if path.suffix.lower() in (".ttf", ".otf")))
-    if not pictures or not paths:
-        raise click.UsageError(f"{photos} has no picture of {CROP} px, or {fonts} no font with Latin letters")
+    if not paths:
+        raise click.UsageError(f"{fonts} has no font with Latin letters")
+    with refusing():
+        files.check_writable(out)
+        pictures = read(photos)
     weights, loss = train(pictures, paths, steps, seed)
     buffer = io.BytesIO()
     np.savez(buffer, **{name: array.astype(np.float16) for name, array in weights.items()})
@@ -256,7 +259,7 @@ def train(pictures, paths, steps, seed) -> tuple[dict[str, np.ndarray], float]:
             kept = [*kept[-199:], float(step(tf.cast(crops, tf.float32), tf.constant(written)))]
             bar.set_postfix(loss=f"{np.mean(kept):.4f}", refresh=False)
             bar.update()
-    return folded(model), float(np.mean(kept))
+    return frozen(model), float(np.mean(kept))
 
 
 def network(seed, dtype="mixed_bfloat16"):
@@ -277,17 +280,11 @@ def network(seed, dtype="mixed_bfloat16"):
     )
 
 
-def folded(model) -> dict[str, np.ndarray]:
-    """The convolutions with their normalisation in them: {"kernel0": [side, side, in, out], "bias0": [out], ...}, float32."""
-    found = {}
-    for number in range(len(lettering.LAYERS)):
-        norm = model.get_layer(f"norm{number}")
-        gamma, beta, mean, variance = norm.get_weights()
-        scale = gamma / np.sqrt(variance + norm.epsilon)
-        found[f"kernel{number}"] = model.get_layer(f"conv{number}").get_weights()[0] * scale
-        found[f"bias{number}"] = beta - mean * scale
-    found[f"kernel{number + 1}"], found[f"bias{number + 1}"] = model.get_layer("said").get_weights()
-    return found
+def frozen(model) -> dict[str, np.ndarray]:
+    """Its weights as `lettering.chart` takes them: the convolutions with their normalisation in them, and the last one, float32."""
+    last = len(lettering.LAYERS)
+    kernel, bias = model.get_layer("said").get_weights()
+    return folded(model, last) | {f"kernel{last}": kernel, f"bias{last}": bias}
 
 
 if __name__ == "__main__":

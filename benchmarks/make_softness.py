@@ -20,6 +20,7 @@ from data.health.survey import picture_of
 from data.health.thresholds import SIDE
 from data.images import BadPicture
 from data.sources.parallel import ordered_map
+from trainer.errors import refusing
 
 RIDGE = 1e-4  # of the number of photos
 EACH = 4  # ways in which a photo is spoilt
@@ -35,8 +36,9 @@ WAYS = (
 @click.option("--out", default=str(softness.FILE), type=click.Path(dir_okay=False), help=".npz", show_default=True)
 @click.option("--seed", default=0, show_default=True)
 def main(photos, out, seed):
-    files.check_writable(out)
-    taken = inventory.take(photos)
+    with refusing():
+        files.check_writable(out)
+        taken = inventory.take(photos)
     names = sorted(entry.name for entry, _ in taken.pictures())[::2]
     pictures = chain((load() for _, load in taken.pictures(names)), drawings())
     pairs = ordered_map(lambda item: _measured(item[1], item[0], seed), enumerate(pictures))

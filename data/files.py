@@ -53,7 +53,12 @@ def write(path: str, content: bytes) -> None:
             file.write(content)
         return
     folder = os.path.dirname(os.path.abspath(path))
-    os.makedirs(folder, exist_ok=True)
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except (
+        FileExistsError
+    ) as error:  # which says of a file in the way that it is there, and not what is wrong with that
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), folder) from error
     temporary = os.path.join(folder, f".{os.path.basename(path)}.{uuid.uuid4().hex}")
     try:
         with open(temporary, "xb") as file:

@@ -54,7 +54,7 @@ def test_the_frozen_network_is_the_trained_one():
         norm = trunk.get_layer(f"norm{number}")
         norm.set_weights([random.uniform(0.5, 1.5, weights.shape) for weights in norm.get_weights()])
     pictures = random.uniform(0, 255, (2, 64, 64, 3)).astype(np.float32)
-    frozen = packshot.maps(pictures, make_encoder.folded(trunk))
+    frozen = packshot.maps(pictures, make_encoder.folded(trunk, 9))
     for layer, expected in zip(frozen, trunk(pictures, training=False), strict=True):
         expected = np.asarray(expected, np.float32)
         assert layer.shape == expected.shape
@@ -63,7 +63,7 @@ def test_the_frozen_network_is_the_trained_one():
 
 def test_components_are_whitened(scenes):
     """On the very scenes that they were made from, the strong ones have mean 0, deviation 1 and nothing in common."""
-    weights = make_encoder.folded(make_encoder.network(seed=0))
+    weights = make_encoder.folded(make_encoder.network(seed=0), 9)
     weights = {name: array.astype(np.float16).astype(np.float32) for name, array in weights.items()}
     found = make_encoder.whitening(scenes, weights, range(144))
     for depth, (channels, share) in enumerate(zip(packshot.DEPTHS, packshot.SHARES, strict=True)):

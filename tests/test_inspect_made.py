@@ -39,7 +39,7 @@ def test_the_chart_is_what_keras_computes(height, width):
         if "norm" in weight.path:
             weight.assign(random.uniform(0.5, 1.5, weight.shape))
     expected = 1 / (1 + np.exp(-np.asarray(model(picture[None].astype(np.float32)))[0, ..., 0]))
-    found = chart(picture, make_lettering.folded(model))
+    found = chart(picture, make_lettering.frozen(model))
     assert found.shape == (-(-height // 8), -(-width // 8))
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
@@ -97,3 +97,15 @@ def test_the_network_of_lettering_is_made(shop, tmp_path):
     assert sure.shape == (30, 30) and (sure > 0).all() and (sure < 1).all()
     done = CliRunner().invoke(make_lettering.main, [*arguments[:3], str(shop), *arguments[4:]])
     assert done.exit_code == 2 and "no font with Latin letters" in done.output
+
+
+@pytest.mark.parametrize("main, option", [(make_softness.main, []), (make_lettering.main, ["--photos"])])
+def test_what_nothing_can_be_made_of_is_refused(main, option, shop, tmp_path):
+    fonts = ["--fonts", str(tmp_path / "fonts")] if option else []
+    put(tmp_path / "fonts" / "a.ttf", ImageFont.load_default(10).path.getvalue())
+    for source, out, sentence in (
+        (tmp_path / "nowhere", "made.npz", "is neither an existing folder"),
+        (shop, "shop/01.jpg/made.npz", "Not a directory"),
+    ):
+        done = CliRunner().invoke(main, [*option, str(source), *fonts, "--out", str(tmp_path / out)])
+        assert done.exit_code == 2 and sentence in " ".join(done.output.split()), done.output

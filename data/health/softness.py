@@ -56,7 +56,7 @@ def measures(grey: np.ndarray) -> np.ndarray | None:
     rows, columns = (np.linspace(0, side - TILE, max(1, 2 * side // TILE - 1)).astype(int) for side in (height, width))
     tiles = np.stack([grey[y : y + TILE, x : x + TILE] for y in rows for x in columns])
     tiles = (tiles - tiles.mean(axis=(1, 2), keepdims=True)) * _WINDOW
-    power = np.abs(fft.rfft2(tiles)) ** 2 + _ROUNDING * (_WINDOW**2).sum()
+    power = np.abs(fft.rfft2(tiles)) ** 2 + _FLOOR
     mean = power.mean(axis=0)
     sums = np.bincount(_CELL.ravel(), mean.ravel(), _DIRECTIONS * len(_BANDS) + 1)[:-1]
     longest, long, middling, short = np.log10(sums / _SIZES).reshape(_DIRECTIONS, -1).T
@@ -66,7 +66,7 @@ def measures(grey: np.ndarray) -> np.ndarray | None:
 
 def _dip(level):
     """How deep the spectrum of the log spectrum float [TILE, TILE / 2 + 1] falls at the distances of a moved camera."""
-    mean = np.bincount(_RADIUS.ravel(), level.ravel()) / np.bincount(_RADIUS.ravel())
+    mean = np.bincount(_RADIUS.ravel(), level.ravel()) / _AT_RADIUS
     around = np.where((_FREQUENCY > _SEEN[0]) & (_FREQUENCY < _SEEN[1]), level - mean[_RADIUS], 0.0)
     return -ndimage.gaussian_filter(fft.irfft2(around, (TILE, TILE)), 0.7, mode="wrap")[_RING].min()
 
@@ -88,9 +88,11 @@ def _shipped():
 
 
 _WINDOW = np.outer(np.hanning(TILE), np.hanning(TILE)).astype(np.float32)
+_FLOOR = _ROUNDING * (_WINDOW**2).sum()
 _DOWN, _RIGHT = np.fft.fftfreq(TILE)[:, None], np.fft.rfftfreq(TILE)
 _FREQUENCY = np.hypot(_DOWN, _RIGHT)
 _RADIUS = np.round(_FREQUENCY * TILE).astype(int)
+_AT_RADIUS = np.bincount(_RADIUS.ravel())
 _CELL = _cells()
 _SIZES = np.bincount(_CELL.ravel(), minlength=_DIRECTIONS * len(_BANDS) + 1)[:-1]
 _FAR = np.hypot(_DOWN, np.fft.fftfreq(TILE)) * TILE

@@ -179,13 +179,15 @@ def train(scenes, steps, seed):
         for batch in bar:
             kept = [*kept[-49:], {name: float(value) for name, value in step(batch).items()}]
             bar.set_postfix({name: f"{np.mean([k[name] for k in kept]):.2f}" for name in kept[-1]}, refresh=False)
-    return folded(trunk), {name: np.mean([k[name] for k in kept]) for name in kept[-1]}
+    return folded(trunk, sum(map(len, packshot.DEPTHS))), {name: np.mean([k[name] for k in kept]) for name in kept[-1]}
 
 
-def folded(trunk):
-    """The trunk's convolutions with their normalisation in them: {"kernel0": [3, 3, in, out], "bias0": [out], ...}, float32."""
+def folded(trunk, count):
+    """The first `count` convolutions of a Keras model, layers `conv0` ..., with the normalisation after them, `norm0` ..., in them:
+    {"kernel0": [side, side, in, out], "bias0": [out], ...}, float32.
+    """
     found = {}
-    for number in range(sum(map(len, packshot.DEPTHS))):
+    for number in range(count):
         norm = trunk.get_layer(f"norm{number}")
         gamma, beta, mean, variance = norm.get_weights()
         scale = gamma / np.sqrt(variance + norm.epsilon)
