@@ -1,0 +1,60 @@
+"""The door for paths and files: what a typed path means, and errors of one form whatever the file system is."""
+
+import errno
+import os
+
+import pytest
+import tensorflow as tf
+
+from data import files
+
+
+def test_a_tilde_is_the_home_and_a_known_scheme_stays(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert files.resolve("~/models") == "/home/me/models"
+    assert files.resolve("gs://bucket/~x") == "gs://bucket/~x"
+    assert files.resolve("plain/a~b") == "plain/a~b"
+
+
+@pytest.mark.parametrize("path", ["s3://bucket/photos", "https://example.org/a.jpg"])
+def test_an_unknown_scheme_is_named_with_those_that_are_known(path):
+    with pytest.raises(files.UnknownScheme, match=r"is not known to this TensorFlow; local paths and .*gs://"):
+        files.resolve(path)
+
+
+@pytest.mark.parametrize(
+    "kind, message, number",
+    [
+        ("ResourceExhaustedError", "x; No space left on device", errno.ENOSPC),
+        ("NotFoundError", "x; No such file or directory", errno.ENOENT),
+        ("PermissionDeniedError", "x; Permission denied", errno.EACCES),
+        ("UnknownError", "x; Read-only file system", errno.EROFS),
+        ("UnknownError", "something else", errno.EIO),
+    ],
+)
+def test_errors_of_tensorflow_are_those_of_the_operating_system(kind, message, number):
+    with pytest.raises(OSError) as caught, files.os_errors("the/file"):
+        raise getattr(tf.errors, kind)(None, None, message)
+    assert (caught.value.errno, caught.value.filename) == (number, "the/file")
+
+
+def test_a_name_as_long_as_names_can_be_is_written(tmp_path):
+    path = tmp_path / ("n" * 251 + ".png")
+    files.write(str(path), b"content")
+    assert path.read_bytes() == b"content" and os.listdir(tmp_path) == [path.name]
+
+
+def test_remote_files_are_appended_listed_and_removed():
+    folder = "ram://packshot-test-files"
+    files.write(f"{folder}/a", b"one")
+    files.append(f"{folder}/a", b"two")
+    assert files.read(f"{folder}/a") == b"onetwo" and files.names(folder) == ["a"] and files.size(f"{folder}/a") == 6
+    files.remove(folder)
+    with pytest.raises(OSError):
+        files.read(f"{folder}/a")
+
+
+def test_a_file_in_the_way_of_a_folder_is_called_that(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(NotADirectoryError):
+        files.make_folder(str(tmp_path / "file"))
