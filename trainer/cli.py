@@ -8,6 +8,7 @@ import click
 from data.catalogue import KINDS
 from trainer import bundle, canary, evaluate, inspect_data, rate, request, task
 from trainer.errors import Refused, refusing
+from trainer.options import PATH
 
 
 @click.group(context_settings=task.CONTEXT)
@@ -50,7 +51,7 @@ def sample(export_or_run, n, seed, label, truncation, best, out):
     with refusing():
         made = pictures.sample(_exported(export_or_run, best), n=n, seed=seed, label=label, truncation=truncation)
         _make_parent(out)
-    save_png(out, grid(made))
+    save_png(out, grid(made), sheet=True)
     task.say(f"{n} pictures: {out}")
 
 
@@ -119,7 +120,7 @@ Example:
   python -m trainer.task --data 'tfrecord:shards/*.tfrecord'
 """)
 @click.argument("source", metavar="SOURCE")
-@click.option("--out",    help="Folder for the shards", metavar="DIR", required=True)
+@click.option("--out",    help="Folder for the shards", metavar="DIR", type=PATH, required=True)
 @click.option("--size",   help="Side of the square pictures", metavar="PX", type=click.IntRange(8, 4096), required=True)
 @click.option("--fit",    help="How a picture becomes square", type=click.Choice(["crop", "pad", "stretch"]), default="crop")
 @click.option("--shards", help="Number of files", metavar="N", type=click.IntRange(1, 1024), default=4)
@@ -129,12 +130,17 @@ def prepare(source, out, size, fit, shards):
     from tqdm import tqdm
 
     from data import catalogue
+    from data.quarantine import Quarantine
     from data.sources import tfrecord
+    from data.sources.protocol import join
 
     with refusing():
-        opened = catalogue.open_source(source)
+        opened, quarantine = catalogue.open_source(source), Quarantine()
         with tqdm(total=opened.count, unit="img", disable=None) as bar:
-            summary = tfrecord.write(opened, out, size=size, fit=fit, shards=shards, progress=bar.update)
+            summary = tfrecord.write(
+                opened, out, size, fit, shards, progress=lambda count: bar.update(count - bar.n), quarantine=quarantine
+            )
+        quarantine.tell(task.say, path=join(out, "left_out.json"))
     task.say(f"{summary['count']} examples in {shards} shards: {out}")
 
 
