@@ -11,9 +11,9 @@ from collections.abc import Mapping
 
 import grpc
 
-from serving.errors import ServingError, from_code
-from serving.protocol import CODES, SERVICES
-from serving.tls import TLS
+from .errors import ServingError, from_code
+from .protocol import CODES, SERVICES
+from .tls import TLS
 
 _LARGEST = 2**31 - 1  # bytes of a message; clients would take no more than 4 MiB
 _OPTIONS = (

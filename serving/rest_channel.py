@@ -6,9 +6,9 @@ import time
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from serving import rest_messages
-from serving.errors import DeadlineExceeded, ServingError, Unavailable, from_http
-from serving.tls import TLS
+from . import rest_messages
+from .errors import DeadlineExceeded, ServingError, Unavailable, from_http
+from .tls import TLS
 
 _CHUNK = 1 << 20
 
