@@ -11,6 +11,7 @@ class Generation:
     """
 
     task = GENERATION
+    class_names = ()  # in the order of the labels: what an export answers when it is asked for them
 
     def play(self, batch):
         """Pictures float32 [batch, resolution, resolution, 3] from fresh z, the generator in training mode."""
@@ -31,7 +32,11 @@ class Generation:
     def signatures(self):
         config = self.config
         return signatures.generation(
-            self.generate, latent_size=config.latent_size, classes=self.classes, resolution=config.resolution
+            self.generate,
+            latent_size=config.latent_size,
+            classes=self.classes,
+            class_names=self.class_names,
+            resolution=config.resolution,
         )
 
 

@@ -6,7 +6,8 @@ from dataclasses import asdict
 import tensorflow as tf
 
 from data.catalogue import open_source
-from serving.export import export, latest, report, versions
+from serving.export import export, report
+from serving.layout import latest, versions
 from trainer.build import make_model
 from trainer.checkpoints import Checkpoints, best_facts, newest_step
 from trainer.rundir import RunDir
@@ -36,6 +37,7 @@ def export_run(run, model, source, step, export_to, say, version=None, facts=Non
         "images_seen": shown * model.config.batch_size * model.rows_per_step,
         "of_run_at_step": step,
     }
+    model.class_names = tuple(made_from["classes"])
     if facts:
         made_from["best"] = facts
         say(f"the best of the run: {facts['metric']} {facts['value']:.4g} at {facts['images']:,} pictures")

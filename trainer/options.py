@@ -17,4 +17,19 @@ class ResolvedPath(click.ParamType):
             self.fail(str(error), param, ctx)
 
 
-PATH = ResolvedPath()
+class ModelName(click.ParamType):
+    """The name of a model to be exported: one that a server can serve."""
+
+    name = "name"
+
+    def convert(self, value, param, ctx):
+        from serving import layout
+
+        try:
+            return layout.check_name(value)
+        except layout.BadName as error:
+            self.fail(str(error), param, ctx)
+
+
+PATH, MODEL_NAME = ResolvedPath(), ModelName()
+VERSION = click.IntRange(0, 2**63 - 1)  # as a server counts them

@@ -21,6 +21,7 @@ from trainer.config import (
     parse_settings,
 )
 from trainer.errors import refusing
+from trainer.options import MODEL_NAME
 
 CONTEXT = {"show_default": True, "max_content_width": 110}
 
@@ -156,7 +157,7 @@ def dashed(word: str) -> str:
     help="Folder of exported models [default: AIP_MODEL_DIR, else export/ in the run's folder]",
     metavar="DIR",
 )
-@click.option("--name", help="Name of the exported model [default: the family's]", metavar="NAME")
+@click.option("--name", help="Name of the exported model [default: the family's]", metavar="NAME", type=MODEL_NAME)
 @click.option("--no-export", help="Leave out the export at the end", is_flag=True)
 @click.option(
     "--dry-run", help="Print the resolved configuration and what data was found, as JSON, and stop", is_flag=True
