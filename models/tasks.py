@@ -11,6 +11,7 @@ class Generation:
     """
 
     task = GENERATION
+    conditional = True  # can be told the categories
     class_names = ()  # in the order of the labels: what an export answers when it is asked for them
 
     def play(self, batch):
@@ -44,6 +45,7 @@ class Translation:
     """From one picture to another of the same fixed size, `config.resolution`."""
 
     task = TRANSLATION
+    conditional = False
 
     def apply(self, pictures):
         """float32 [n, resolution, resolution, 3] in [-1, 1] -> the same shape, by the served network."""
@@ -60,6 +62,7 @@ class Enhancement:
     """From a picture of any size to one `config.scale` times as large."""
 
     task = ENHANCEMENT
+    conditional = False
 
     def apply(self, pictures):
         """float32 [n, height, width, 3] in [-1, 1] -> [n, scale * height, scale * width, 3], by the served network."""
