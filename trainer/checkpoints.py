@@ -91,7 +91,7 @@ class Checkpoints:
         self._checkpoint = tf.train.Checkpoint(**state)
         self._folder = folder
         self._saved = None  # the step that is known to be saved whole
-        self._damaged = []
+        self._damaged = []  # steps whose checkpoints could not be read
 
     def restore(self, say=lambda sentence: None) -> int:
         """Restore the newest checkpoint that can be read; returns its step, 0 when there is none. `say` is told of those that cannot.
@@ -143,11 +143,12 @@ class Checkpoints:
         files.write(posixpath.join(self._folder, "checkpoint"), "".join(f"{line}\n" for line in pointer).encode())
 
     def tidy(self) -> None:
-        """Remove all but the `KEPT` newest, what could not be read once something newer is saved, and what was half written."""
+        """Remove all but the `KEPT` newest, those that could not be read once a newer one is saved, and what was half written."""
         if not files.is_folder(self._folder):
             return
+        damaged = [step for step in self._damaged if step < (self._saved or 0)]
         whole = [step for step in steps(self._folder) if step not in self._damaged or step == self._saved]
-        gone = set(whole[:-KEPT])
+        gone = {*whole[:-KEPT], *damaged}
         for name in files.names(self._folder):
             found = _FILE.fullmatch(name)
             if _HALF.fullmatch(name) or (found and int(found[1]) in gone):

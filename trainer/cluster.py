@@ -22,7 +22,7 @@ def workers() -> int:
 
 
 def _read():
-    """({(job, index): "host:port"}, the task of this process or None)."""
+    """({(job, index): "host:port"}, the task of this process, None when it is the only one)."""
     text = os.environ.get("TF_CONFIG", "").strip()
     try:
         config = json.loads(text or "{}")
@@ -47,7 +47,9 @@ def _read():
 
 
 def _is_addresses(value):
-    return isinstance(value, list) and all(isinstance(item, str) and item.rpartition(":")[2].isdigit() for item in value)
+    return isinstance(value, list) and all(
+        isinstance(item, str) and item.rpartition(":")[2].isdigit() for item in value
+    )
 
 
 def wait_for_others(say) -> None:
@@ -57,9 +59,9 @@ def wait_for_others(say) -> None:
         Stopped: they did not come within `PACKSHOT_WAIT_MINUTES`. ValueError: this worker's port is taken.
     """
     found, own = _read()
-    missing = {task: address for task, address in found.items() if task != own}
-    if not missing:
+    if own is None:
         return
+    missing = {task: address for task, address in found.items() if task != own}
     minutes = _minutes()
     end = time.monotonic() + 60 * minutes
     with _listening(found[own]):
@@ -70,7 +72,9 @@ def wait_for_others(say) -> None:
                 say(f"{own[0]} {own[1]} waits for {who}; {minutes:g} minutes at most ({VARIABLE})")
                 told = True
             if time.monotonic() > end:
-                raise Stopped(f"{who} did not come within {minutes:g} minutes ({VARIABLE}); start all workers with the same TF_CONFIG")
+                raise Stopped(
+                    f"{who} did not come within {minutes:g} minutes ({VARIABLE}); start all workers with the same TF_CONFIG"
+                )
             time.sleep(0.5)
 
 

@@ -19,7 +19,8 @@ def export_run(run, model, data, step, export_to, say, version=None, facts=None)
     """Export the model's served network, computing in float32, with what it was made from; returns the version's folder.
 
     Args:
-        data: what it was trained on, a `record.Data`. step: how far the run has come. facts: what best.json says, when the model is as it was at its best.
+        data: what it was trained on, a `record.Data`. step: how far the run has come.
+        facts: what best.json says, when the model is as it was at its best.
     """
     if run.precision != "float32":
         set_precision("float32")

@@ -15,8 +15,8 @@ from data.quarantine import Quarantine
 from trainer import best, callbacks, history, memory, record, writers
 from trainer.build import configuration, make_model, make_view
 from trainer.checkpoints import Checkpoints, best_facts, newest_step, steps
-from trainer.config import Measuring, RunConfig
 from trainer.cluster import workers
+from trainer.config import Measuring, RunConfig
 from trainer.errors import Refused, Stopped, refusing
 from trainer.exporting import export_run
 from trainer.lock import Lock
@@ -143,12 +143,11 @@ def train(
                 lock.take()
             config, model, view = configuration(run), ready.model, ready.view
             quarantine = Quarantine()
-            rows = load_rows(
-                ready.source, view, fit=run.fit, quarantine=quarantine, progress=writers.counting, say=say
-            )
+            rows = load_rows(ready.source, view, fit=run.fit, quarantine=quarantine, progress=writers.counting, say=say)
             if run.conditional and rows.empty_classes:
                 raise ValueError(
-                    f"--conditional: of {', '.join(rows.empty_classes)} there is no picture to learn from in {run.data}. {quarantine.sentence()}"
+                    f"--conditional: of {', '.join(rows.empty_classes)} there is no picture to learn from in {run.data}."
+                    f" {quarantine.sentence()}"
                 )
             checkpoints = Checkpoints(folder.checkpoints, model.state())
             rows_per_step = config.batch_size * model.rows_per_step
@@ -165,7 +164,9 @@ def train(
                 with refusing():
                     lock.take()
                     if not was_there and steps(folder.checkpoints):
-                        raise ValueError(f"another training has begun in {folder.root} meanwhile; repeat the command to go on")
+                        raise ValueError(
+                            f"another training has begun in {folder.root} meanwhile; repeat the command to go on"
+                        )
                 folder.open(run)
                 checkpoints.tidy()
                 folder.forget_metrics_after(progress.step)

@@ -55,7 +55,9 @@ class RunDir:
         here, elsewhere = _real(self.root), "; use another --job-dir, such as a folder inside it"
         for place in map(_real, filter(None, places)):
             if here == place:
-                raise ValueError(f"{self.root} is the folder of the data, which the run would fill with its files{elsewhere}")
+                raise ValueError(
+                    f"{self.root} is the folder of the data, which the run would fill with its files{elsewhere}"
+                )
             for own in (self.samples, self.checkpoints, self.tensorboard, self.exports):
                 if place == _real(own) or place.startswith(f"{_real(own)}/"):
                     raise ValueError(f"{source.spec} lies in {own}, where this run writes; use another --job-dir")

@@ -61,9 +61,7 @@ class AsVertexWrites(click.Command):
     """
 
     def parse_args(self, ctx, args):
-        options = {
-            name: option for option in self.get_params(ctx) for name in (*option.opts, *option.secondary_opts)
-        }
+        options = {name: option for option in self.get_params(ctx) for name in (*option.opts, *option.secondary_opts)}
         words, rest = [], iter(args)
         for word in rest:
             name, equals, value = word.partition("=")
@@ -134,9 +132,7 @@ def _flag(option, name, value, ctx):
 )
 @click.option("--strategy", help="Where to compute", type=click.Choice(STRATEGIES), default="auto")
 @click.option("--precision", help="What layers compute in", type=click.Choice(PRECISIONS), default="float32")
-@click.option(
-    "--seed", help="Decides every random number of the run", metavar="N", type=Whole(0, 2**31 - 1), default=0
-)
+@click.option("--seed", help="Decides every random number of the run", metavar="N", type=Whole(0, 2**31 - 1), default=0)
 @click.option(
     "--log-steps",
     help="Steps between two lines of metrics [default: 200 lines a run, 50 steps at most]",
@@ -282,7 +278,9 @@ def _check_meaning(options, family):
     """ValueError for an option that says nothing to this family, and would be passed over."""
     name, task = options["model"], family.Model.task
     if options["conditional"] and not family.Model.conditional:
-        raise ValueError(f"--conditional is for generation: {name} ({task}) starts from pictures and is not told their categories")
+        raise ValueError(
+            f"--conditional is for generation: {name} ({task}) starts from pictures and is not told their categories"
+        )
     if options["augment"] != "none" and not hasattr(family.Model, "critic_terms"):
         raise ValueError(f"--augment {options['augment']} changes what a critic sees, and {name} has none")
     if options["view"] != "auto" and task != TRANSLATION:
