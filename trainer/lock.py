@@ -34,7 +34,10 @@ class Lock:
         if self._file is not None or files.is_remote(self._path):
             return
         while True:
-            file = open(self._path, "a+")
+            try:
+                file = open(self._path, "a+")
+            except OSError as error:  # of the folder that the user named
+                raise OSError(error.errno, error.strerror, os.path.dirname(self._path)) from error
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -56,9 +56,12 @@ def describe(run: RunConfig, folder: RunDir, measuring: Measuring, accept_new_da
             quarantine.add("an example", str(error))
     else:
         raise ValueError(f"nothing usable was found in {run.data}. {quarantine.sentence()}")
-    return asdict(ready.data) | {
+    return {
+        "spec": ready.data.spec,
         "examples": ready.data.count,
+        "classes": list(ready.data.classes),
         "keys": sorted(ready.source.keys),
+        "fingerprint": ready.data.fingerprint,
         "view": ready.view.describe(),
     }
 

@@ -51,7 +51,7 @@ class RunDir:
             place = split_option(spec)[0]
             places.add(place if files.is_folder(place) else None)
         elif source.spec.startswith("tfrecord:"):
-            places.add(spec if files.is_folder(spec) else os.path.dirname(spec))
+            places.add(spec if files.is_folder(spec) else os.path.dirname(spec) or ".")
         here, elsewhere = _real(self.root), "; use another --job-dir, such as a folder inside it"
         for place in map(_real, filter(None, places)):
             if here == place:
