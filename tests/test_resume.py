@@ -258,6 +258,15 @@ def test_a_run_killed_before_its_first_checkpoint_begins_anew_and_says_so(shop):
     assert [line["step"] for line in lines("flatly")] == [1, 2]
 
 
+@pytest.mark.parametrize("damage", [lambda path: os.truncate(path, 30), os.unlink], ids=["cut", "missing"])
+def test_a_damaged_report_of_an_export_costs_a_version_only(damage, shop):
+    assert invoke(cli.main, "sample", "flatly", "--n", 2, "--out", "x.png").exit_code == 0
+    damage("flatly/export/mlp_gan/1/export.json")
+    result = invoke(cli.main, "sample", "flatly", "--n", 2, "--out", "x.png")
+    assert result.exit_code == 0 and "export.json of flatly/export/mlp_gan/1 is missing or damaged" in result.output
+    assert sorted(os.listdir("flatly/export/mlp_gan")) == ["1", "2"]
+
+
 # The disk
 
 
@@ -293,12 +302,14 @@ def test_a_full_disk_is_named_and_the_same_command_goes_on(door, shop):
 
 def test_memory_that_runs_out_is_named(shop, monkeypatch):
     def no_memory(*_, **__):
-        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor with shape[9]\nmore")
+        raise tf.errors.ResourceExhaustedError(
+            None, None, "{{function_node x}} OOM when allocating tensor with shape[9] on /job [Op:Mul]\nmore"
+        )
 
     monkeypatch.setattr("keras.Model.fit", no_memory)
     result = resume("flatly", 48, data="folder:flat")
     assert result.exit_code == 1 and "out of memory; a smaller --batch-size" in result.output
-    assert "step 2; the same command goes on" in result.output and "more" not in result.output
+    assert "needs less (OOM when allocating tensor with shape[9])" in result.output
 
 
 # Alone in its folder
@@ -310,7 +321,7 @@ def test_a_second_training_in_the_folder_is_refused_with_who_works_there(shop):
         lock.take()
         lock.take()
         result = resume("flatly", 32, data="folder:flat")
-        assert result.exit_code == 2 and f"flatly is in use: process {os.getpid()} on " in result.output
+        assert result.exit_code == 2 and f"flatly is in use by process {os.getpid()} on " in result.output
     assert snapshot("flatly") == before
     assert resume("flatly", 32, data="folder:flat").exit_code == 0
 

@@ -3,6 +3,8 @@
 import posixpath
 from dataclasses import asdict
 
+import tensorflow as tf
+
 from data import files
 from data.catalogue import open_source
 from serving.export import export, report
@@ -87,15 +89,24 @@ def find_export(path: str, say, at_best=False) -> str:
     exported = posixpath.join(folder.exports, run.model)
     if versions(exported):
         newest = latest(exported)
-        facts = report(newest)["facts"]
+        facts = _facts(newest, say)
         if at_best and facts.get("best") and facts["best"] == best_facts(folder.checkpoints):
             return newest
-        at = facts.get("of_run_at_step", facts["step"])
+        at = facts.get("of_run_at_step", facts.get("step", -1))
         # Reading a whole checkpoint only where its name says that it is a newer one.
         if not at_best and (at >= max(steps(folder.checkpoints), default=0) or at >= newest_step(folder.checkpoints)):
             return newest
     say(f"exporting the {'best' if at_best else 'newest'} checkpoint of {path}")
     return export_checkpoint(path, folder.exports, run.model, None, say, at_best)
+
+
+def _facts(version, say):
+    """What an export's report says of the run; {} when it is damaged, which is said."""
+    try:
+        return report(version)["facts"]
+    except (ValueError, KeyError, TypeError, OSError, tf.errors.NotFoundError):
+        say(f"the export.json of {version} is missing or damaged")
+        return {}
 
 
 def split_model_dir(uri: str) -> tuple[str, str]:

@@ -74,10 +74,10 @@ def _taken(file, folder):
     file.seek(0)
     try:
         who = json.loads(file.read())
-        told = f"process {who['process']} on {who['host']}, since {who['since']}"
+        told = f"process {who['process']} on {who['host']} since {who['since']}"
     except (ValueError, KeyError, TypeError):
         told = "another process"
-    return f"{folder} is in use: {told} trains in it; wait for its end, stop it, or use another --job-dir"
+    return f"{folder} is in use by {told}; wait for its end, stop it, or use another --job-dir"
 
 
 def _now():

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import math
+import re
 from dataclasses import asdict, dataclass, replace
 
 import tensorflow as tf
@@ -261,7 +262,9 @@ def _stopping(folder):
 
 
 def _first_line(error):
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    """What TensorFlow says, without the names that it has for parts of its graph."""
+    line = (str(error).splitlines() or [type(error).__name__])[0]
+    return re.sub(r"^\{\{.*\}\} | on /job.*", "", line)
 
 
 def _describe(run, folder, rows, quarantine, say):
