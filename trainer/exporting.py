@@ -8,6 +8,7 @@ import tensorflow as tf
 from data.catalogue import open_source
 from serving.export import export, report
 from serving.layout import latest, versions
+from serving.patterns import is_pattern
 from trainer.build import make_model
 from trainer.checkpoints import Checkpoints, best_facts, newest_step
 from trainer.rundir import RunDir
@@ -43,6 +44,10 @@ def export_run(run, model, source, step, export_to, say, version=None, facts=Non
         say(f"the best of the run: {facts['metric']} {facts['value']:.4g} at {facts['images']:,} pictures")
     path = export(model, to, name, version, facts=made_from)
     say(f"exported and verified: {path}")
+    if is_pattern(path):
+        say(
+            "no server loads it from there: TensorFlow takes the path for a pattern; serve it from a folder without [ ] * ? or \\ in its path"
+        )
     return path
 
 

@@ -228,7 +228,7 @@ def signatures(context, as_json):
             for alias, tensor in tensors.items():
                 click.echo(f"  {arrow} {alias}: {tensor.dtype} {_shape(tensor.shape)}")
     if classes:
-        click.echo("\ncategories: " + ", ".join(f"{number} {name}" for number, name in enumerate(classes)))
+        click.echo(f"\ncategories, numbered from 0: {', '.join(classes)}")
 
 
 def _in_a_name(text):
