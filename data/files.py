@@ -10,6 +10,7 @@ import errno
 import os
 import re
 import shutil
+import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -28,17 +29,24 @@ class UnknownScheme(ValueError):
 
 
 def resolve(path: str) -> str:
-    """A path as a user typed it, ready for use: ~ expanded, a scheme checked.
+    """A path as a user typed it, ready for use: ~ expanded, file:// taken off, any other scheme checked.
 
-    Raises UnknownScheme for schemes that TensorFlow cannot read, such as s3://.
+    Raises UnknownScheme for schemes that TensorFlow cannot read, such as s3://, and for all where it is not installed.
     """
     path = os.fspath(path)
     if not is_remote(path):
         return os.path.expanduser(path)
+    if path.lower().startswith("file://"):
+        return path[len("file://") :]
     scheme = path.partition("://")[0]
-    known = sorted({name for name in _gfile().get_registered_schemes() if name} - {"ram"})
-    if scheme not in (*known, "ram"):
-        accepted = ", ".join(f"{name}://" for name in known)
+    try:
+        known = {name for name in _gfile().get_registered_schemes() if name}
+    except ImportError:
+        raise UnknownScheme(
+            f"{path}: {scheme}:// is read by TensorFlow, which is not installed; local paths are read"
+        ) from None
+    if scheme not in known:
+        accepted = ", ".join(f"{name}://" for name in sorted(known - {"file", "ram"}))
         raise UnknownScheme(f"{path}: {scheme}:// is not known to this TensorFlow; local paths and {accepted} are")
     return path
 
@@ -51,21 +59,44 @@ def os_errors(path: str):
     try:
         yield
     except errors.OpError as error:
-        for number, kinds, words in _MEANINGS:
-            if isinstance(error, tuple(getattr(errors, kind) for kind in kinds)) or words in error.message:
-                raise OSError(number, os.strerror(number), path) from error
-        raise OSError(errno.EIO, error.message.splitlines()[0], path) from error
+        number, text = _said(error.message)
+        number = number or _KINDS.get(type(error).__name__, errno.EIO)
+        raise OSError(number, text if number == errno.EIO else os.strerror(number), path) from error
 
 
-_MEANINGS = (  # errno, TensorFlow's errors, and what its message holds where the error says less
-    (errno.ENOSPC, ("ResourceExhaustedError",), "No space left on device"),
-    (errno.ENOENT, ("NotFoundError",), "No such file or directory"),
-    (errno.EACCES, ("PermissionDeniedError", "UnauthenticatedError"), "Permission denied"),
-    (errno.EEXIST, ("AlreadyExistsError",), "File exists"),
-    (errno.EROFS, (), "Read-only file system"),
-    (errno.ENAMETOOLONG, (), "File name too long"),
-    (errno.ENOTDIR, (), "Not a directory"),
-)
+def as_os_error(error: Exception) -> OSError | None:
+    """The OSError that TensorFlow's error means when it is about a file, told by its words; None for any other error."""
+    tensorflow = sys.modules.get("tensorflow")  # where nobody has imported it, no error is its own
+    if tensorflow is None or not isinstance(error, tensorflow.errors.OpError):
+        return None
+    number, text = _said(error.message)
+    if number is None and "://" in text:
+        number = _KINDS.get(type(error).__name__, errno.EIO)
+    return OSError(number, os.strerror(number), text) if number else None
+
+
+def _said(message):
+    """(errno or None, the rest) of "path; No such file or directory" and the other words in which TensorFlow speaks of files."""
+    line = (message.splitlines() or [""])[0]
+    for words, number in _WORDS.items():
+        if words in line:
+            return number, line.partition("; ")[0]
+    return None, line
+
+
+_WORDS = {
+    f"; {os.strerror(number)}": number for number in sorted(errno.errorcode, key=lambda n: -len(os.strerror(n)))
+} | {
+    "Could not find directory": errno.ENOENT,
+    "Failed to find any matching files": errno.ENOENT,
+    "is not a directory": errno.ENOTDIR,
+}
+_KINDS = {  # of errors whose words say less
+    "NotFoundError": errno.ENOENT,
+    "PermissionDeniedError": errno.EACCES,
+    "UnauthenticatedError": errno.EACCES,
+    "AlreadyExistsError": errno.EEXIST,
+}
 
 
 def _gfile():

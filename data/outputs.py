@@ -1,0 +1,157 @@
+"""What a command writes, and what it must not write over. One rule for every command:
+
+a file is written only where there is none, or where an earlier one of the same command lies; never over what is read.
+
+    outputs.check([page, numbers], by="packshot evaluate")                       # before the work; refuses
+    outputs.check(targets, by="packshot apply", inputs=photos, folder=out)       # many files into one folder
+    outputs.check_folder(out)                                                    # a folder that is to be filled as a whole
+    ...
+    outputs.write(page, content, by="packshot evaluate")                         # after it
+
+So that the next call knows its own files, each says in its first bytes which command made it: as text "Software" of a PNG, as a comment of
+JPEG and HTML, as "made_by" of JSON. Nothing is looked up by a file's name, and no list of what was written has to be kept.
+"""
+
+import contextlib
+import errno
+import os
+import unicodedata
+import uuid
+import zlib
+from collections.abc import Iterable
+
+from data import files
+
+_HEAD = 4096  # bytes in which the mark stands
+
+
+class OutputRefused(ValueError):
+    """A place that must not be written to; the text is one sentence for the user."""
+
+
+def check(targets: Iterable[str], by: str, inputs: Iterable[str] = (), folder: str | None = None) -> None:
+    """Refuse, before the work, targets that must not or cannot be written. Writes and makes nothing.
+
+    Args:
+        targets: the files that will be written. by: what makes them, such as "packshot sample"; an earlier one of it may be replaced.
+        inputs: the files that are read. folder: where all targets lie, when they are many: then what is wrong with one place alone (its
+            name is too long, a folder is in the way) is left to its writing, so that the others are made.
+
+    Raises OutputRefused when a target is one of `inputs` (by whatever name or link), when it is there and not made by `by`, or when
+    two of them would be one file; OSError when there can be no file.
+    """
+    read = {_identity(path): path for path in inputs}
+    seen, told_apart = {}, {}
+    for target in targets:
+        where = folder if folder is not None else os.path.dirname(target)
+        if where not in told_apart:
+            told_apart[where] = _tells_case(where)
+        if folder is None:
+            _check_name(target)
+        if (same := read.get(_identity(target))) is not None:
+            called = target if target == same else f"{target} (the same file as {same})"
+            raise OutputRefused(f"{called} is read here and would be written over; give the output another place")
+        if files.exists(target) and not files.is_folder(target) and not made_by(target, by):
+            raise OutputRefused(
+                f"{target} is there and was not made by `{by}`; move it, or give the output another place"
+            )
+        name = target if files.is_remote(target) else os.path.realpath(target)
+        name = name if told_apart[where] else unicodedata.normalize("NFC", name).casefold()
+        if name in seen:
+            raise OutputRefused(f"{seen[name]} and {target} would be one file; give them different names")
+        seen[name] = target
+
+
+def check_folder(folder: str) -> None:
+    """Refuse a folder, to be filled by a command, that holds anything but hidden files, or cannot be made. Writes and makes nothing.
+
+    Raises OutputRefused and OSError.
+    """
+    _tells_case(folder)
+    if files.is_folder(folder) and any(not name.startswith(".") for name in files.names(folder)):
+        raise OutputRefused(f"{folder} is not empty; give a new or an empty folder")
+
+
+def made_by(path: str, by: str) -> bool:
+    """Whether the file `path` says that `by` made it."""
+    try:
+        return by.encode() in files.read(path, _HEAD)
+    except OSError:
+        return False
+
+
+def write(path: str, content: bytes, by: str) -> None:
+    """`files.write` of `content`, marked as made by `by`. Raises OSError."""
+    files.write(path, marked(content, by))
+
+
+def marked(content: bytes, by: str) -> bytes:
+    """A PNG, JPEG, HTML or JSON file that says who made it; other files as they are."""
+    mark = by.encode()
+    if mark in content[:_HEAD]:
+        return content
+    if content.startswith(b"\x89PNG\r\n\x1a\n"):
+        text = b"tEXtSoftware\0" + mark
+        chunk = (len(text) - 4).to_bytes(4, "big") + text + zlib.crc32(text).to_bytes(4, "big")
+        return content[:33] + chunk + content[33:]  # behind the header, which is first and always as long
+    if content.startswith(b"\xff\xd8"):
+        end = (
+            4 + int.from_bytes(content[4:6], "big") if content[2:4] == b"\xff\xe0" else 2
+        )  # behind what JFIF has first
+        return content[:end] + b"\xff\xfe" + (len(mark) + 2).to_bytes(2, "big") + mark + content[end:]
+    if content.startswith(b"{\n"):
+        return b'{\n "made_by": "' + mark + b'",' + content[1:]
+    return content.replace(b"<!doctype html>", b"<!doctype html>\n<!-- " + mark + b" -->", 1)
+
+
+def _identity(path):
+    """What is the same for all names of an existing file; of others the path itself."""
+    if not files.is_remote(path):
+        try:
+            found = os.stat(path)
+            return found.st_dev, found.st_ino
+        except OSError:
+            return os.path.abspath(path)
+    return path
+
+
+def _check_name(path):
+    """Raise what is wrong with a file's name, as far as it can be known before it is made."""
+    if files.is_folder(path):
+        raise OutputRefused(f"{path} is a folder; the name of a file is needed")
+    if not os.path.basename(path):
+        raise OutputRefused(f"{path!r} is no name of a file")
+    if files.is_remote(path):
+        return
+    path = os.path.abspath(path)
+    there = _nearest(os.path.dirname(path))
+    for part in os.path.relpath(path, there).split(os.sep):
+        with contextlib.suppress(FileNotFoundError):
+            os.lstat(os.path.join(there, part))  # says when a name is too long
+
+
+def _tells_case(folder):
+    """Whether names in `folder`, which need not be there yet, differ by case. Raises OSError when nothing can be written in it."""
+    if files.is_remote(folder):
+        return True
+    there = _nearest(folder)
+    if not os.path.isdir(there):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), folder)
+    name = f".writing-{uuid.uuid4().hex[:12]}"
+    try:
+        with open(os.path.join(there, name), "xb"):
+            pass
+        try:
+            return not os.path.exists(os.path.join(there, name.upper()))
+        finally:
+            os.unlink(os.path.join(there, name))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, folder or there) from error
+
+
+def _nearest(path):
+    """The deepest folder (or file) on the way to `path` that is there."""
+    path = os.path.abspath(path)
+    while not os.path.lexists(path):
+        path = os.path.dirname(path)
+    return path
