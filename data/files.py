@@ -13,7 +13,7 @@ import shutil
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 ABANDONED = 24 * 3600  # seconds after which nobody is taken to be working in a temporary folder
 _SCHEME = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
@@ -59,9 +59,13 @@ def os_errors(path: str):
     try:
         yield
     except errors.OpError as error:
-        number, text = _said(error.message)
-        number = number or _KINDS.get(type(error).__name__, errno.EIO)
-        raise OSError(number, text if number == errno.EIO else os.strerror(number), path) from error
+        raise _os_error(error, path) from error
+
+
+def _os_error(error, path):
+    number, text = _said(error.message)
+    number = number or _KINDS.get(type(error).__name__, errno.EIO)
+    return OSError(number, text if number == errno.EIO else os.strerror(number), path)
 
 
 def as_os_error(error: Exception) -> OSError | None:
@@ -70,7 +74,7 @@ def as_os_error(error: Exception) -> OSError | None:
     if tensorflow is None or not isinstance(error, tensorflow.errors.OpError):
         return None
     number, text = _said(error.message)
-    if number is None and "://" in text:
+    if number is None and ("gs://" in text or "File system scheme" in text):
         number = _KINDS.get(type(error).__name__, errno.EIO)
     return OSError(number, os.strerror(number), text) if number else None
 
@@ -220,20 +224,44 @@ def size(path: str) -> int:
         return _gfile().stat(path).length
 
 
-def walk(root: str) -> Iterator[str]:
+def walk(root: str, unread: Callable[[OSError], None] | None = None) -> Iterator[str]:
     """Paths of the files under `root`, relative to it and with "/", in sorted order; what begins with a dot is left
     out.
+
+    Links are followed, but not round in a circle. `unread` is told of each folder that cannot be listed; without it the
+    OSError is raised.
     """
-    walker = _gfile().walk(root) if is_remote(root) else os.walk(root, followlinks=True)
-    found = []
+
+    def failed(error):
+        if unread is None:
+            raise error
+        unread(error)
+
+    if is_remote(root):
+        walker = _gfile().walk(root, onerror=lambda error: failed(_os_error(error, root)))
+    else:
+        walker = os.walk(root, onerror=failed, followlinks=True)
+    found, above = [], {root: {os.path.realpath(root)}}
     for folder, folders, names in walker:
         inside = os.path.relpath(folder, root).replace(os.sep, "/") if not is_remote(root) else _inside(folder, root)
-        if any(part.startswith(".") for part in inside.split("/") if part != "."):
-            folders.clear()
-            continue
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        if not is_remote(root):
+            folders[:] = _without_circles(folder, folders, above)
         prefix = "" if inside == "." else inside + "/"
         found += [prefix + name for name in names if not name.startswith(".")]
     return iter(sorted(found))
+
+
+def _without_circles(folder, names, above):
+    """The folders in `folder` that do not lead back up; `above` gets, for each, what it lies in."""
+    kept = []
+    for name in names:
+        path = os.path.join(folder, name)
+        real = os.path.realpath(path)
+        if real not in above[folder]:
+            above[path] = above[folder] | {real}
+            kept.append(name)
+    return kept
 
 
 def _inside(folder, root):

@@ -18,10 +18,14 @@ import os
 import unicodedata
 import uuid
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+
+import numpy as np
 
 from data import files
+from data.images import encode_jpeg, encode_png
 
+_ENCODERS = {".png": encode_png, ".jpg": encode_jpeg, ".jpeg": encode_jpeg}
 _HEAD = 4096  # bytes in which the mark stands
 
 
@@ -78,6 +82,14 @@ def made_by(path: str, by: str) -> bool:
         return by.encode() in files.read(path, _HEAD)
     except OSError:
         return False
+
+
+def encoder(path: str) -> Callable[[np.ndarray], bytes]:
+    """What makes the file that the end of `path` promises of a uint8 [height, width, 3] picture. Raises OutputRefused for no known end."""
+    end = os.path.splitext(path)[1].lower()
+    if end not in _ENCODERS:
+        raise OutputRefused(f"{path}: a picture is written as {', '.join(_ENCODERS)}; give it such an ending")
+    return _ENCODERS[end]
 
 
 def write(path: str, content: bytes, by: str) -> None:

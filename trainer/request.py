@@ -10,6 +10,7 @@ import click
 
 from trainer import connection, task
 from trainer.errors import Refused
+from trainer.options import PATH
 
 ROWS = 16  # pictures asked for at once
 
@@ -124,8 +125,8 @@ def generate(context, seed, n, label, truncation, out):
 Example:
   packshot request --server tfs:8500 --model espcn apply photos/ --out larger/
 """)
-@click.argument("photos", type=click.Path(exists=True))
-@click.option("--out",      help="Folder for the PNG files", metavar="DIR", required=True)
+@click.argument("photos", type=PATH)
+@click.option("--out",      help="Folder for the PNG files", metavar="DIR", type=PATH, required=True)
 @click.option("--parallel", help="Photos under way at once", metavar="N", type=click.IntRange(1, 64), default=4)
 @click.option("--as-is",    help="Send the files as they are, not turned upright and not as PNG", is_flag=True)
 # fmt: on
@@ -138,10 +139,9 @@ def apply(context, photos, out, parallel, as_is):
     import numpy as np
     from tqdm import tqdm
 
-    from data import files
     from serving import errors
     from serving.picture_files import to_file
-    from trainer.photos import pairs
+    from trainer.photos import pairs, told, write
 
     of_the_photo = (ValueError, OSError, errors.InvalidArgument, errors.ResourceExhausted, errors.DeadlineExceeded)
 
@@ -152,11 +152,10 @@ def apply(context, photos, out, parallel, as_is):
             (content,) = asked.output("image_bytes", inputs, "apply_bytes")
         except of_the_photo as error:
             return error
-        files.write(str(target), content)
-        return None
+        return write(target, content)
 
     with _asking(context) as asked, futures.ThreadPoolExecutor(parallel) as pool:
-        work = pairs(photos, out)
+        work = pairs(photos, out, task.say)
         asked.inputs_of("apply_bytes")
         failed = 0
         try:
@@ -164,7 +163,7 @@ def apply(context, photos, out, parallel, as_is):
             for (source, _), error in zip(work, tqdm(results, total=len(work), unit="photo", disable=None), strict=True):
                 if error is not None:
                     failed += 1
-                    task.say(f"{source}: {connection.sentence(str(error))}")
+                    task.say(connection.sentence(told(source, error)))
         finally:
             pool.shutdown(cancel_futures=True)
     task.say(f"{len(work) - failed} of {len(work)} pictures: {out}")

@@ -10,7 +10,7 @@ import os
 from data import files
 from data.sources.folder import Folder
 from data.sources.layout import join
-from data.sources.protocol import SourceError, split_option
+from data.sources.protocol import SourceError, resolve, split_option
 
 _SHOWN = 3
 
@@ -53,7 +53,7 @@ def read_list(file: str) -> tuple[str, list[str]]:
 
 def _located(line, file):
     if files.is_remote(line):
-        return line
+        return resolve(line)
     if files.is_remote(file):
         return join(file.rpartition("/")[0], line)
     return os.path.abspath(os.path.join(os.path.dirname(file), line))

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -38,12 +37,20 @@ def digest(*parts) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def split_option(path: str) -> tuple[str, str]:
-    """Part "PATH#option" into the path, with ~ expanded, and the option ("" when there is none).
+def resolve(path: str) -> str:
+    """`files.resolve`, which raises SourceError here."""
+    try:
+        return files.resolve(path)
+    except files.UnknownScheme as error:
+        raise SourceError(str(error)) from error
 
-    A folder whose own name holds a "#" is taken whole.
+
+def split_option(path: str) -> tuple[str, str]:
+    """Part "PATH#option" into the path, resolved, and the option ("" when there is none).
+
+    A folder whose own name holds a "#" is taken whole. Raises SourceError for a scheme that nothing here can read.
     """
-    path = path if files.is_remote(path) else os.path.expanduser(path)
+    path = resolve(path)
     if "#" not in path or files.is_folder(path):
         return path, ""
     path, _, option = path.rpartition("#")

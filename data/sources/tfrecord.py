@@ -18,7 +18,7 @@ from data.images import decode, encode_jpeg, encode_png, square
 from data.quarantine import Quarantine
 from data.sources.layout import join
 from data.sources.parallel import ordered_map, read_good
-from data.sources.protocol import Source, SourceError, digest
+from data.sources.protocol import Source, SourceError, digest, resolve
 
 ENCODINGS = {"png": encode_png, "jpeg": encode_jpeg}
 _PICTURES = ("image", "source", "target")
@@ -132,7 +132,7 @@ class TfRecord:
 def _match(pattern):
     import tensorflow as tf
 
-    pattern = pattern if files.is_remote(pattern) else os.path.expanduser(pattern)
+    pattern = resolve(pattern)
     if files.is_folder(pattern):
         pattern = join(pattern, "*.tfrecord")
     shards = sorted(tf.io.gfile.glob(pattern))
