@@ -69,14 +69,15 @@ def _os_error(error, path):
 
 
 def as_os_error(error: Exception) -> OSError | None:
-    """The OSError that TensorFlow's error means when it is about a file, told by its words; None for any other error."""
+    """The OSError that TensorFlow's error means when its words are about a file; None for any other error."""
     tensorflow = sys.modules.get("tensorflow")  # where nobody has imported it, no error is its own
     if tensorflow is None or not isinstance(error, tensorflow.errors.OpError):
         return None
-    number, text = _said(error.message)
-    if number is None and ("gs://" in text or "File system scheme" in text):
-        number = _KINDS.get(type(error).__name__, errno.EIO)
-    return OSError(number, os.strerror(number), text) if number else None
+    number, path = _said(error.message)
+    if number:
+        return OSError(number, os.strerror(number), path)
+    remote = re.search(r"gs://[^\s')]+", error.message)
+    return _os_error(error, remote.group()) if remote else None
 
 
 def _said(message):

@@ -135,11 +135,14 @@ def _check_name(path):
         raise OutputRefused(f"{path!r} is no name of a file")
     if files.is_remote(path):
         return
-    path = os.path.abspath(path)
-    there = _nearest(os.path.dirname(path))
-    for part in os.path.relpath(path, there).split(os.sep):
-        with contextlib.suppress(FileNotFoundError):
-            os.lstat(os.path.join(there, part))  # says when a name is too long
+    whole = os.path.abspath(path)
+    there = _nearest(os.path.dirname(whole))
+    try:
+        for part in os.path.relpath(whole, there).split(os.sep):
+            with contextlib.suppress(FileNotFoundError):
+                os.lstat(os.path.join(there, part))  # says when a name is too long
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from error
 
 
 def _tells_case(folder):
