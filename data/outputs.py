@@ -9,11 +9,12 @@ a file is written only where there is none, or where an earlier one of the same 
     outputs.write(page, content, by="packshot evaluate")                         # after it
 
 So that the next call knows its own files, each says in its first bytes which command made it: as text "Software" of a PNG, as a comment of
-JPEG and HTML, as "made_by" of JSON. Nothing is looked up by a file's name, and no list of what was written has to be kept.
+JPEG and HTML, as "made_by" of JSON, in the heading of a list. Nothing is told by a file's name, and no list of what was written is kept.
 """
 
 import contextlib
 import errno
+import json
 import os
 import unicodedata
 import uuid
@@ -26,7 +27,16 @@ from data import files
 from data.images import encode_jpeg, encode_png
 
 _ENCODERS = {".png": encode_png, ".jpg": encode_jpeg, ".jpeg": encode_jpeg}
-_HEAD = 4096  # bytes in which the mark stands
+_HEAD = 8192  # bytes in which the mark stands; a list's heading holds a path before it
+_IN_PNG, _IN_JPEG, _IN_HTML, _IN_JSON = b"Software\0%s", b"Made by %s", b"<!-- %s -->", b'"made_by": "%s"'
+_IN_LIST = b", chosen by %s\n"  # as `data.health.cleaning` writes it
+_MARKS = (
+    _IN_PNG,
+    _IN_JPEG,
+    _IN_HTML,
+    _IN_JSON,
+    _IN_LIST,
+)  # none of which stands in a script or in notes that name the command
 
 
 class OutputRefused(ValueError):
@@ -79,7 +89,7 @@ def check_folder(folder: str) -> None:
 def made_by(path: str, by: str) -> bool:
     """Whether the file `path` says that `by` made it."""
     try:
-        return by.encode() in files.read(path, _HEAD)
+        return _says(files.read(path, _HEAD), by)
     except OSError:
         return False
 
@@ -92,28 +102,40 @@ def encoder(path: str) -> Callable[[np.ndarray], bytes]:
     return _ENCODERS[end]
 
 
-def write(path: str, content: bytes, by: str) -> None:
-    """`files.write` of `content`, marked as made by `by`. Raises OSError."""
-    files.write(path, marked(content, by))
+def write(path: str, content: bytes | str, by: str) -> None:
+    """`files.write` of a file's content, or of text, marked as made by `by`. Raises OSError."""
+    files.write(path, marked(_bytes(content), by))
+
+
+def write_json(path: str, values: dict, by: str) -> None:
+    """Write `values` for machines, with "made_by" before them. Raises OSError."""
+    files.write(path, _bytes(json.dumps({"made_by": by} | values, indent=1, ensure_ascii=False) + "\n"))
 
 
 def marked(content: bytes, by: str) -> bytes:
-    """A PNG, JPEG, HTML or JSON file that says who made it; other files as they are."""
-    mark = by.encode()
-    if mark in content[:_HEAD]:
+    """A PNG, JPEG or HTML file that says who made it; other files as they are."""
+    if _says(content, by):
         return content
     if content.startswith(b"\x89PNG\r\n\x1a\n"):
-        text = b"tEXtSoftware\0" + mark
+        text = b"tEXt" + _IN_PNG % by.encode()
         chunk = (len(text) - 4).to_bytes(4, "big") + text + zlib.crc32(text).to_bytes(4, "big")
         return content[:33] + chunk + content[33:]  # behind the header, which is first and always as long
     if content.startswith(b"\xff\xd8"):
+        text = _IN_JPEG % by.encode()
         end = (
             4 + int.from_bytes(content[4:6], "big") if content[2:4] == b"\xff\xe0" else 2
         )  # behind what JFIF has first
-        return content[:end] + b"\xff\xfe" + (len(mark) + 2).to_bytes(2, "big") + mark + content[end:]
-    if content.startswith(b"{\n"):
-        return b'{\n "made_by": "' + mark + b'",' + content[1:]
-    return content.replace(b"<!doctype html>", b"<!doctype html>\n<!-- " + mark + b" -->", 1)
+        return content[:end] + b"\xff\xfe" + (len(text) + 2).to_bytes(2, "big") + text + content[end:]
+    return content.replace(b"<!doctype html>", b"<!doctype html>\n" + _IN_HTML % by.encode(), 1)
+
+
+def _says(content, by):
+    return any(mark % by.encode() in content[:_HEAD] for mark in _MARKS)
+
+
+def _bytes(content):
+    # A name that is not valid Unicode becomes an escape, which JSON reads back.
+    return content if isinstance(content, bytes) else content.encode(errors="backslashreplace")
 
 
 def _identity(path):

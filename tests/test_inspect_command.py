@@ -120,6 +120,11 @@ def test_a_cleaned_list_trains_and_no_original_is_touched(shop, tmp_path):
     assert not [f for f in report["findings"] if f["kind"] in ("leakage", "exact_duplicate", "unreadable", "dark")]
 
 
+def test_its_own_reports_may_be_written_again(shop, tmp_path):
+    words = (shop, "--fix", tmp_path / "good.txt", "--out", tmp_path / "page.html", "--json", tmp_path / "out.json")
+    assert [inspect(*words).exit_code for _ in range(2)] == [0, 0]
+
+
 def test_one_split_alone_has_no_leak(shop, tmp_path):
     assert inspect(f"folder:{shop}#validation", "--json", tmp_path / "out.json").exit_code == 0
     report = json.loads((tmp_path / "out.json").read_text())
@@ -168,7 +173,7 @@ def test_what_cannot_be_done_is_refused_in_one_sentence(tmp_path, case):
     photo = put(tmp_path / "photos" / "a.jpg", product(0))
     (tmp_path / "link").symlink_to(photo)
     (tmp_path / "notes.txt").write_text("mine")
-    (tmp_path / "list.txt").write_text(f"# packshot inspect\n{photo}\n")
+    (tmp_path / "list.txt").write_text(f"# 1 of 1 pictures, chosen by packshot inspect\n{photo}\n")
     before = photo.read_bytes()
     words, sentence = REFUSALS[case]
     done = inspect(*(word.format(root=tmp_path) for word in words))

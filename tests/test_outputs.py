@@ -1,6 +1,7 @@
 """What a command may write over: nothing but what it made itself, told by the file and not by its name."""
 
 import io
+import json
 import os
 
 import numpy as np
@@ -24,7 +25,6 @@ def check(*targets, **options):
         ("a.png", encode_png(PICTURE)),
         ("a.jpg", encode_jpeg(PICTURE)),
         ("a.html", b"<!doctype html>\n<title>x</title>"),
-        ("a.json", b'{\n "x": 1\n}\n'),
     ],
 )
 def test_a_file_says_who_made_it_and_only_that_command_may_replace_it(tmp_path, name, content):
@@ -46,7 +46,7 @@ def test_the_mark_changes_no_pixel_and_is_where_programs_look_for_it(encode):
     marked = outputs.marked(plain, BY)
     np.testing.assert_array_equal(decode(marked), decode(plain))
     said = Image.open(io.BytesIO(marked)).info
-    assert BY in (said.get("Software"), said.get("comment", b"").decode())
+    assert BY == said.get("Software") or said.get("comment") == f"Made by {BY}".encode()
 
 
 LINKS = {"symbolic": os.symlink, "hard": os.link, "none": lambda old, new: None}
@@ -135,3 +135,19 @@ def test_the_mark_of_a_page_stands_behind_its_doctype():
     page = b"\n<!doctype html>\n<html>"
     assert outputs.marked(page, BY) == b"\n<!doctype html>\n<!-- packshot sample -->\n<html>"
     assert outputs.marked(b"unknown", BY) == b"unknown"
+
+
+def test_a_script_that_calls_the_command_was_not_made_by_it(tmp_path):
+    (tmp_path / "run.sh").write_text(f"#!/bin/sh\n{BY} runs/a --out a.png  # Software: {BY}\n")
+    assert not outputs.made_by(str(tmp_path / "run.sh"), BY)
+
+
+def test_json_says_who_made_it_and_holds_names_that_are_no_unicode(tmp_path):
+    path = str(tmp_path / "a.json")
+    outputs.write_json(path, {"name": "caf\udce9 靴"}, BY)
+    assert json.loads(files.read(path)) == {"made_by": BY, "name": "caf\udce9 靴"}
+    check(path)
+    outputs.write(path, "caf\udce9 靴", BY)
+    assert files.read(path) == "caf\\udce9 靴".encode()
+    with pytest.raises(outputs.OutputRefused):
+        check(path)

@@ -1,6 +1,5 @@
 """`packshot evaluate` and `packshot compare`: how good a model is, in named numbers with errors, and in pictures."""
 
-import json
 import os
 
 import click
@@ -87,8 +86,8 @@ def evaluate(run_or_export, out, as_json, features, **asked):
         outputs.check([out, as_json], by)
         subject = open_subject(run_or_export, task.say)
         (evaluation,) = _measure([subject], features, asked)
-        outputs.write(as_json, _dumped(report.as_values(evaluation)), by)
-        outputs.write(out, page(evaluation).encode(), by)
+        outputs.write_json(as_json, report.as_values(evaluation), by)
+        outputs.write(out, page(evaluation), by)
     for note in evaluation.notes:
         click.echo(note)
     click.echo()
@@ -131,8 +130,8 @@ def compare(runs_or_exports, out, as_json, features, ratings, **asked):
         rated = read_ratings(ratings) if ratings else None
         subjects = [open_subject(path, task.say) for path in runs_or_exports]
         comparison = ranked(_measure(subjects, features, asked), names, rated)
-        outputs.write(as_json, _dumped(comparison.as_values()), by)
-        outputs.write(out, comparison_page(comparison).encode(), by)
+        outputs.write_json(as_json, comparison.as_values(), by)
+        outputs.write(out, comparison_page(comparison), by)
     click.echo(comparison.headline)
     for sentence in comparison.sentences():
         click.echo(f"  {sentence}")
@@ -168,7 +167,3 @@ def _default(run_or_export):
         return f"{folder.root}/evaluation.html"
     (name,) = short_names([latest(run_or_export)])
     return f"evaluation-{name.replace('/', '-')}.html"
-
-
-def _dumped(values):
-    return (json.dumps(values, indent=1, ensure_ascii=False) + "\n").encode()

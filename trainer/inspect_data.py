@@ -1,7 +1,5 @@
 """`packshot inspect`: what is wrong with a catalogue of pictures, before a day is lost on it."""
 
-import json
-
 import click
 
 from data.catalogue import KINDS
@@ -53,10 +51,10 @@ def main(data, out, as_json, fix, drop, strict):
     _tell(values, found)
     with refusing():
         if as_json:
-            outputs.write(as_json, (json.dumps(values, indent=1, ensure_ascii=False) + "\n").encode(), BY)
+            outputs.write_json(as_json, values, BY)
             task.say(f"for machines: {as_json}")
         if out:
-            outputs.write(out, page(taken, found, values, track).encode(), BY)
+            outputs.write(out, page(taken, found, values, track), BY)
             task.say(f"page: {out}")
         if fix:
             content, odd = cleaning.cleaned_list(taken.spec, kept, len(records))

@@ -1,6 +1,5 @@
 """`packshot rate`: let people compare models blindly, on a page that needs no server, and sum up what they answered."""
 
-import json
 import os
 
 import click
@@ -76,8 +75,8 @@ def page(exports_or_runs, out, data, photos, n, repeats, text, seed):
             named, found = [*named, contestants.REAL], [*found, data]
         html, key = build(questions, gallery, named, found, text)
         _keep_other_keys(key_path, key)
-        outputs.write(key_path, _dumped(key), by)
-        outputs.write(out, html.encode(), by)
+        outputs.write_json(key_path, key, by)
+        outputs.write(out, html, by)
     task.say(f"{len(questions)} questions, {len(html) / 1e6:.1f} MB: pass on {out}; keep {key_path} to yourself")
 
 
@@ -128,7 +127,7 @@ def score(key, answers, out):
             task.say(f"{sheet.path}: left out, as {sheet.rater or 'the same rater'} saved again later")
         summed = ratings(opened, sheets)
         if out:
-            outputs.write(out, _dumped(summed), by)
+            outputs.write_json(out, summed, by)
     click.echo("\n".join(_told(summed)))
 
 
@@ -151,7 +150,3 @@ def _told(summed):
     for what in ("raters", "questions"):
         if summed[what] < GROUPS:
             yield f"fewer than {GROUPS} {what}: the intervals say nothing of what other {what} would give"
-
-
-def _dumped(content):
-    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
