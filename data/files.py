@@ -213,8 +213,11 @@ def is_folder(path: str) -> bool:
 
 
 def exists(path: str) -> bool:
-    """Whether there is a file or folder `path`."""
-    return _gfile().exists(path) if is_remote(path) else os.path.exists(path)
+    """Whether there is a file or folder `path`. Raises OSError when nobody can tell, as without a network."""
+    if not is_remote(path):
+        return os.path.exists(path)
+    with os_errors(path):
+        return _gfile().exists(path)
 
 
 def size(path: str) -> int:

@@ -137,12 +137,17 @@ def prepare(source, out, size, fit, shards):
     from tqdm import tqdm
 
     from data import catalogue
+    from data.quarantine import Quarantine
     from data.sources import tfrecord
+    from data.sources.protocol import join
 
     with refusing():
-        opened = catalogue.open_source(source)
+        opened, quarantine = catalogue.open_source(source), Quarantine()
         with tqdm(total=opened.count, unit="img", disable=None) as bar:
-            summary = tfrecord.write(opened, out, size=size, fit=fit, shards=shards, progress=bar.update)
+            summary = tfrecord.write(
+                opened, out, size, fit, shards, progress=lambda count: bar.update(count - bar.n), quarantine=quarantine
+            )
+        quarantine.tell(task.say, path=join(out, "left_out.json"))
     task.say(f"{summary['count']} examples in {shards} shards: {out}")
 
 

@@ -22,6 +22,7 @@ class Source(Protocol):
     classes: tuple[str, ...]  # names in label order; () when unlabelled
     count: int | None  # examples, bad ones included, when known without reading them
     keys: frozenset[str]  # of "image", "label", "caption", "mask", or "source", "target", "label"
+    left_out: Quarantine  # what lies there and is no example, as far as that is known without reading the pictures
 
     def fingerprint(self) -> str:
         """Hex digest of what it would yield."""
@@ -37,21 +38,20 @@ def digest(*parts) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def resolve(path: str) -> str:
-    """`files.resolve`, which raises SourceError here."""
-    try:
-        return files.resolve(path)
-    except files.UnknownScheme as error:
-        raise SourceError(str(error)) from error
+def join(*parts: str) -> str:
+    """Join path parts with "/", leaving empty ones out."""
+    return "/".join(
+        part.rstrip("/") if index == 0 and len(part) > 1 else part for index, part in enumerate(parts) if part
+    )
 
 
 def split_option(path: str) -> tuple[str, str]:
     """Part "PATH#option" into the path, resolved, and the option ("" when there is none).
 
-    A folder whose own name holds a "#" is taken whole. Raises SourceError for a scheme that nothing here can read.
+    A folder or file whose own name holds a "#" is taken whole. Raises files.UnknownScheme.
     """
-    path = resolve(path)
-    if "#" not in path or files.is_folder(path):
+    path = files.resolve(path)
+    if "#" not in path or files.exists(path):
         return path, ""
     path, _, option = path.rpartition("#")
     return path, option

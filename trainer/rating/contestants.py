@@ -250,6 +250,7 @@ def draw(source, size, fit, wanted: dict[int, int], subject_of, seed: int, say) 
     chance, seen = random.Random(seed), dict.fromkeys(wanted, 0)
     drawn = {subject: [] for subject in wanted}
     quarantine = Quarantine()
+    quarantine.extend(source.left_out)
     for example in tqdm(
         source.examples(size, fit, quarantine), total=source.count, unit="img", leave=False, disable=None
     ):
@@ -261,8 +262,7 @@ def draw(source, size, fit, wanted: dict[int, int], subject_of, seed: int, say) 
             drawn[subject].append(example)
         elif (place := chance.randrange(seen[subject])) < wanted[subject]:
             drawn[subject][place] = example
-    if quarantine:
-        say(quarantine.sentence(source.count))
+    quarantine.tell(say)
     for examples in drawn.values():
         chance.shuffle(examples)
     return drawn
