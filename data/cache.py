@@ -1,14 +1,19 @@
 """Every example decoded and prepared once, and kept as one array a key: in memory when it fits, else in memory-mapped files.
 
-A set on disk lies in a folder named by what it was made from, and by which code; its `rows.json` is written last, so a folder without one
-is half done and is made again.
+A set on disk lies in a folder named by what it was made from, and by which code. Its `rows.json` is written last; a set without one, or
+whose files are not as long as it says, is made again. Who uses a set holds a lock on its `rows.json`. Whenever a set is written, those that
+nobody used for a month are removed, and of the others the oldest when all together are too large.
 """
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +24,15 @@ from data.quarantine import Quarantine
 
 MEMORY_SHARE = 0.25  # of what the machine has free
 CAPTION = 256  # bytes kept of a caption
+MOST_ROWS = (
+    2**18
+)  # of examples that give several rows each: a million patches are then each patch four times, flipped and turned
+FEW_EXAMPLES = 1_000  # taken for the count where that is not known
+KEPT_SECONDS, KEPT_BYTES = 30 * 24 * 3600, 50e9  # of sets that lie unused
 REPORT = "rows.json"
+_SET = re.compile(r"[0-9a-f]{24}")
+# What decides the rows of an example: a change here makes all sets again. (Other modules of data do not.)
+_MAKES_ROWS = ("cache.py", "colour.py", "degrade.py", "images.py", "lines.py", "views.py", "sources/*.py")
 
 
 @dataclass(frozen=True)
@@ -33,6 +46,7 @@ class Rows:
     arrays: dict[str, np.ndarray]
     classes: tuple[str, ...]
     in_memory: bool
+    lock: object = field(default=None, repr=False, compare=False)  # kept open as long as the rows are used
     count: int = field(init=False)
 
     def __post_init__(self):
@@ -42,57 +56,149 @@ class Rows:
     def nbytes(self) -> int:
         return sum(array.nbytes for array in self.arrays.values())
 
+    @property
+    def empty_classes(self) -> tuple[str, ...]:
+        """Names of classes without a row."""
+        found = set(np.unique(self.arrays["label"]).tolist()) if "label" in self.arrays else range(len(self.classes))
+        return tuple(name for label, name in enumerate(self.classes) if label not in found)
+
     def take(self, indices) -> dict[str, np.ndarray]:
         """Some rows, in the order asked for."""
         return {key: np.asarray(array[np.asarray(indices)]) for key, array in self.arrays.items()}
 
 
-def load_rows(source, view, *, fit="crop", cache_dir=None, memory=None, quarantine=None, progress=None) -> Rows:
-    """All rows that `view` makes of the examples of `source`.
+def load_rows(
+    source, view, *, fit="crop", cache_dir=None, memory=None, most=MOST_ROWS, quarantine=None, progress=None, say=None
+) -> Rows:
+    """The rows that `view` makes of the examples of `source`.
 
     Args:
         cache_dir: where sets too large for memory go; default ~/.cache/packshot.
         memory: bytes that may be kept in memory; default a quarter of what is free.
-        quarantine: takes what cannot be read or used.
+        most: rows made of examples that give several each: so many are drawn, from all examples alike, always the same.
+        quarantine: takes what is left out.
         progress: function (examples, total or None) -> wrapped iterator, as tqdm is.
+        say: function (sentence) for the user, who is told of what is written to disk before it is.
 
     Raises:
-        ValueError: the source lacks what the view needs, or no row came of it.
+        ValueError: the source lacks what the view needs, no row came of it, or it fits neither in memory nor on disk.
     """
     view.check(source.keys)
-    folder = Path(cache_dir or default_folder()) / _key(source, view, fit)
+    say = say or (lambda sentence: None)
     quarantine = quarantine if quarantine is not None else Quarantine()
-    if (folder / REPORT).exists():
-        return _open(folder, source.classes, quarantine)
-    memory = _free_memory() * MEMORY_SHARE if memory is None else memory
-    store = _Store(folder, memory)
+    quarantine.extend(source.left_out)
+    place = _Place(cache_dir, _key(source, view, fit, most))
+    if found := place.open(source.classes, quarantine, say):
+        return found
+    read = Quarantine()
+    store = _Store(place, _free_memory() * MEMORY_SHARE if memory is None else memory, source.count, say)
+    most_each = max(1, most // (source.count or FEW_EXAMPLES))
     try:
-        examples = source.examples(view.size, fit, quarantine)
+        examples = source.examples(view.size, fit, read)
         for number, example in enumerate(progress(examples, source.count) if progress else examples):
             try:
                 rows = view.rows(example)
             except ValueError as error:
-                quarantine.add(f"example {number}", str(error))
+                read.add(f"example {number}", str(error))
                 continue
-            for row in rows:
-                store.add(row)
+            store.add(rows if len(rows) <= most_each else _drawn(rows, most_each, number))
+        quarantine.extend(read)
         if not store.count:
             raise ValueError(f"nothing usable was found in {source.spec}. {quarantine.sentence()}")
-        return store.finish(source.classes, quarantine)
+        return store.finish(source.classes, read)
     finally:
         store.close()
+
+
+def _drawn(rows, count, number):
+    chosen = np.random.Generator(np.random.PCG64(number)).permutation(len(rows))[:count]
+    return [rows[index] for index in np.sort(chosen)]
+
+
+class _Place:
+    """Where a set lies on disk; None of it is looked at when there is no such place."""
+
+    def __init__(self, cache_dir, key):
+        self._parent, self._key = cache_dir, key
+
+    @property
+    def folder(self) -> Path:
+        """Raises ValueError when there is no home."""
+        return Path(self._parent or default_folder()) / self._key
+
+    def open(self, classes, quarantine, say) -> Rows | None:
+        """The set, or None when it is not there or damaged."""
+        try:
+            folder = self.folder
+            lock = open(folder / REPORT)
+        except (ValueError, OSError):
+            return None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:  # being removed; or a file system without locks
+            pass
+        try:
+            facts = json.load(lock)
+            arrays = {}
+            for key, (kind, shape) in facts["kinds"].items():
+                array = np.memmap(folder / f"{key}.raw", kind, "r")
+                arrays[key] = array.reshape(facts["count"], *shape)
+            for name, reason in facts["left out"]:
+                quarantine.add(name, reason)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            lock.close()
+            say(f"what was kept in {folder} is damaged, and is made again")
+            return None
+        with contextlib.suppress(OSError):
+            os.utime(folder / REPORT)
+        return Rows(arrays, classes, in_memory=False, lock=lock)
+
+
+def _sweep(parent, needed):
+    """Remove sets that nobody uses: those of a month ago, and the oldest while all are too large or the disk lacks `needed` bytes."""
+    files.sweep(parent, ".writing-")
+    found = []
+    for folder in parent.iterdir():
+        if _SET.fullmatch(folder.name) and folder.is_dir():
+            used = max((path.stat().st_mtime for path in folder.glob(REPORT)), default=folder.stat().st_mtime)
+            found.append((used, sum(path.stat().st_size for path in folder.iterdir()), folder))
+    total = sum(size for _, size, _ in found)
+    for used, size, folder in sorted(found):
+        old = time.time() - used > KEPT_SECONDS
+        if not (old or total > KEPT_BYTES or shutil.disk_usage(parent).free < needed):
+            break
+        if _unused(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+            total -= size
+
+
+def _unused(folder):
+    try:
+        with open(folder / REPORT) as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return True  # half removed
+    except OSError:
+        return False
+    return True
 
 
 class _Store:
     """Rows as they come: in lists, until those are too large, from then on in files."""
 
-    def __init__(self, folder, memory):
-        self._folder, self._memory = folder, memory
+    def __init__(self, place, memory, examples, say):
+        self._place, self._memory, self._examples, self._say = place, memory, examples, say
         self._lists, self._files, self._kinds = {}, None, {}
-        self._held, self.count = 0, 0
+        self._held, self._taken, self.count = 0, 0, 0
         self._temporary = None
 
-    def add(self, row):
+    def add(self, rows):
+        """Take the rows of one example."""
+        self._taken += 1
+        for row in rows:
+            self._add(row)
+
+    def _add(self, row):
         values = {key: _as_array(key, value) for key, value in row.items()}
         kinds = {key: (value.dtype, value.shape) for key, value in values.items()}
         if not self.count:
@@ -100,20 +206,39 @@ class _Store:
             self._lists = {key: [] for key in values}
         if kinds != self._kinds:
             raise ValueError(f"examples differ in what they have: {_listed(kinds)}; and {_listed(self._kinds)}")
-        for key, value in values.items():
-            if self._files is None:
-                self._lists[key].append(value)
-                self._held += value.nbytes
-            else:
-                self._files[key].write(value.tobytes())
+        self._held += sum(value.nbytes for value in values.values())
         self.count += 1
-        if self._files is None and self._held > self._memory:
-            self._spill()
+        if self._files is None:
+            for key, value in values.items():
+                self._lists[key].append(value)
+            if self._held > self._memory:
+                with self._writing():
+                    self._spill()
+        else:
+            with self._writing():
+                for key, value in values.items():
+                    self._files[key].write(value.tobytes())
+
+    @contextlib.contextmanager
+    def _writing(self):
+        try:
+            yield
+        except OSError as error:
+            raise ValueError(
+                f"{self._place.folder.parent} cannot be written: {error.strerror or error}; {_ELSEWHERE}"
+            ) from error
 
     def _spill(self):
-        self._folder.parent.mkdir(parents=True, exist_ok=True)
-        files.sweep(self._folder.parent, ".writing-")
-        self._temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=self._folder.parent))
+        parent = self._place.folder.parent
+        parent.mkdir(parents=True, exist_ok=True)
+        expected = self._held / self._taken * max(self._examples or 0, self._taken)
+        _sweep(parent, expected)
+        free = shutil.disk_usage(parent).free
+        about = f"about {expected / 1e6:,.0f} MB" if self._examples else "an unknown number of MB"
+        if expected > free:
+            raise ValueError(f"the data take {about} on disk, and {parent} has {free / 1e6:,.0f} MB free; {_ELSEWHERE}")
+        self._say(f"the data do not fit in memory: {about} are written to {parent}, and used again by later runs")
+        self._temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=parent))
         self._files = {key: open(self._temporary / f"{key}.raw", "wb") for key in self._kinds}
         for key, values in self._lists.items():
             for value in values:
@@ -124,21 +249,23 @@ class _Store:
         if self._files is None:
             arrays = {key: np.stack(self._lists.pop(key)) for key in list(self._lists)}
             return Rows(arrays, classes, in_memory=True)
-        self._close_files()
-        kinds = {key: [dtype.str, list(shape)] for key, (dtype, shape) in self._kinds.items()}
-        report = {"count": self.count, "kinds": kinds, "left out": quarantine.items}
-        (self._temporary / REPORT).write_text(json.dumps(report))
-        if self._folder.exists():
-            shutil.rmtree(self._folder)
-        os.rename(self._temporary, self._folder)
-        return _open(self._folder, classes, quarantine)
+        with self._writing():
+            self._close_files()
+            kinds = {key: [dtype.str, list(shape)] for key, (dtype, shape) in self._kinds.items()}
+            report = {"count": self.count, "kinds": kinds, "left out": quarantine.items}
+            (self._temporary / REPORT).write_text(json.dumps(report))
+            if self._place.folder.exists():
+                shutil.rmtree(self._place.folder)
+            os.rename(self._temporary, self._place.folder)
+        return self._place.open(classes, Quarantine(), self._say)
 
     def _close_files(self):
         for file in (self._files or {}).values():
             file.close()
 
     def close(self):
-        self._close_files()
+        with contextlib.suppress(OSError):
+            self._close_files()
         if self._temporary is not None and self._temporary.exists():
             shutil.rmtree(self._temporary)
 
@@ -156,26 +283,25 @@ def _as_array(key, value):
     return np.ascontiguousarray(value)
 
 
-def _open(folder, classes, quarantine):
-    facts = json.loads((folder / REPORT).read_text())
-    for name, reason in facts["left out"]:
-        quarantine.add(name, reason)
-    arrays = {
-        key: np.memmap(folder / f"{key}.raw", dtype, "r", shape=(facts["count"], *shape))
-        for key, (dtype, shape) in facts["kinds"].items()
-    }
-    return Rows(arrays, classes, in_memory=False)
-
-
-def _key(source, view, fit):
-    code = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.rglob("*.py")))
-    made_from = [source.fingerprint(), view.describe(), fit, hashlib.sha256(code).hexdigest()]
+def _key(source, view, fit, most):
+    here = Path(__file__).parent
+    code = b"".join(path.read_bytes() for pattern in _MAKES_ROWS for path in sorted(here.glob(pattern)))
+    made_from = [source.fingerprint(), view.describe(), fit, most, hashlib.sha256(code).hexdigest()]
     return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:24]
 
 
+_ELSEWHERE = "XDG_CACHE_HOME may name another place"
+
+
 def default_folder() -> Path:
-    """Where packshot keeps what can be made or fetched again: ~/.cache/packshot, or where XDG_CACHE_HOME says."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "packshot"
+    """Where packshot keeps what can be made or fetched again: ~/.cache/packshot, or where XDG_CACHE_HOME says.
+
+    Raises ValueError when there is neither.
+    """
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "packshot"
+    except RuntimeError:  # no HOME, and a user without an entry
+        raise ValueError("there is no home to keep files in: let XDG_CACHE_HOME name a folder") from None
 
 
 def _free_memory():

@@ -32,9 +32,10 @@ def beside(spec: str) -> str | None:
                 return found
     parent, last = posixpath.split(path.rstrip("/"))
     if not split and last.lower() in _TRAIN:
+        neighbours = {name.lower(): name for name in _names(parent)}
         for name in _HELD_OUT:
-            if files.is_folder(posixpath.join(parent, name)):
-                return f"{kind}:{posixpath.join(parent, name)}"
+            if name in neighbours and files.is_folder(found := posixpath.join(parent, neighbours[name])):
+                return f"{kind}:{found}"
     return None
 
 
@@ -44,3 +45,10 @@ def _opens(spec):
     except (SourceError, OSError):
         return False
     return True
+
+
+def _names(folder):
+    try:
+        return files.names(folder)
+    except OSError:
+        return []

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, JpegImagePlugin
+from PIL import Image, ImageDraw, ImageFont, JpegImagePlugin, PngImagePlugin
 
 from . import files
 from .colour import plain, to_srgb
@@ -34,6 +34,12 @@ _TURN = {
     8: Image.Transpose.ROTATE_90,
 }
 _ORIENTATION = 0x0112
+_SHEET = ("Software", "packshot sheet")  # a text in the PNG files of sheets
+_SHEETS = (
+    b"Software\0packshot sheet",
+    b"Software\0packshot sample",
+    b"Made by packshot sample",
+)  # as `data.outputs` marks its files
 _MAY_TELL_ORIENTATION = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
 
 
@@ -187,12 +193,23 @@ def to_uint8(pixels):
     return tf.cast(tf.round(tf.clip_by_value((tf.cast(pixels, tf.float32) + 1.0) * 127.5, 0.0, 255.0)), tf.uint8)
 
 
-def encode_png(array: np.ndarray) -> bytes:
-    """PNG bytes of a uint8 [height, width, 1 or 3] (or [height, width]) array."""
+def encode_png(array: np.ndarray, sheet: bool = False) -> bytes:
+    """PNG bytes of a uint8 [height, width, 1 or 3] (or [height, width]) array.
+
+    `sheet` marks a sheet of several pictures, which no source then takes for a photo (see `is_sheet`).
+    """
     buffer = io.BytesIO()
     grey = array.ndim == 3 and array.shape[2] == 1
-    Image.fromarray(array[:, :, 0] if grey else array).save(buffer, "PNG")
+    notes = PngImagePlugin.PngInfo()
+    if sheet:
+        notes.add_text(*_SHEET)
+    Image.fromarray(array[:, :, 0] if grey else array).save(buffer, "PNG", pnginfo=notes)
     return buffer.getvalue()
+
+
+def is_sheet(content: bytes) -> bool:
+    """Whether the bytes of a picture file begin as a sheet that packshot made."""
+    return any(mark in content[:256] for mark in _SHEETS)
 
 
 def encode_jpeg(array: np.ndarray, quality: int = 95) -> bytes:
@@ -202,9 +219,9 @@ def encode_jpeg(array: np.ndarray, quality: int = 95) -> bytes:
     return buffer.getvalue()
 
 
-def save_png(path: str, array: np.ndarray) -> None:
-    """Write `encode_png(array)` in one go; `path` may be gs:// and the like. Raises OSError."""
-    files.write(path, encode_png(array))
+def save_png(path: str, array: np.ndarray, sheet: bool = False) -> None:
+    """Write `encode_png(array, sheet)` in one go; `path` may be gs:// and the like. Raises OSError."""
+    files.write(path, encode_png(array, sheet))
 
 
 def grid(

@@ -1,8 +1,11 @@
 """The cache of rows: memory and files alike, sets on disk found again, and nothing left behind by a failure."""
 
+import ast
 import json
 import os
+import shutil
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +22,7 @@ class Source:
 
     spec = "made"
     classes = ("hat", "shoe")
+    left_out = Quarantine()
 
     def __init__(self, keys=("image", "label", "caption", "mask"), *, count=COUNT, broken=None, name="a", sizes=None):
         self.keys = frozenset(keys)
@@ -186,10 +190,38 @@ def test_a_set_on_disk_tells_again_what_was_left_out(tmp_path):
 def test_other_code_makes_the_set_again(tmp_path, monkeypatch):
     from data import cache
 
-    before = cache._key(Source(), generation(SIDE), "crop")
-    monkeypatch.setattr(cache, "__file__", str(tmp_path / "cache.py"))
-    (tmp_path / "views.py").write_text("changed")
-    assert cache._key(Source(), generation(SIDE), "crop") != before
+    def key():
+        return cache._key(Source(), generation(SIDE), "crop", 9)
+
+    here = tmp_path / "data"
+    shutil.copytree(os.path.dirname(cache.__file__), here)
+    before = key()
+    monkeypatch.setattr(cache, "__file__", str(here / "cache.py"))
+    assert key() == before
+    for name in ("pipeline.py", "augment.py", "health/findings.py", "quarantine.py"):
+        (here / name).write_text("changed")
+    assert key() == before
+    keys = {before}
+    for name in ("views.py", "images.py", "sources/folder.py"):
+        (here / name).write_text("changed")
+        keys.add(key())
+    assert len(keys) == 4
+
+
+def test_all_code_that_makes_rows_is_part_of_the_name():
+    """What views and the door for pictures import of data, but for modules that read files and word messages."""
+    from data import cache
+
+    here = Path(cache.__file__).parent
+    named = {path.relative_to(here).as_posix() for pattern in cache._MAKES_ROWS for path in here.glob(pattern)}
+    waiting, found = ["views.py", "images.py"], set()
+    while waiting:
+        found.add(name := waiting.pop())
+        for node in ast.walk(ast.parse((here / name).read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "data":
+                modules = [node.module[5:]] if node.module != "data" else [alias.name for alias in node.names]
+                waiting += {f"{module.replace('.', '/')}.py" for module in modules} - found
+    assert found - named == {"files.py", "content.py"}
 
 
 def test_what_killed_processes_left_is_swept_after_a_day(tmp_path):

@@ -53,7 +53,7 @@ def test_only_what_is_listed_is_read_each_once_in_sorted_order(shop):
     text = "\ufeff# two of five\r\n\nphotos/train/shoe/3.png\r\nphotos/train/hat/1.png\nphotos/train/hat/../hat/1.png\n"
     (shop.parent / "some.txt").write_text(text, newline="")
     source = Listed(str(shop.parent / "some.txt"))
-    assert source.classes == ("hat", "shoe") and source.count == 2 and source.ignored == 0
+    assert source.classes == ("hat", "shoe") and source.count == 2 and not source.left_out
     assert read(source) == [(0, 0), (2, 1)]
     assert source.fingerprint() != Folder(str(shop)).fingerprint()
 
@@ -80,7 +80,7 @@ def test_a_list_says_what_is_wrong(shop):
     with pytest.raises(SourceError, match="names no picture"):
         Listed(str(file))
     file.write_text("train/hat/1.png\ntrain/hat/gone.png\n")
-    with pytest.raises(SourceError, match="names files that are not there, 1 of 2: gone.png"):
+    with pytest.raises(SourceError, match="names files that are not there, 1 of 2: 'train/hat/gone.png'"):
         Listed(str(file))
     file.write_text("train/hat/1.png\ngs://shop/hat/1.png\n")
     with pytest.raises(SourceError, match="no folder in common"):

@@ -29,6 +29,7 @@ def paint(path, value, height=8, width=8):
 
 def read(source, size=4, fit="crop"):
     quarantine = Quarantine()
+    quarantine.extend(source.left_out)
     return list(source.examples(size, fit, quarantine)), quarantine
 
 
@@ -50,12 +51,12 @@ def shop(tmp_path):
 
 def test_folder_of_classes(shop):
     source = Folder(str(shop))
-    assert source.classes == ("hat", "shoe") and source.count == 3 and source.ignored == 2
+    assert source.classes == ("hat", "shoe") and source.count == 3 and source.left_out.others == {".txt": 1, "": 1}
     assert source.keys == {"image", "label"} and source.spec == f"folder:{shop}"
     examples, quarantine = read(source)
     assert greys(examples) == [10, 40, 50] and [e["label"] for e in examples] == [0, 1, 1]
     assert examples[0]["image"].shape == (4, 4, 3) and examples[0]["image"].dtype == np.uint8
-    assert len(quarantine) == 0
+    assert quarantine.items == [("hat/.hidden.png", "its name begins with a dot")]
     assert read(source, size=None)[0][0]["image"].shape == (8, 8, 3)
 
 
@@ -66,6 +67,7 @@ def test_folder_leaves_bad_pictures_out_by_name(shop):
     examples, quarantine = read(Folder(str(shop)))
     assert greys(examples) == [10, 40, 50]
     assert quarantine.items == [
+        ("hat/.hidden.png", "its name begins with a dot"),
         ("loose.png", "lies beside the class folders"),
         ("hat/a.jpg", "not a picture that can be read, but: PDF document"),
         ("shoe/empty.png", "the file is empty"),
@@ -121,7 +123,9 @@ def test_folder_says_why_nothing_is_usable(tmp_path):
         Folder(str(tmp_path))
     for name in ("a.txt", "b.txt", "c.csv"):
         (tmp_path / name).write_text("x")
-    with pytest.raises(SourceError, match=r"3 files, none of them a picture \(.txt, .csv\)"):
+    with pytest.raises(
+        SourceError, match=r"nothing usable was found .*: 3 other files were passed over \(2 .txt, 1 .csv\)"
+    ):
         Folder(str(tmp_path))
     (tmp_path / "d.png").write_text("text")
     with pytest.raises(SourceError, match=r"nothing usable was found .* d.png \(not a picture .* text\)"):

@@ -124,7 +124,7 @@ class SampleSheets(keras.callbacks.Callback):
         """Draw and write one sheet."""
         self._last = self.progress.step
         sheet, self._spread = self.draw()
-        write_whole(self.path(self.progress.images), encode_png(sheet))
+        write_whole(self.path(self.progress.images), encode_png(sheet, sheet=True))
         for show in self.show:
             show(self.progress.images, sheet)
 

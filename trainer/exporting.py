@@ -46,7 +46,7 @@ def export_run(run, model, source, step, export_to, say, version=None, facts=Non
     say(f"exported and verified: {path}")
     if is_pattern(path):
         say(
-            "no server loads it from there: TensorFlow takes the path for a pattern; serve it from a folder without [ ] * ? or \\ in its path"
+            "no server loads it from there: TensorFlow takes a path with [ * ? or \\ for a pattern; serve it from another"
         )
     return path
 

@@ -78,7 +78,11 @@ def train(
         with strategy.scope():
             model = make_model(run, classes)
         quarantine, view = Quarantine(), make_view(run, config)
-        rows = load_rows(source, view, fit=run.fit, quarantine=quarantine, progress=writers.counting)
+        rows = load_rows(source, view, fit=run.fit, quarantine=quarantine, progress=writers.counting, say=say)
+        if run.conditional and rows.empty_classes:
+            raise ValueError(
+                f"--conditional: of {', '.join(rows.empty_classes)} there is no picture to learn from in {run.data}. {quarantine.sentence()}"
+            )
         _check_batch(config, strategy)
         checkpoints = Checkpoints(folder.checkpoints, model.state())
         rows_per_step = config.batch_size * model.rows_per_step
@@ -110,11 +114,14 @@ def train(
 
 
 def _describe(run, folder, rows, quarantine, say):
-    if len(quarantine):
-        quarantine.write(folder.quarantine)
-        say(f"{quarantine.sentence()}; the list is in {folder.quarantine}")
+    quarantine.tell(say, path=folder.quarantine)
     place = "in memory" if rows.in_memory else "on disk"
-    say(f"{rows.count:,} pictures to train on from {run.data}, {rows.nbytes / 1e6:,.0f} MB {place}")
+    classes = f" in {len(rows.classes)} classes ({_shortened(rows.classes)})" if rows.classes else ""
+    say(f"{rows.count:,} pictures{classes} to train on from {run.data}, {rows.nbytes / 1e6:,.0f} MB {place}")
+
+
+def _shortened(names, most=10):
+    return ", ".join(names[:most]) + (" ..." if len(names) > most else "")
 
 
 def _ended_early(plan, past):

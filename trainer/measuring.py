@@ -53,7 +53,7 @@ def make_plan(wanted: Measuring, run: RunConfig, config, model, view, rows, say)
     if not every:
         return None
     try:
-        held_out = open_held_out(wanted, run, model.task, view, rows)
+        held_out = open_held_out(wanted, run, model.task, view, rows, say)
         judge = make_judge(
             model, rows, config, open_extractor(wanted.features), held_out=held_out, count=count, seed=run.seed
         )
@@ -76,7 +76,7 @@ def usual_every(wanted: Measuring, preset: str | None, images: int, count: int) 
     return max(-(-images // EVALUATIONS), PRICE * count)
 
 
-def open_held_out(wanted: Measuring, run: RunConfig, task, view, rows):
+def open_held_out(wanted: Measuring, run: RunConfig, task, view, rows, say):
     """Rows of pictures that are not trained on, or None when there are none.
 
     Drawn ones (`studio`) are drawn with another seed. Raises ValueError when --eval-data cannot be used, or is what is trained on.
@@ -85,7 +85,9 @@ def open_held_out(wanted: Measuring, run: RunConfig, task, view, rows):
     if spec is None:
         return None
     apart = open_source(spec, run.seed + 1)
-    held_out = load_rows(apart, view, fit=run.fit, quarantine=Quarantine(), progress=counting)
+    quarantine = Quarantine()
+    held_out = load_rows(apart, view, fit=run.fit, quarantine=quarantine, progress=counting, say=say)
+    quarantine.tell(say, of=f"{spec}: ")
     if all(np.array_equal(held_out.arrays[key], rows.arrays[key]) for key in REQUIRED[task]):
         raise ValueError(f"--eval-data {spec} is what is trained on; it takes pictures that are not")
     return held_out

@@ -20,7 +20,7 @@ from trainer.config import (
     from_environment,
     parse_settings,
 )
-from trainer.errors import refusing
+from trainer.errors import Printing, refusing
 from trainer.options import MODEL_NAME
 
 CONTEXT = {"show_default": True, "max_content_width": 110}
@@ -50,7 +50,7 @@ def say(sentence: str) -> None:
     click.echo(sentence, err=True)
 
 
-class EitherSpelling(click.Command):
+class EitherSpelling(Printing, click.Command):
     """Takes --batch_size=8, as Vertex AI passes hyperparameters, for --batch-size 8."""
 
     def parse_args(self, ctx, args):

@@ -8,9 +8,11 @@ import numpy as np
 from data import catalogue, files
 from data.content import describe
 from data.quarantine import Quarantine
-from data.sources.layout import choose_split, join, list_pictures, split_folders
+from data.sources.layout import check_classes, choose_split, in_class_folders, split_folders
 from data.sources.listed import read_list
-from data.sources.protocol import Source, SourceError, split_option
+from data.sources.listing import Listing, list_folder
+from data.sources.parallel import read_picture
+from data.sources.protocol import Source, SourceError, join, split_option
 
 _START = 256  # bytes of a file that tell what it is
 
@@ -30,7 +32,8 @@ class Inventory:
     """Pictures in a fixed order, and what lies beside them.
 
     `strays` are pictures outside the class folders, which training leaves out; `others` are (name, what it is) of
-    files whose extension is no picture's. `unread` fills while a source other than a folder or a list is read.
+    files whose extension is no picture's, and of folders that are passed over. `unread` are files that cannot be read as what they seem;
+    of a source other than a folder or a list it fills while it is read.
     """
 
     spec: str
@@ -52,7 +55,7 @@ class Inventory:
         if self.of_files:
             for entry in self._entries:
                 if only is None or entry.name in only:
-                    yield entry, lambda path=entry.path: files.read(path)
+                    yield entry, lambda path=entry.path: read_picture(path)
             return
         key = "image" if "image" in self._source.keys else "target"
         for number, example in enumerate(self._source.examples(None, "crop", self.unread)):
@@ -71,17 +74,23 @@ def take(spec: str) -> Inventory:
     if kind == "list" and rest:
         file, split = split_option(rest)
         root, names = read_list(file)
-        return _of_files(spec, root, names, [], split)
+        return _of_files(spec, root, Listing(names), split)
     folder = rest if kind == "folder" and rest else spec
     root, split = split_option(folder)
     if kind == "folder" and rest or files.is_folder(root):
-        return _of_files(spec, root, *list_pictures(root), split)
+        return _of_files(spec, root, list_folder(root), split)
     source = catalogue.open_source(spec)
     return Inventory(spec, spec, source.count, _source=source)
 
 
-def _of_files(spec, root, names, others, split):
-    splits = split_folders(names)
+def _of_files(spec, root, listing, split):
+    names = listing.pictures
+    splits = split_folders(names, root, split)
+    for part in splits.values() or [""]:  # what training would refuse
+        in_class_folders(
+            [name.removeprefix(f"{part}/") for name in names if name.startswith(f"{part}/" if part else "")],
+            join(root, part),
+        )
     folder = choose_split(splits, split, root) if split else ""
     split_of = {folder: split for split, folder in splits.items()}
     entries, loose = [], []
@@ -95,8 +104,14 @@ def _of_files(spec, root, names, others, split):
         loose = [entry.name for entry in entries if not entry.label]
     if not entries:
         raise SourceError(f"there is no picture under {join(root, folder)}")
-    kinds = tuple((name, _kind(join(root, name))) for name in others)
-    return Inventory(spec, root, len(entries), tuple(loose), kinds, _entries=tuple(entries))
+    check_classes({entry.label for entry in entries}, root)
+    others, unread = [(name, _kind(join(root, name))) for name in listing.others], Quarantine()
+    for name, reason in listing.left_out(folder).items:
+        if name.endswith("/"):
+            others.append((name, reason))
+        else:
+            unread.add(name, reason)
+    return Inventory(spec, root, len(entries), tuple(loose), tuple(others), unread, tuple(entries))
 
 
 def _kind(path):

@@ -5,58 +5,64 @@ without classes. Of splits train is read unless another is named: `folder:PATH#v
 then agree, because the classes are those of all splits together.
 """
 
-from data import files
 from data.images import decode
-from data.sources.layout import choose_split, join, list_pictures, split_folders
-from data.sources.parallel import ordered_map, read_good
-from data.sources.protocol import digest, split_option
+from data.sources.layout import check_classes, choose_split, in_class_folders, split_folders
+from data.sources.listing import Listing, list_folder
+from data.sources.parallel import file_sizes, read_good, read_picture
+from data.sources.protocol import digest, join, split_option
 
 
 class Folder:
     """Pictures of a folder in sorted order, with the label of their class folder when there are any.
 
-    `ignored` counts the files whose extension is no picture's. Raises SourceError when there is nothing to read.
+    Raises SourceError when there is nothing to read, or when it can be read in two ways (see `layout`).
     """
 
     def __init__(self, path: str):
         root, split = split_option(path)
-        names, others = list_pictures(root)
-        self._lay_out(f"folder:{path}", root, names, split)
-        self.ignored = len(others)
+        self._lay_out(f"folder:{path}", root, list_folder(root), split)
 
-    def _lay_out(self, spec, root, names, split):
-        splits = split_folders(names)
-        chosen = choose_split(splits, split, root)
+    def _lay_out(self, spec, root, listing: Listing, split):
+        names = listing.pictures
+        splits = split_folders(names, root, split)
+        self._split = choose_split(splits, split, root)
         self.spec = spec
-        self.root = join(root, chosen)
+        self.root = join(root, self._split)
 
-        inside = [_after(name, chosen) for name in names if not chosen or name.startswith(chosen + "/")]
-        classed = [name for name in inside if "/" in name]
-        self._names = classed or inside
-        self._beside = [name for name in inside if "/" not in name] if classed else []
-        everywhere = [name.partition("/")[2] for name in names] if splits else names
+        inside = [_after(name, self._split) for name in names if not self._split or name.startswith(self._split + "/")]
+        classed = in_class_folders(inside, self.root)
+        self._names = [name for name in inside if "/" in name] if classed else inside
+        tops = splits.values()
+        everywhere = [name.partition("/")[2] for name in names if name.split("/")[0] in tops] if splits else names
         self.classes = tuple(sorted({name.split("/")[0] for name in everywhere if "/" in name})) if classed else ()
+        check_classes(self.classes, root)
         self.count = len(self._names)
         self.keys = frozenset({"image", "label"} if self.classes else {"image"})
 
+        self.left_out = listing.left_out(self._split)
+        for name in inside if classed else ():
+            if "/" not in name:
+                self.left_out.add(join(self._split, name), "lies beside the class folders")
+        for name in names if splits else ():
+            top, folder, _ = name.partition("/")
+            if top not in tops:
+                self.left_out.add(top + folder, "no split" if folder else "lies beside the splits")
+
     def fingerprint(self) -> str:
         """Digest of names, file sizes and classes; a picture exchanged for one of as many bytes goes unseen."""
-        sizes = list(ordered_map(lambda name: files.size(join(self.root, name)), self._names))
-        return digest("folder", self.classes, self._names, sizes)
+        return digest("folder", self.classes, self._names, file_sizes(self.root, self._names))
 
     def examples(self, size, fit, quarantine):
         """Yield {"image": uint8 [size, size, 3]} with "label" (int) when there are classes; see `protocol.Source`."""
-        for name in self._beside:
-            quarantine.add(name, "lies beside the class folders")
         label = {name: index for index, name in enumerate(self.classes)}
 
         def load(name):
-            example = {"image": decode(files.read(join(self.root, name)), size, fit)}
+            example = {"image": decode(read_picture(join(self.root, name)), size, fit)}
             if self.classes:
                 example["label"] = label[name.split("/")[0]]
             return example
 
-        yield from read_good(load, ((name, name) for name in self._names), quarantine, self.root)
+        yield from read_good(load, ((join(self._split, name), name) for name in self._names), quarantine, self.root)
 
 
 def _after(name, folder):

@@ -12,9 +12,9 @@ import numpy as np
 from PIL import Image
 
 from data import files
-from data.sources.layout import join
+from data.quarantine import Quarantine
 from data.sources.parallel import ordered_map
-from data.sources.protocol import SourceError, digest, split_option
+from data.sources.protocol import SourceError, digest, join, split_option
 
 FASHION = (
     *("t-shirt", "trouser", "pullover", "dress", "coat"),
@@ -27,6 +27,7 @@ class Idx:
     """Labelled grey pictures. Raises SourceError when the files are missing, damaged or do not fit each other."""
 
     keys = frozenset({"image", "label"})
+    left_out = Quarantine()
 
     def __init__(self, path: str):
         self.spec = f"idx:{path}"

@@ -1,55 +1,53 @@
-"""How people lay pictures out in folders: which files are pictures, and which folders are splits."""
+"""How people lay pictures out in folders: which folders are splits, and which are classes.
 
-import os
-from collections import Counter
+What can be read in two ways is refused with both readings: a wrong one gives a model that looks right.
+"""
 
-from data import files
+import unicodedata
+from collections import Counter, defaultdict
+
 from data.sources.protocol import SourceError
 
-# HEIC is listed although Pillow cannot read it: such a photo is then reported, not silently ignored.
-PICTURES = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .apng .gif .bmp .dib .webp .tif .tiff .avif .jp2 .ppm .pgm .pbm .pnm .tga .ico"
-    " .heic .heif".split()
-)
 _CANONICAL = {"training": "train", "val": "validation", "valid": "validation", "dev": "validation", "testing": "test"}
 SPLITS = ("train", "validation", "test")
+# Beside a folder "train" these say that it is a split and no class.
+_PARTS = frozenset(
+    "unlabeled unlabelled unsupervised holdout hold_out hold-out heldout held_out held-out extra eval evaluation".split()
+)
+_SHOWN = 3
 
 
-def join(*parts: str) -> str:
-    """Join path parts with "/", leaving empty ones out."""
-    return "/".join(
-        part.rstrip("/") if index == 0 and len(part) > 1 else part for index, part in enumerate(parts) if part
-    )
+def canonical(name: str) -> str:
+    """The split that a name means, such as "validation" for "Val"; other names in small letters."""
+    return _CANONICAL.get(name.lower(), name.lower())
 
 
-def list_pictures(root: str) -> tuple[list[str], list[str]]:
-    """Names (relative, "/", sorted) of the pictures under `root` and of the other files, hidden ones left out.
+def split_folders(names: list[str], root: str, wanted: str = "") -> dict[str, str]:
+    """{split: folder} when the top folders of `names` are splits (train, validation or val, test ...), else {}.
 
-    Raises SourceError when `root` is no folder, or holds no picture.
+    When a split is `wanted` by name there may be other folders beside them. Raises SourceError when it cannot be told whether they are
+    splits or classes, and when two folders are the same split.
     """
-    if not files.is_folder(root):
-        raise SourceError(f"there is no folder {root}")
-    pictures, others = [], []
-    for name in files.walk(root):
-        (pictures if _suffix(name) in PICTURES else others).append(name)
-    if pictures:
-        return pictures, others
-    if not others:
-        raise SourceError(f"the folder {root} is empty")
-    kinds = ", ".join(suffix or "without an extension" for suffix, _ in Counter(map(_suffix, others)).most_common(3))
-    plural = "file, no picture" if len(others) == 1 else "files, none of them a picture"
-    raise SourceError(f"nothing usable was found under {root}: {len(others)} {plural} ({kinds})")
-
-
-def _suffix(name):
-    return os.path.splitext(name)[1].lower()
-
-
-def split_folders(names: list[str]) -> dict[str, str]:
-    """{split: folder} when all top folders of `names` are splits (train, validation or val, test ...), else {}."""
-    tops = {name.split("/")[0] for name in names if "/" in name}
-    found = {_CANONICAL.get(top.lower(), top.lower()): top for top in sorted(tops)}
-    return found if set(found) <= set(SPLITS) and len(found) == len(tops) else {}
+    tops = sorted({name.split("/")[0] for name in names if "/" in name})
+    named = [top for top in tops if canonical(top) in SPLITS]
+    others = [top for top in tops if top not in named]
+    found = {}
+    for top in named:
+        if (split := canonical(top)) in found:
+            raise SourceError(
+                f"{root} has two folders of the split {split}: {found[split]} and {top}; one of them must go"
+            )
+        found[split] = top
+    if not others or (found and wanted):
+        return found
+    with_folders = any(name.count("/") > 1 and name.split("/")[0] in named for name in names)
+    if len(named) > 1 or named and (with_folders or any(top.lower() in _PARTS for top in others)):
+        raise SourceError(
+            f"{root} has {_words(named)}, which {'is a split' if len(named) == 1 else 'are splits'}, beside {_words(others)}, which"
+            f" {'is' if len(others) == 1 else 'are'} none: name the split that is meant, such as {root}#{next(iter(found))}, or move the"
+            " other folders away (or rename them, if all are classes)"
+        )
+    return {}
 
 
 def choose_split(splits: dict[str, str], wanted: str, root: str) -> str:
@@ -59,9 +57,61 @@ def choose_split(splits: dict[str, str], wanted: str, root: str) -> str:
     """
     if not splits and not wanted:
         return ""
-    folder = splits.get(_CANONICAL.get(wanted, wanted) or "train")
+    folder = splits.get(canonical(wanted) or "train")
     if folder is None:
         have = f"it has {', '.join(splits)}" if splits else "it has no split folders (train, validation, test)"
         hint = "" if wanted or not splits else f"; choose one, such as {root}#{next(iter(splits))}"
         raise SourceError(f"there is no split {wanted or 'train'} under {root}: {have}{hint}")
     return folder
+
+
+def in_class_folders(names: list[str], root: str) -> bool:
+    """Whether the pictures of one split lie in class folders; False when they lie flat in `root`.
+
+    A few may lie beside the class folders. Raises SourceError when it cannot be told which are meant: as many lie beside the class folders
+    as in a usual one, or beside a single one; and when the class folders hold splits.
+    """
+    folders = Counter(name.split("/")[0] for name in names if "/" in name)
+    beside = len(names) - folders.total()
+    if not folders:
+        return False
+    if beside and (len(folders) == 1 or beside * len(folders) >= folders.total()):
+        one = next(iter(folders))
+        raise SourceError(
+            f"{root} holds {beside:,} {_plural(beside, 'picture')}, and {folders.total():,} in {_words(folders)}: those are either classes,"
+            f" or not meant. Move one or the other away, or name what is meant, such as folder:{root}/{one} or a list (list:FILE)"
+        )
+    inner = defaultdict(set)
+    for name in names:
+        if name.count("/") > 1 and canonical(name.split("/")[1]) in SPLITS:
+            inner[name.split("/")[0]].add(canonical(name.split("/")[1]))
+    splits = set().union(*inner.values())
+    if "train" in splits and (len(splits) > 1 or len(inner) == len(folders) > 1):
+        one = next(iter(inner))
+        raise SourceError(
+            f"{root} has splits inside of class folders ({one}/{min(inner[one])}): packshot takes classes inside of splits, such as"
+            f" {root}/train/{one}"
+        )
+    return True
+
+
+def check_classes(classes, root: str) -> None:
+    """Raise SourceError when two names of classes differ only in what nobody sees: case, blanks, or how accents are coded."""
+    seen = {}
+    for name in classes:
+        plain = unicodedata.normalize("NFC", name).casefold().strip()
+        if plain in seen:
+            raise SourceError(
+                f"{root} has the class folders {seen[plain]!r} and {name!r}, which would be two classes: give them one name, in all splits"
+            )
+        seen[plain] = name
+
+
+def _plural(count, word):
+    return word if count == 1 else f"{word}s"
+
+
+def _words(names):
+    names = list(names)
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"the {_plural(len(names), 'folder')} {', '.join(names[:_SHOWN])}{more}"

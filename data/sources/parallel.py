@@ -2,14 +2,14 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 from data import files
-from data.images import BadPicture
+from data.images import BadPicture, is_sheet
 from data.quarantine import Quarantine
-from data.sources.protocol import SourceError
+from data.sources.protocol import SourceError, join
 
 _CHUNK = 8  # items a task: one at a time, handing over costs a tenth of decoding a small picture
 
@@ -33,6 +33,26 @@ def ordered_map(function: Callable, items: Iterable, workers: int | None = None)
             yield from pending.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def read_picture(path: str) -> bytes:
+    """The bytes of a picture file. Raises OSError, and BadPicture for a sheet of samples that packshot made."""
+    content = files.read(path)
+    if is_sheet(content):
+        raise BadPicture("a sheet of samples that packshot made")
+    return content
+
+
+def file_sizes(root: str, names: Sequence[str]) -> list[int]:
+    """Lengths in bytes of files under `root`; -1 for one that cannot be read."""
+
+    def size(name):
+        try:
+            return files.size(join(root, name))
+        except OSError:
+            return -1
+
+    return list(ordered_map(size, names, 32 if files.is_remote(root) else None))
 
 
 def read_good(load: Callable, items: Iterable, quarantine: Quarantine, where: str) -> Iterator:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -23,6 +22,7 @@ class Source(Protocol):
     classes: tuple[str, ...]  # names in label order; () when unlabelled
     count: int | None  # examples, bad ones included, when known without reading them
     keys: frozenset[str]  # of "image", "label", "caption", "mask", or "source", "target", "label"
+    left_out: Quarantine  # what lies there and is no example, as far as that is known without reading the pictures
 
     def fingerprint(self) -> str:
         """Hex digest of what it would yield."""
@@ -38,13 +38,20 @@ def digest(*parts) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def split_option(path: str) -> tuple[str, str]:
-    """Part "PATH#option" into the path, with ~ expanded, and the option ("" when there is none).
+def join(*parts: str) -> str:
+    """Join path parts with "/", leaving empty ones out."""
+    return "/".join(
+        part.rstrip("/") if index == 0 and len(part) > 1 else part for index, part in enumerate(parts) if part
+    )
 
-    A folder whose own name holds a "#" is taken whole.
+
+def split_option(path: str) -> tuple[str, str]:
+    """Part "PATH#option" into the path, resolved, and the option ("" when there is none).
+
+    A folder or file whose own name holds a "#" is taken whole. Raises files.UnknownScheme.
     """
-    path = path if files.is_remote(path) else os.path.expanduser(path)
-    if "#" not in path or files.is_folder(path):
+    path = files.resolve(path)
+    if "#" not in path or files.exists(path):
         return path, ""
     path, _, option = path.rpartition("#")
     return path, option

@@ -8,6 +8,7 @@ import hashlib
 
 import numpy as np
 
+from data.quarantine import Quarantine
 from data.sources.studio_paint import Canvas, Look, Pattern, blur
 from data.sources.studio_products import KINDS
 
@@ -97,6 +98,7 @@ class Studio:
     spec = "studio"
     classes = tuple(KINDS)
     keys = frozenset({"image", "label", "caption", "mask"})
+    left_out = Quarantine()
 
     def __init__(self, count: int = 4096, seed: int = 0):
         self.count = count

@@ -6,12 +6,18 @@ and if need be prepared, in the folder that TFDS_DATA_DIR names.
 """
 
 from data.images import decode
+from data.quarantine import Quarantine
 from data.sources.parallel import read_good
 from data.sources.protocol import SourceError, digest
 
 
+_ATTEMPTS = 4  # at each file: the ten of TensorFlow Datasets take minutes before it says that there is no network
+
+
 class Tfds:
     """Raises SourceError when the package, the dataset or the split is missing, or when it cannot be downloaded."""
+
+    left_out = Quarantine()
 
     def __init__(self, name: str):
         self.spec = f"tfds:{name}"
@@ -27,6 +33,9 @@ class Tfds:
         self.count = self._count()
 
     def _prepare(self):
+        from tensorflow_datasets.core.download import downloader
+
+        downloader.MAX_RETRIES = _ATTEMPTS
         try:
             self._builder.download_and_prepare()
         except Exception as error:  # a network, a disk, a missing package, a changed web page ...

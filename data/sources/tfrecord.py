@@ -6,19 +6,19 @@ first order again.
 """
 
 import json
-import os
+import posixpath
 import uuid
 from collections.abc import Callable
 from contextlib import ExitStack
+from fnmatch import fnmatchcase
 
 import numpy as np
 
 from data import files
-from data.images import decode, encode_jpeg, encode_png, square
+from data.images import BadPicture, decode, encode_jpeg, encode_png, square
 from data.quarantine import Quarantine
-from data.sources.layout import join
 from data.sources.parallel import ordered_map, read_good
-from data.sources.protocol import Source, SourceError, digest
+from data.sources.protocol import Source, SourceError, digest, join
 
 ENCODINGS = {"png": encode_png, "jpeg": encode_jpeg}
 _PICTURES = ("image", "source", "target")
@@ -37,50 +37,54 @@ def write(
 ) -> dict:
     """Write `source` as `shards` files under `out_dir` and return what `dataset.json` then holds.
 
-    `encoding` is png (exact) or jpeg (quality 95; masks stay PNG); `progress` is called with the number written so far.
-    Files have their final names only when all are complete. Raises SourceError when a prepared dataset is there
-    already.
+    `encoding` is png (exact) or jpeg (quality 95; masks stay PNG); `progress` is called with the number written so far; `quarantine`
+    takes what is left out. Files have their final names only when all are complete, and none is left by a failure. Raises SourceError when
+    there are shards already, or nothing can be read, and OSError when they cannot be written.
     """
     import tensorflow as tf
 
     if shards < 1 or encoding not in ENCODINGS:
         raise ValueError(f"shards must be at least 1 and encoding png or jpeg, not {shards} and {encoding!r}")
-    gfile = tf.io.gfile
-    if gfile.exists(join(out_dir, _FACTS)):
+    files.make_folder(out_dir)
+    if any(name == _FACTS or name.endswith(".tfrecord") for name in files.names(out_dir) if not name.startswith(".")):
         raise SourceError(f"{out_dir} already holds a prepared dataset; choose another folder or delete it")
-    gfile.makedirs(out_dir)
     quarantine = Quarantine() if quarantine is None else quarantine
+    quarantine.extend(source.left_out)
+    made_from = source.fingerprint()
     names = [f"pictures-{shard:05}-of-{shards:05}.tfrecord" for shard in range(shards)]
     run = uuid.uuid4().hex
     temporary = [join(out_dir, f".{name}.{run}") for name in names]
-    count = 0
+    made, count = list(temporary), 0
     try:
-        with ExitStack() as stack:
-            writers = [stack.enter_context(tf.io.TFRecordWriter(path)) for path in temporary]
-            examples = source.examples(size, fit, quarantine)
-            for record in ordered_map(lambda example: _serialise(example, ENCODINGS[encoding]), examples):
-                writers[count % shards].write(record)
-                count += 1
-                if progress:
-                    progress(count)
-        for path, name in zip(temporary, names, strict=True):
-            gfile.rename(path, join(out_dir, name), overwrite=True)
+        with files.os_errors(out_dir):
+            with ExitStack() as stack:
+                writers = [stack.enter_context(tf.io.TFRecordWriter(path)) for path in temporary]
+                examples = source.examples(size, fit, quarantine)
+                for record in ordered_map(lambda example: _serialise(example, ENCODINGS[encoding]), examples):
+                    writers[count % shards].write(record)
+                    count += 1
+                    if progress:
+                        progress(count)
+            for path, name in zip(temporary, names, strict=True):
+                tf.io.gfile.rename(path, join(out_dir, name), overwrite=True)
+                made.append(join(out_dir, name))
+        facts = {
+            "classes": list(source.classes),
+            "keys": sorted(source.keys),
+            "count": count,
+            "size": size,
+            "fit": fit,
+            "shards": shards,
+            "encoding": encoding,
+            "source": source.spec,
+            "left_out": len(quarantine),
+            "fingerprint": digest("tfrecord", made_from, size, fit, encoding, count),
+        }
+        files.write(join(out_dir, _FACTS), (json.dumps(facts, indent=1, ensure_ascii=False) + "\n").encode())
+        made.clear()
     finally:
-        for path in filter(gfile.exists, temporary):
-            gfile.remove(path)
-    facts = {
-        "classes": list(source.classes),
-        "keys": sorted(source.keys),
-        "count": count,
-        "size": size,
-        "fit": fit,
-        "shards": shards,
-        "encoding": encoding,
-        "source": source.spec,
-        "left_out": len(quarantine),
-        "fingerprint": digest("tfrecord", source.fingerprint(), size, fit, encoding, count),
-    }
-    files.write(join(out_dir, _FACTS), (json.dumps(facts, indent=1, ensure_ascii=False) + "\n").encode())
+        for path in filter(files.exists, made):
+            files.remove(path)
     return facts
 
 
@@ -103,10 +107,12 @@ def _serialise(example, encode):
 class TfRecord:
     """What `write` wrote. Raises SourceError when no shard matches, or `dataset.json` is missing or damaged."""
 
+    left_out = Quarantine()
+
     def __init__(self, pattern: str):
         self.spec = f"tfrecord:{pattern}"
         self._shards = _match(pattern)
-        facts = _read_facts(os.path.dirname(self._shards[0]))
+        facts = _read_facts(posixpath.dirname(self._shards[0]))
         self.classes = tuple(facts["classes"])
         self.keys = frozenset(facts["keys"])
         self.count = facts["count"] if len(self._shards) == facts["shards"] else None
@@ -114,7 +120,7 @@ class TfRecord:
 
     def fingerprint(self) -> str:
         """Digest of what was written (see `write`) and of the names of the shards that are read."""
-        return digest(self._written, [os.path.basename(shard) for shard in self._shards])
+        return digest(self._written, [posixpath.basename(shard) for shard in self._shards])
 
     def examples(self, size, fit, quarantine):
         """Yield the examples as the first source did, pictures fitted anew; see `protocol.Source`."""
@@ -124,21 +130,44 @@ class TfRecord:
         records = shards.interleave(tf.data.TFRecordDataset, cycle_length=len(self._shards), block_length=1)
         named = ((f"record {i}", record) for i, record in enumerate(records.as_numpy_iterator()))
         try:
-            yield from read_good(lambda record: _parse(record, size, fit), named, quarantine, self.spec)
-        except tf.errors.DataLossError as error:
-            raise SourceError(f"{self.spec} is damaged: {error.message}") from error
+            yield from read_good(lambda record: self._parse(record, size, fit), named, quarantine, self.spec)
+        except tf.errors.OpError as error:
+            raise SourceError(f"{self.spec} is damaged: {error.message.splitlines()[0]}") from error
+
+    def _parse(self, record, size, fit):
+        import tensorflow as tf
+        from google.protobuf.message import DecodeError
+
+        try:
+            features = tf.train.Example.FromString(record).features.feature
+        except DecodeError:
+            raise BadPicture("is no tf.train.Example") from None
+        example = {}
+        for key in sorted(self.keys):
+            values = features[key].int64_list.value if key == "label" else features[key].bytes_list.value
+            if not values:
+                have = ", ".join(sorted(name for name in features if name not in self.keys)) or "nothing else"
+                raise BadPicture(f"has no {key} of the kind that `packshot prepare` writes, but: {have}")
+            if key == "label" and not 0 <= values[0] < len(self.classes):
+                raise BadPicture(f"has the label {values[0]}, and there are {len(self.classes)} classes")
+            example[key] = _READ[key](values[0], size, fit)
+        return example
 
 
 def _match(pattern):
+    """The shards that a folder, a file or a pattern of files names; only the last part is a pattern if the folder is there as it stands."""
     import tensorflow as tf
 
-    pattern = pattern if files.is_remote(pattern) else os.path.expanduser(pattern)
-    if files.is_folder(pattern):
-        pattern = join(pattern, "*.tfrecord")
-    shards = sorted(tf.io.gfile.glob(pattern))
+    pattern = files.resolve(pattern)
+    folder, name = (pattern, "*.tfrecord") if files.is_folder(pattern) else posixpath.split(pattern)
+    if files.is_folder(folder or "."):
+        found = [entry for entry in files.names(folder) if not entry.startswith(".")]
+        shards = [join(folder, entry) for entry in found if entry == name or fnmatchcase(entry, name)]
+    else:
+        shards = sorted(tf.io.gfile.glob(pattern))
     if not shards:
-        raise SourceError(f"no file matches {pattern}")
-    if len({os.path.dirname(shard) for shard in shards}) > 1:
+        raise SourceError(f"no file matches {join(folder, name)}")
+    if len({posixpath.dirname(shard) for shard in shards}) > 1:
         raise SourceError(f"{pattern} matches files of several folders; name one prepared dataset")
     return shards
 
@@ -146,29 +175,29 @@ def _match(pattern):
 def _read_facts(folder):
     path = join(folder, _FACTS) if folder else _FACTS
     try:
-        return json.loads(files.read(path))
-    except OSError:
+        facts = json.loads(files.read(path))
+    except FileNotFoundError:
         raise SourceError(f"there is no {path}, which `packshot prepare` writes beside its shards") from None
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror or error}") from None
     except ValueError as error:
         raise SourceError(f"{path} is damaged: {error}") from error
-
-
-def _parse(record, size, fit):
-    import tensorflow as tf
-
-    example = {}
-    for key, feature in tf.train.Example.FromString(record).features.feature.items():
-        if key == "label":
-            example[key] = int(feature.int64_list.value[0])
-        elif key == "caption":
-            example[key] = feature.bytes_list.value[0].decode()
-        elif key == "mask":
-            example[key] = _fit_mask(decode(feature.bytes_list.value[0]), size, fit)
-        elif key in _PICTURES:
-            example[key] = decode(feature.bytes_list.value[0], size, fit)
-    return example
+    for key, kind in (("classes", list), ("keys", list), ("count", int), ("shards", int), ("fingerprint", str)):
+        if not isinstance(facts, dict) or not isinstance(facts.get(key), kind):
+            raise SourceError(f"{path} was not written by `packshot prepare`: it has no {key}")
+    if unknown := set(facts["keys"]) - _READ.keys():
+        raise SourceError(f"{path} has keys that nothing here knows: {', '.join(map(str, sorted(unknown, key=str)))}")
+    return facts
 
 
 def _fit_mask(mask, size, fit):
     # Inverted on the way, so that what `pad` adds is background (0) and not white.
     return np.ascontiguousarray(255 - square(255 - mask, size, fit)[:, :, :1])
+
+
+# What becomes of a feature's value: (value, size, fit) -> what an example holds.
+_READ = dict.fromkeys(_PICTURES, decode) | {
+    "label": lambda value, size, fit: int(value),
+    "caption": lambda value, size, fit: value.decode(errors="replace"),
+    "mask": lambda value, size, fit: _fit_mask(decode(value), size, fit),
+}

@@ -9,6 +9,7 @@ import numpy as np
 from data import views
 from data.cache import load_rows
 from data.catalogue import open_source
+from data.quarantine import Quarantine
 from data.sources.protocol import SourceError
 from serving import pictures
 from trainer.config import RunConfig
@@ -66,6 +67,7 @@ class Pictures:
     vectors: np.ndarray
     labels: np.ndarray | None
     classes: tuple[str, ...]
+    left_out: str | None
 
 
 @dataclass(frozen=True)
@@ -93,11 +95,20 @@ def gather(run: RunConfig, request: Request, extractor, track) -> Reference:
     @functools.cache
     def read(spec):
         source = open_source(spec, run.seed)
-        rows = load_rows(source, views.generation(side), fit=run.fit, progress=lambda it, n: track(it, n, "reading"))
+        quarantine = Quarantine()
+        rows = load_rows(
+            source,
+            views.generation(side),
+            fit=run.fit,
+            quarantine=quarantine,
+            progress=lambda it, n: track(it, n, "reading"),
+        )
         chosen = rows.take(np.linspace(0, rows.count - 1, min(rows.count, request.count or MOST)).astype(int))
         labels = chosen.get("label")
         vectors = extractor.vectors(chosen["image"])
-        return Pictures(spec, chosen["image"], vectors, labels, rows.classes if labels is not None else ())
+        classes = rows.classes if labels is not None else ()
+        left_out = f"{spec}: {quarantine.sentence()}" if quarantine else None
+        return Pictures(spec, chosen["image"], vectors, labels, classes, left_out)
 
     held_out = request.held_out_of(run)
     real = read(request.data or run.data)
@@ -144,7 +155,7 @@ def evaluate(subject: Subject, reference: Reference, request: Request, track) ->
         metrics=metrics,
         beside=beside,
         categories=categories,
-        notes=list(_notes(metrics, beside, categories, told)),
+        notes=[*_notes(metrics, beside, categories, told), *_left_out(reference)],
         examples=[
             Example(category, [("real", real.pictures[i]) for i in a[:_SHOWN]], made[b[:_SHOWN]])
             for category, a, b in _groups(real, made, labels)
@@ -231,6 +242,11 @@ def _notes(metrics, beside, categories, told):
     ranked = _ranked(categories) if told else []
     if len(ranked) > 1:
         yield f"Best category: {ranked[0]}. Worst: {ranked[-1]}."
+
+
+def _left_out(reference):
+    read = (reference.real, reference.train, reference.held_out)
+    return dict.fromkeys(f"{pictures.left_out}." for pictures in read if pictures and pictures.left_out)
 
 
 def _ranked(categories):

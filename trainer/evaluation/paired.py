@@ -136,7 +136,7 @@ def gather(subject: Subject, request: Request, track) -> Pairs:
         pairs = [Pair(*pair) for pair in zip(chosen["source"], chosen["target"], labels, strict=True)]
     if not pairs:
         raise ValueError(f"nothing usable was found in {spec}. {quarantine.sentence()}")
-    left_out = quarantine.sentence() if len(quarantine) else None
+    left_out = f"{spec}: {quarantine.sentence()}" if quarantine else None
     seen = source.fingerprint() == subject.fingerprint
     others = None if subject.task == ENHANCEMENT or seen else _trained_on(run, track)
     return Pairs(spec, seen, pairs, source.classes, left_out, others)
@@ -162,6 +162,7 @@ def _trained_on(run, track):
 def _whole(source, run: RunConfig, quarantine) -> Iterator[Pair]:
     """Pictures in their own size, with their smaller versions: given ones (`pairs:`), or made as for training."""
     scale = run.settings["scale"]
+    quarantine.extend(source.left_out)
     for number, example in enumerate(source.examples(None, run.fit, quarantine)):
         try:
             if "source" in example:

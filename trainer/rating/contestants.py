@@ -1,6 +1,7 @@
 """Who takes part in a comparison, and the pictures they show: exported models, and real pictures beside them."""
 
 import contextlib
+import os
 import random
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
@@ -16,7 +17,7 @@ from data.quarantine import Quarantine
 from serving import pictures
 from serving.export import REPORT, report
 from serving.session import Session, SessionError
-from trainer.photos import pairs
+from trainer.photos import find
 from trainer.rating.page import Gallery
 from trainer.rating.questions import Question, plan
 
@@ -193,7 +194,8 @@ class Translators:
 
     def _photos(self, folder, count, seed, say):
         """`count` photos drawn from a folder, squared where a model wants one size."""
-        found = [str(photo) for photo, _ in pairs(folder, "")]
+        root, names = find(folder, say)
+        found = [os.path.join(root, name) for name in names]
         random.Random(seed).shuffle(found)
         size = max(self._sides(), default=None)
         drawn = []
@@ -248,6 +250,7 @@ def draw(source, size, fit, wanted: dict[int, int], subject_of, seed: int, say) 
     chance, seen = random.Random(seed), dict.fromkeys(wanted, 0)
     drawn = {subject: [] for subject in wanted}
     quarantine = Quarantine()
+    quarantine.extend(source.left_out)
     for example in tqdm(
         source.examples(size, fit, quarantine), total=source.count, unit="img", leave=False, disable=None
     ):
@@ -259,8 +262,7 @@ def draw(source, size, fit, wanted: dict[int, int], subject_of, seed: int, say) 
             drawn[subject].append(example)
         elif (place := chance.randrange(seen[subject])) < wanted[subject]:
             drawn[subject][place] = example
-    if quarantine:
-        say(quarantine.sentence(source.count))
+    quarantine.tell(say)
     for examples in drawn.values():
         chance.shuffle(examples)
     return drawn
