@@ -10,9 +10,10 @@ import errno
 import os
 import re
 import shutil
+import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 ABANDONED = 24 * 3600  # seconds after which nobody is taken to be working in a temporary folder
 _SCHEME = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
@@ -28,17 +29,24 @@ class UnknownScheme(ValueError):
 
 
 def resolve(path: str) -> str:
-    """A path as a user typed it, ready for use: ~ expanded, a scheme checked.
+    """A path as a user typed it, ready for use: ~ expanded, file:// taken off, any other scheme checked.
 
-    Raises UnknownScheme for schemes that TensorFlow cannot read, such as s3://.
+    Raises UnknownScheme for schemes that TensorFlow cannot read, such as s3://, and for all where it is not installed.
     """
     path = os.fspath(path)
     if not is_remote(path):
         return os.path.expanduser(path)
+    if path.lower().startswith("file://"):
+        return path[len("file://") :]
     scheme = path.partition("://")[0]
-    known = sorted({name for name in _gfile().get_registered_schemes() if name} - {"ram"})
-    if scheme not in (*known, "ram"):
-        accepted = ", ".join(f"{name}://" for name in known)
+    try:
+        known = {name for name in _gfile().get_registered_schemes() if name}
+    except ImportError:
+        raise UnknownScheme(
+            f"{path}: {scheme}:// is read by TensorFlow, which is not installed; local paths are read"
+        ) from None
+    if scheme not in known:
+        accepted = ", ".join(f"{name}://" for name in sorted(known - {"file", "ram"}))
         raise UnknownScheme(f"{path}: {scheme}:// is not known to this TensorFlow; local paths and {accepted} are")
     return path
 
@@ -51,21 +59,49 @@ def os_errors(path: str):
     try:
         yield
     except errors.OpError as error:
-        for number, kinds, words in _MEANINGS:
-            if isinstance(error, tuple(getattr(errors, kind) for kind in kinds)) or words in error.message:
-                raise OSError(number, os.strerror(number), path) from error
-        raise OSError(errno.EIO, error.message.splitlines()[0], path) from error
+        raise _os_error(error, path) from error
 
 
-_MEANINGS = (  # errno, TensorFlow's errors, and what its message holds where the error says less
-    (errno.ENOSPC, ("ResourceExhaustedError",), "No space left on device"),
-    (errno.ENOENT, ("NotFoundError",), "No such file or directory"),
-    (errno.EACCES, ("PermissionDeniedError", "UnauthenticatedError"), "Permission denied"),
-    (errno.EEXIST, ("AlreadyExistsError",), "File exists"),
-    (errno.EROFS, (), "Read-only file system"),
-    (errno.ENAMETOOLONG, (), "File name too long"),
-    (errno.ENOTDIR, (), "Not a directory"),
-)
+def _os_error(error, path):
+    number, text = _said(error.message)
+    number = number or _KINDS.get(type(error).__name__, errno.EIO)
+    return OSError(number, text if number == errno.EIO else os.strerror(number), path)
+
+
+def as_os_error(error: Exception) -> OSError | None:
+    """The OSError that TensorFlow's error means when its words are about a file; None for any other error."""
+    tensorflow = sys.modules.get("tensorflow")  # where nobody has imported it, no error is its own
+    if tensorflow is None or not isinstance(error, tensorflow.errors.OpError):
+        return None
+    number, path = _said(error.message)
+    if number:
+        return OSError(number, os.strerror(number), path)
+    remote = re.search(r"gs://[^\s')]+", error.message)
+    return _os_error(error, remote.group()) if remote else None
+
+
+def _said(message):
+    """(errno or None, the rest) of "path; No such file or directory" and the other words in which TensorFlow speaks of files."""
+    line = (message.splitlines() or [""])[0]
+    for words, number in _WORDS.items():
+        if words in line:
+            return number, line.partition("; ")[0]
+    return None, line
+
+
+_WORDS = {
+    f"; {os.strerror(number)}": number for number in sorted(errno.errorcode, key=lambda n: -len(os.strerror(n)))
+} | {
+    "Could not find directory": errno.ENOENT,
+    "Failed to find any matching files": errno.ENOENT,
+    "is not a directory": errno.ENOTDIR,
+}
+_KINDS = {  # of errors whose words say less
+    "NotFoundError": errno.ENOENT,
+    "PermissionDeniedError": errno.EACCES,
+    "UnauthenticatedError": errno.EACCES,
+    "AlreadyExistsError": errno.EEXIST,
+}
 
 
 def _gfile():
@@ -192,20 +228,44 @@ def size(path: str) -> int:
         return _gfile().stat(path).length
 
 
-def walk(root: str) -> Iterator[str]:
+def walk(root: str, unread: Callable[[OSError], None] | None = None) -> Iterator[str]:
     """Paths of the files under `root`, relative to it and with "/", in sorted order; what begins with a dot is left
     out.
+
+    Links are followed, but not round in a circle. `unread` is told of each folder that cannot be listed; without it the
+    OSError is raised.
     """
-    walker = _gfile().walk(root) if is_remote(root) else os.walk(root, followlinks=True)
-    found = []
+
+    def failed(error):
+        if unread is None:
+            raise error
+        unread(error)
+
+    if is_remote(root):
+        walker = _gfile().walk(root, onerror=lambda error: failed(_os_error(error, root)))
+    else:
+        walker = os.walk(root, onerror=failed, followlinks=True)
+    found, above = [], {root: {os.path.realpath(root)}}
     for folder, folders, names in walker:
         inside = os.path.relpath(folder, root).replace(os.sep, "/") if not is_remote(root) else _inside(folder, root)
-        if any(part.startswith(".") for part in inside.split("/") if part != "."):
-            folders.clear()
-            continue
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        if not is_remote(root):
+            folders[:] = _without_circles(folder, folders, above)
         prefix = "" if inside == "." else inside + "/"
         found += [prefix + name for name in names if not name.startswith(".")]
     return iter(sorted(found))
+
+
+def _without_circles(folder, names, above):
+    """The folders in `folder` that do not lead back up; `above` gets, for each, what it lies in."""
+    kept = []
+    for name in names:
+        path = os.path.join(folder, name)
+        real = os.path.realpath(path)
+        if real not in above[folder]:
+            above[path] = above[folder] | {real}
+            kept.append(name)
+    return kept
 
 
 def _inside(folder, root):

@@ -35,6 +35,11 @@ _TURN = {
 }
 _ORIENTATION = 0x0112
 _SHEET = ("Software", "packshot sheet")  # a text in the PNG files of sheets
+_SHEETS = (
+    b"Software\0packshot sheet",
+    b"Software\0packshot sample",
+    b"Made by packshot sample",
+)  # as `data.outputs` marks its files
 _MAY_TELL_ORIENTATION = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
 
 
@@ -204,7 +209,7 @@ def encode_png(array: np.ndarray, sheet: bool = False) -> bytes:
 
 def is_sheet(content: bytes) -> bool:
     """Whether the bytes of a picture file begin as a sheet that packshot made."""
-    return content.startswith(b"\x89PNG") and b"tEXt" + b"\0".join(map(str.encode, _SHEET)) in content[:256]
+    return any(mark in content[:256] for mark in _SHEETS)
 
 
 def encode_jpeg(array: np.ndarray, quality: int = 95) -> bytes:

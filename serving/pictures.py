@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from data import files
 from data.images import BadPicture, decode, encode_png
 from serving import class_names
 from serving.export import report
@@ -49,11 +50,11 @@ def samples(
             yield session.run("generate", part)["images"]
 
 
-def apply(export: str, photos: Iterable[bytes]) -> Iterator[bytes | Exception]:
-    """Yield for each photo (the bytes of a file) the PNG bytes the newest version under `export` makes of it.
+def apply(export: str, photos: Iterable[bytes | str]) -> Iterator[bytes | Exception]:
+    """Yield for each photo (a file, or the bytes of one) the PNG bytes the newest version under `export` makes of it.
 
-    One that cannot be used yields the exception that says why (BadPicture, or SessionError from the model) in its
-    place, and the others go on. Raises CannotServe for a model that takes no pictures, and FileNotFoundError when
+    One that cannot be used yields the exception that says why (BadPicture, OSError, or SessionError from the model) in
+    its place, and the others go on. Raises CannotServe for a model that takes no pictures, and FileNotFoundError when
     there is no export.
     """
     path = latest(export)
@@ -62,10 +63,10 @@ def apply(export: str, photos: Iterable[bytes]) -> Iterator[bytes | Exception]:
         for photo in photos:
             try:
                 # Through the door of all pictures: it turns them upright and reads what TensorFlow does not.
-                content = encode_png(decode(photo))
+                content = encode_png(decode(photo if isinstance(photo, bytes) else files.read(photo)))
                 answer = session.run("apply_bytes", {"image_bytes": np.array([content], object)})
                 yield answer["image_bytes"][0]
-            except (BadPicture, SessionError) as error:
+            except (BadPicture, OSError, SessionError) as error:
                 yield error
 
 

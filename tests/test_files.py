@@ -58,3 +58,65 @@ def test_a_file_in_the_way_of_a_folder_is_called_that(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(NotADirectoryError):
         files.make_folder(str(tmp_path / "file"))
+
+
+@pytest.mark.parametrize(
+    "error, number, path",
+    [
+        (
+            tf.errors.NotFoundError(None, None, "run/config.json; No such file or directory"),
+            errno.ENOENT,
+            "run/config.json",
+        ),
+        (tf.errors.UnknownError(None, None, "run/step; No space left on device [Op:SaveV2]"), errno.ENOSPC, "run/step"),
+        (
+            tf.errors.FailedPreconditionError(None, None, "Error executing an HTTP request\n\t when reading gs://b/x"),
+            errno.EIO,
+            "gs://b/x",
+        ),
+    ],
+)
+def test_an_error_about_a_file_is_told_by_its_words(error, number, path):
+    meant = files.as_os_error(error)
+    assert (meant.errno, meant.filename) == (number, path)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        tf.errors.InvalidArgumentError(None, None, "shapes differ"),
+        tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor"),
+        tf.errors.NotFoundError(None, None, "Container localhost does not exist"),
+        RuntimeError("x; No such file or directory"),
+    ],
+)
+def test_any_other_error_is_none_about_a_file(error):
+    assert files.as_os_error(error) is None
+
+
+def test_file_urls_are_local_paths():
+    assert files.resolve("file:///photos/a.jpg") == "/photos/a.jpg"
+
+
+def test_a_walk_goes_round_no_circle_and_tells_what_it_cannot_read(tmp_path, monkeypatch):
+    for name in ("a/x.jpg", "b/y.jpg", ".hidden/z.jpg", "a/.z.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "a" / "to_b").symlink_to(tmp_path / "b")
+    (tmp_path / "b" / "to_a").symlink_to(tmp_path / "a")
+    (tmp_path / "b" / "up").symlink_to(tmp_path)
+    assert list(files.walk(str(tmp_path))) == ["a/to_b/y.jpg", "a/x.jpg", "b/to_a/x.jpg", "b/y.jpg"]
+    scandir = os.scandir
+
+    def locked(path):
+        if os.path.basename(path) in ("b", ".hidden"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", locked)
+    (tmp_path / "a" / "to_b").unlink()
+    told = []
+    assert list(files.walk(str(tmp_path), told.append)) == ["a/x.jpg"]
+    assert [error.filename for error in told] == [str(tmp_path / "b")]
+    with pytest.raises(PermissionError):
+        files.walk(str(tmp_path))

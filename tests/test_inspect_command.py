@@ -65,6 +65,7 @@ def test_json_holds_everything(shop, tmp_path):
     assert inspect(shop, "--json", tmp_path / "out.json").exit_code == 0
     report = json.loads((tmp_path / "out.json").read_text())
     assert list(report) == [
+        "made_by",
         "schema",
         "data",
         "verdict",
@@ -119,6 +120,11 @@ def test_a_cleaned_list_trains_and_no_original_is_touched(shop, tmp_path):
     assert not [f for f in report["findings"] if f["kind"] in ("leakage", "exact_duplicate", "unreadable", "dark")]
 
 
+def test_its_own_reports_may_be_written_again(shop, tmp_path):
+    words = (shop, "--fix", tmp_path / "good.txt", "--out", tmp_path / "page.html", "--json", tmp_path / "out.json")
+    assert [inspect(*words).exit_code for _ in range(2)] == [0, 0]
+
+
 def test_one_split_alone_has_no_leak(shop, tmp_path):
     assert inspect(f"folder:{shop}#validation", "--json", tmp_path / "out.json").exit_code == 0
     report = json.loads((tmp_path / "out.json").read_text())
@@ -148,8 +154,14 @@ REFUSALS = {
     "fix of drawings": (["studio:4", "--fix", "{root}/a.txt"], "--fix lists files, and studio:4 has none of its own"),
     "drop alone": (["{root}/photos", "--drop", "blurry"], "--drop says what --fix leaves out"),
     "drop of nothing": (["{root}/photos", "--fix", "{root}/a.txt", "--drop", "ugly"], "'ugly' is not one of"),
-    "over a picture": (["{root}/photos", "--out", "{root}/photos/a.jpg"], "a.jpg is a picture of the catalogue"),
-    "over a picture by a link": (["{root}/photos", "--json", "{root}/link"], "which would be overwritten"),
+    "over a picture": (
+        ["{root}/photos", "--out", "{root}/photos/a.jpg"],
+        "a.jpg is read here and would be written over",
+    ),
+    "over a picture by a link": (["{root}/photos", "--json", "{root}/link"], "would be written over"),
+    "over another file": (["{root}/photos", "--out", "{root}/notes.txt"], "notes.txt is there and was not made by"),
+    "two in one file": (["{root}/photos", "--out", "{root}/x", "--json", "{root}/./x"], "would be one file"),
+    "over the list": (["list:{root}/list.txt", "--fix", "{root}/list.txt"], "list.txt is read here"),
     "over a folder": (["{root}/photos", "--out", "{root}/empty"], "empty is a folder; the name of a file is needed"),
     "in a file": (["{root}/photos", "--out", "{root}/photos/a.jpg/x.html"], "a.jpg"),
 }
@@ -160,12 +172,14 @@ def test_what_cannot_be_done_is_refused_in_one_sentence(tmp_path, case):
     (tmp_path / "empty").mkdir()
     photo = put(tmp_path / "photos" / "a.jpg", product(0))
     (tmp_path / "link").symlink_to(photo)
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "list.txt").write_text(f"# 1 of 1 pictures, chosen by packshot inspect\n{photo}\n")
     before = photo.read_bytes()
     words, sentence = REFUSALS[case]
     done = inspect(*(word.format(root=tmp_path) for word in words))
     assert done.exit_code == 2 and sentence in done.output.replace("\n", " "), done.output
     assert isinstance(done.exception, SystemExit) and photo.read_bytes() == before
-    assert not (tmp_path / "a.txt").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "link", "list.txt", "notes.txt", "photos"]
 
 
 def test_a_folder_of_damaged_files_is_said_to_be_one(tmp_path):

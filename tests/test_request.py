@@ -18,7 +18,6 @@ from serving.client import Client
 from serving.protocol import CODES
 from serving.session import SessionError
 from trainer.cli import main
-from trainer.photos import pairs
 
 ROOT = Path(__file__).parent.parent
 
@@ -173,13 +172,6 @@ def test_no_good_photo_at_all_is_an_error(server, tmp_path):
     (tmp_path / "empty").mkdir()
     done = _ask(server.grpc, "negative", "apply", tmp_path / "empty", "--out", tmp_path / "out")
     assert done.exit_code == 2 and "holds no files" in done.output
-
-
-def test_photos_of_one_name_keep_their_suffixes(tmp_path):
-    for name in ("a.jpg", "a.png", "b.jpg"):
-        (tmp_path / name).write_bytes(b"")
-    assert [target.name for _, target in pairs(str(tmp_path), "out")] == ["a.jpg.png", "a.png.png", "b.png"]
-    assert pairs(str(tmp_path / "b.jpg"), "out") == [(tmp_path / "b.jpg", Path("out/b.png"))]
 
 
 def test_status_lists_versions_and_fails_without_an_available_one(address):

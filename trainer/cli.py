@@ -1,17 +1,20 @@
 """The `packshot` command: everything a person does, by verb. Each command imports what it needs when it runs."""
 
 import json
-import os
 
 import click
 
 from data.catalogue import KINDS
 from trainer import bundle, canary, evaluate, inspect_data, rate, request, task
-from trainer.errors import Refused, refusing
+from trainer.errors import Printing, Refused, refusing
 from trainer.options import MODEL_NAME, PATH, VERSION
 
 
-@click.group(context_settings=task.CONTEXT)
+class Packshot(Printing, click.Group):
+    """The group itself."""
+
+
+@click.group(cls=Packshot, context_settings=task.CONTEXT)
 @click.version_option(package_name="packshot")
 def main():
     """Train image models of products, and ship them to TensorFlow Serving."""
@@ -35,23 +38,26 @@ Examples:
   packshot sample runs/photos --best --out best.png
   packshot sample models/r3gan/1 --label shoes --n 16 --out shoes.png
 """)
-@click.argument("export_or_run")
+@click.argument("export_or_run", type=PATH)
 @click.option("--n",          help="Number of pictures", metavar="N", type=click.IntRange(1, 4096), default=64)
 @click.option("--seed",       help="Seed of the first picture; the others follow", metavar="N", type=click.IntRange(0), default=0)
 @click.option("--label",      help="Category by name, or by number from 0 where none has that name [default: all in turn]", metavar="NAME")
 @click.option("--truncation", help="Below 1: more typical, less varied pictures", metavar="X", type=click.FloatRange(0, 2), default=1.0)
 @click.option("--best",       help="Of a run: its best checkpoint, not its newest", is_flag=True)
-@click.option("--out",        help="PNG file to write", metavar="FILE", default="samples.png")
+@click.option("--out",        help="Picture to write, .png or .jpg", metavar="FILE", type=PATH, default="samples.png")
 # fmt: on
 def sample(export_or_run, n, seed, label, truncation, best, out):
     """Make pictures with an exported model, or with the newest export of a run, as one grid."""
-    from data.images import grid, save_png
+    from data import outputs
+    from data.images import grid
     from serving import pictures
 
+    by = "packshot sample"
     with refusing():
+        encode = outputs.encoder(out)
+        outputs.check([out], by)
         made = pictures.sample(_exported(export_or_run, best), n=n, seed=seed, label=label, truncation=truncation)
-        _make_parent(out)
-    save_png(out, grid(made), sheet=True)
+        outputs.write(out, encode(grid(made)), by)
     task.say(f"{n} pictures: {out}")
 
 
@@ -61,31 +67,32 @@ def sample(export_or_run, n, seed, label, truncation, best, out):
 Example:
   packshot apply runs/espcn-x4-train photos/ --out larger/
 """)
-@click.argument("export_or_run")
-@click.argument("photos", type=click.Path(exists=True))
+@click.argument("export_or_run", type=PATH)
+@click.argument("photos", type=PATH)
 @click.option("--best", help="Of a run: its best checkpoint, not its newest", is_flag=True)
-@click.option("--out", help="Folder for the PNG files", metavar="DIR", required=True)
+@click.option("--out", help="Folder for the PNG files", metavar="DIR", type=PATH, required=True)
 # fmt: on
 def apply(export_or_run, photos, best, out):
-    """Send a photo, or a folder of photos, through an exported translation or enhancement model."""
+    """Send a photo, or a folder of photos, through an exported translation or enhancement model.
+
+    A photo that cannot be used is named and left out; the others go on. No photo is ever written over.
+    """
     from tqdm import tqdm
 
-    from data import files
     from serving import pictures
-    from trainer.photos import pairs
+    from trainer.photos import pairs, told, write
 
     with refusing():
-        work = pairs(photos, out)
-        results = pictures.apply(_exported(export_or_run, best), (file.read_bytes() for file, _ in work))
+        work = pairs(photos, out, task.say)
+        results = pictures.apply(_exported(export_or_run, best), (photo for photo, _ in work))
         failed = 0
-        for (file, target), result in zip(
+        for (photo, target), result in zip(
             work, tqdm(results, total=len(work), unit="photo", disable=None), strict=True
         ):
-            if isinstance(result, Exception):
+            error = result if isinstance(result, Exception) else write(target, result)
+            if error:
                 failed += 1
-                task.say(f"{file}: {result}")
-                continue
-            files.write(str(target), result)
+                task.say(told(photo, error))
     task.say(f"{len(work) - failed} of {len(work)} pictures: {out}")
     if failed == len(work):
         raise Refused("none of the files could be used")
@@ -98,7 +105,7 @@ Examples:
   packshot export runs/r3gan-cpu-64-studio --to models
   packshot export runs/photos --best --to models
 """)
-@click.argument("run_folder", metavar="RUN")
+@click.argument("run_folder", metavar="RUN", type=PATH)
 @click.option("--to",      help="Folder of models, as TensorFlow Serving's base paths lie in it", metavar="DIR", type=PATH, required=True)
 @click.option("--name",    help="Name of the model [default: the family's]", metavar="NAME", type=MODEL_NAME)
 @click.option("--version", help="Version [default: the last plus one]", metavar="N", type=click.IntRange(1, VERSION.max))
@@ -153,7 +160,8 @@ def families(as_json):
     """The model families: name, task, presets, parameters of the default preset, paper."""
     from trainer.families import table
 
-    rows = table()
+    with refusing():
+        rows = table()
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
@@ -167,7 +175,8 @@ def doctor():
     """What this machine has, and what is missing. Exit code 1 if something needed is."""
     from trainer.doctor import report
 
-    lines, healthy = report()
+    with refusing():
+        lines, healthy = report()
     click.echo("\n".join(lines))
     if not healthy:
         raise SystemExit(1)
@@ -178,12 +187,6 @@ def _exported(export_or_run: str, best: bool) -> str:
     from trainer import exporting
 
     return exporting.find_export(export_or_run, task.say, best)
-
-
-def _make_parent(path: str) -> None:
-    parent = os.path.dirname(path)
-    if parent and "://" not in path:
-        os.makedirs(parent, exist_ok=True)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
 """`packshot evaluate` and `packshot compare`: how good a model is, in named numbers with errors, and in pictures."""
 
-import json
 import os
 
 import click
 
+from data import files
 from data.catalogue import KINDS
 from trainer import task
 from trainer.errors import Refused, refusing
+from trainer.options import PATH
 
 OPTIONS = (
     click.option(
@@ -67,25 +68,26 @@ Examples:
   packshot evaluate models/espcn/3 --data pairs:Set5/x4 --out set5.html --json set5.json
 """,
 )
-@click.argument("run_or_export")
+@click.argument("run_or_export", type=PATH)
 @options
-@click.option("--out", help="Page to write [default: evaluation.html in the run's folder]", metavar="HTML")
-@click.option("--json", "as_json", help="Numbers for machines [default: beside the page]", metavar="FILE")
+@click.option("--out", help="Page to write [default: evaluation.html in the run's folder]", metavar="HTML", type=PATH)
+@click.option("--json", "as_json", help="Numbers for machines [default: beside the page]", metavar="FILE", type=PATH)
 def evaluate(run_or_export, out, as_json, features, **asked):
     """Measure a model: a page with pictures for people, and JSON for machines."""
-    from data import files
+    from data import outputs
     from trainer.evaluation import report
     from trainer.evaluation.page import page
     from trainer.evaluation.subject import open_subject
 
+    by = "packshot evaluate"
     with refusing():
-        subject = open_subject(run_or_export, task.say)
-        out = out or _default(subject)
+        out = out or _default(run_or_export)
         as_json = as_json or f"{os.path.splitext(out)[0]}.json"
-        files.check_writable(out, as_json)
+        outputs.check([out, as_json], by)
+        subject = open_subject(run_or_export, task.say)
         (evaluation,) = _measure([subject], features, asked)
-        files.write(as_json, _dumped(report.as_values(evaluation)))
-        files.write(out, page(evaluation).encode())
+        outputs.write_json(as_json, report.as_values(evaluation), by)
+        outputs.write(out, page(evaluation), by)
     for note in evaluation.notes:
         click.echo(note)
     click.echo()
@@ -104,14 +106,14 @@ Examples:
   packshot compare runs/a runs/b --ratings ratings.json
 """,
 )
-@click.argument("runs_or_exports", nargs=-1, required=True, metavar="RUN_OR_EXPORT...")
+@click.argument("runs_or_exports", nargs=-1, required=True, metavar="RUN_OR_EXPORT...", type=PATH)
 @options
-@click.option("--ratings", help="What `packshot rate score` made of people's answers", metavar="FILE")
-@click.option("--out", help="Page to write", metavar="HTML", default="comparison.html")
-@click.option("--json", "as_json", help="Numbers for machines [default: beside the page]", metavar="FILE")
+@click.option("--ratings", help="What `packshot rate score` made of people's answers", metavar="FILE", type=PATH)
+@click.option("--out", help="Page to write", metavar="HTML", type=PATH, default="comparison.html")
+@click.option("--json", "as_json", help="Numbers for machines [default: beside the page]", metavar="FILE", type=PATH)
 def compare(runs_or_exports, out, as_json, features, ratings, **asked):
     """Measure several models alike, rank them, and show them side by side."""
-    from data import files
+    from data import outputs
     from trainer.evaluation.comparison import compare as ranked
     from trainer.evaluation.page import comparison_page
     from trainer.evaluation.subject import open_subject
@@ -120,15 +122,16 @@ def compare(runs_or_exports, out, as_json, features, ratings, **asked):
 
     if len(runs_or_exports) < 2:
         raise Refused("compare takes two runs or exports, or more; for one there is packshot evaluate")
+    by = "packshot compare"
     with refusing():
         names = short_names(runs_or_exports)
+        as_json = as_json or f"{os.path.splitext(out)[0]}.json"
+        outputs.check([out, as_json], by)
         rated = read_ratings(ratings) if ratings else None
         subjects = [open_subject(path, task.say) for path in runs_or_exports]
-        as_json = as_json or f"{os.path.splitext(out)[0]}.json"
-        files.check_writable(out, as_json)
         comparison = ranked(_measure(subjects, features, asked), names, rated)
-        files.write(as_json, _dumped(comparison.as_values()))
-        files.write(out, comparison_page(comparison).encode())
+        outputs.write_json(as_json, comparison.as_values(), by)
+        outputs.write(out, comparison_page(comparison), by)
     click.echo(comparison.headline)
     for sentence in comparison.sentences():
         click.echo(f"  {sentence}")
@@ -154,11 +157,13 @@ def _track(items, total, what):
     return tqdm(items, total=total, desc=what, unit="", disable=None, leave=False)
 
 
-def _default(subject):
-    if subject.root:
-        return f"{subject.root}/evaluation.html"
-    return f"evaluation-{subject.name.replace('/', '-')}.html"
+def _default(run_or_export):
+    from serving.export import latest
+    from trainer.rundir import RunDir
+    from trainer.short_names import short_names
 
-
-def _dumped(values):
-    return (json.dumps(values, indent=1, ensure_ascii=False) + "\n").encode()
+    folder = RunDir(run_or_export)
+    if files.exists(folder.config):
+        return f"{folder.root}/evaluation.html"
+    (name,) = short_names([latest(run_or_export)])
+    return f"evaluation-{name.replace('/', '-')}.html"

@@ -1,8 +1,5 @@
 """`packshot inspect`: what is wrong with a catalogue of pictures, before a day is lost on it."""
 
-import json
-import os
-
 import click
 
 from data.catalogue import KINDS
@@ -10,7 +7,9 @@ from data.health.kinds import DROPPABLE
 from data.health.kinds import KINDS as FINDINGS
 from trainer import task
 from trainer.errors import Refused, refusing
+from trainer.options import PATH
 
+BY = "packshot inspect"
 _SHOWN = 3
 
 
@@ -26,16 +25,16 @@ Examples:
   python -m trainer.task --data list:cleaned.txt
 """)
 @click.argument("data", metavar="DATA")
-@click.option("--out",    help="Write a page with the pictures of all findings", metavar="HTML")
-@click.option("--json",   "as_json", help="Write everything for machines (docs/data.md describes it)", metavar="FILE")
-@click.option("--fix",    help="Write a list of the pictures to keep, for --data list:FILE; no picture is touched", metavar="FILE")
+@click.option("--out",    help="Write a page with the pictures of all findings", metavar="HTML", type=PATH)
+@click.option("--json",   "as_json", help="Write everything for machines (docs/data.md describes it)", metavar="FILE", type=PATH)
+@click.option("--fix",    help="Write a list of pictures to keep, for --data list:FILE; none is touched", metavar="FILE", type=PATH)
 @click.option("--drop",   help=f"With --fix: leave out pictures of this kind too; repeatable. One of {', '.join(DROPPABLE)}",
               metavar="KIND", type=click.Choice(DROPPABLE), multiple=True)
 @click.option("--strict", help="Exit code 1 when there are findings worse than notes", is_flag=True)
 # fmt: on
 def main(data, out, as_json, fix, drop, strict):
     """Find corrupt files, copies (also across splits), poor photos, overlays and odd formats in a catalogue, and say what to do."""
-    from data import files
+    from data import outputs
     from data.health import cleaning, inventory, report, verdict
     from data.health.findings import judge
     from data.health.page import page
@@ -52,14 +51,14 @@ def main(data, out, as_json, fix, drop, strict):
     _tell(values, found)
     with refusing():
         if as_json:
-            files.write(as_json, (json.dumps(values, indent=1, ensure_ascii=False) + "\n").encode())
+            outputs.write_json(as_json, values, BY)
             task.say(f"for machines: {as_json}")
         if out:
-            files.write(out, page(taken, found, values, track).encode())
+            outputs.write(out, page(taken, found, values, track), BY)
             task.say(f"page: {out}")
         if fix:
             content, odd = cleaning.cleaned_list(taken.spec, kept, len(records))
-            files.write(fix, content)
+            outputs.write(fix, content, BY)
             task.say(f"{len(kept) - odd} of {len(records)} pictures listed: --data list:{fix}")
             if odd:
                 task.say(f"{verdict.plural(odd, 'picture')} could not be listed: the names hold line breaks")
@@ -71,19 +70,18 @@ main.help += f" DATA is one of {', '.join(KINDS)}; a folder or list without #spl
 
 
 def _check(taken, targets, fix, drop):
-    from data import files
+    from data import outputs
+    from data.sources.protocol import split_option
 
     if fix and not taken.of_files:
         raise Refused(f"--fix lists files, and {taken.spec} has none of its own; folder: and list: have")
     if drop and not fix:
         raise Refused("--drop says what --fix leaves out, and --fix is not given")
-    originals = {os.path.realpath(entry.path) for entry, _ in taken.pictures()} if taken.of_files else set()
-    for target in filter(None, targets):
-        if os.path.isdir(target):
-            raise Refused(f"{target} is a folder; the name of a file is needed")
-        if os.path.realpath(target) in originals:
-            raise Refused(f"{target} is a picture of the catalogue, which would be overwritten")
-        files.check_writable(target)
+    inputs = [entry.path for entry, _ in taken.pictures()] if taken.of_files else []
+    kind, _, rest = taken.spec.partition(":")
+    if kind == "list":
+        inputs.append(split_option(rest)[0])
+    outputs.check(filter(None, targets), BY, inputs)
 
 
 def track(items, total, what):

@@ -1,13 +1,14 @@
 """`packshot rate`: let people compare models blindly, on a page that needs no server, and sum up what they answered."""
 
-import json
 import os
 
 import click
 
+from data import files
 from data.catalogue import KINDS
 from trainer import task
 from trainer.errors import refusing
+from trainer.options import PATH
 
 
 @click.group(
@@ -34,10 +35,10 @@ Examples:
   packshot rate page models/r3gan/1 models/r3gan/2 --data folder:photos/validation --n 100
   packshot rate page runs/espcn-a runs/espcn-b --photos photos/small --text "Which picture is sharper?"
 """)
-@click.argument("exports_or_runs", nargs=-1, required=True)
-@click.option("--out",     help="HTML file to write; beside it NAME.key.json", metavar="FILE", default="rate.html")
+@click.argument("exports_or_runs", nargs=-1, required=True, type=PATH)
+@click.option("--out",     help="HTML file to write; beside it NAME.key.json", metavar="FILE", type=PATH, default="rate.html")
 @click.option("--data",    help="Real pictures as one more contestant; for models that take pictures, those too", metavar="SOURCE")
-@click.option("--photos",  help="Photo or folder of photos, for models that take pictures", metavar="PATH", type=click.Path(exists=True))
+@click.option("--photos",  help="Photo or folder of photos, for models that take pictures", metavar="PATH", type=PATH)
 @click.option("--n",       help="Questions that count", metavar="N", type=click.IntRange(1, 2000), default=60)
 @click.option("--repeats", help="Questions asked again with the sides swapped [default: a tenth of N]", metavar="N", type=click.IntRange(0))
 @click.option("--text",    help="What is asked", metavar="TEXT", default="Which is the better product photo?")
@@ -51,14 +52,16 @@ def page(exports_or_runs, out, data, photos, n, repeats, text, seed):
     """
     from tqdm import tqdm
 
-    from data import catalogue, files
+    from data import catalogue, outputs
     from trainer import exporting
     from trainer.rating import contestants
     from trainer.rating.page import build
     from trainer.short_names import short_names
 
+    by = "packshot rate page"
     key_path = os.path.splitext(out)[0] + ".key.json"
     with refusing(), contestants.loading():
+        outputs.check([out, key_path], by)
         named = short_names(exports_or_runs, taken=[contestants.REAL])
         source = catalogue.open_source(data, seed) if data else None
         if len(named) + bool(source) < 2:
@@ -72,8 +75,8 @@ def page(exports_or_runs, out, data, photos, n, repeats, text, seed):
             named, found = [*named, contestants.REAL], [*found, data]
         html, key = build(questions, gallery, named, found, text)
         _keep_other_keys(key_path, key)
-        files.write(key_path, _dumped(key))
-        files.write(out, html.encode())
+        outputs.write_json(key_path, key, by)
+        outputs.write(out, html, by)
     task.say(f"{len(questions)} questions, {len(html) / 1e6:.1f} MB: pass on {out}; keep {key_path} to yourself")
 
 
@@ -84,7 +87,7 @@ def _keep_other_keys(path, key):
     """Without its key the answers to a page are worth nothing, so that of another page is not written over."""
     from trainer.rating.answers import read_key
 
-    if not os.path.exists(path):
+    if not files.exists(path):
         return
     try:
         same = read_key(path)["page"] == key["page"]
@@ -101,9 +104,9 @@ Examples:
   packshot rate score rate.key.json answers-ann.json answers-ben.json
   packshot rate score rate.key.json answers-*.json --out ratings.json
 """)
-@click.argument("key")
-@click.argument("answers", nargs=-1, required=True)
-@click.option("--out", help="JSON file for the scores, as docs/evaluation.md describes it", metavar="FILE")
+@click.argument("key", type=PATH)
+@click.argument("answers", nargs=-1, required=True, type=PATH)
+@click.option("--out", help="JSON file for the scores, as docs/evaluation.md describes it", metavar="FILE", type=PATH)
 # fmt: on
 def score(key, answers, out):
     """Sum up the answers to a page: which model is preferred, how often, and how sure that is.
@@ -111,17 +114,20 @@ def score(key, answers, out):
     A score is the probability of being preferred to another of the contestants, with its 95 % interval. When a rater has saved more than
     once, the newest file counts.
     """
-    from data import files
+    from data import outputs
     from trainer.rating.answers import newest, ratings, read_answers, read_key
 
+    by = "packshot rate score"
     with refusing():
+        if out:
+            outputs.check([out], by)
         opened = read_key(key)
         sheets, older = newest([read_answers(path, opened) for path in answers])
         for sheet in older:
             task.say(f"{sheet.path}: left out, as {sheet.rater or 'the same rater'} saved again later")
         summed = ratings(opened, sheets)
         if out:
-            files.write(out, _dumped(summed))
+            outputs.write_json(out, summed, by)
     click.echo("\n".join(_told(summed)))
 
 
@@ -144,7 +150,3 @@ def _told(summed):
     for what in ("raters", "questions"):
         if summed[what] < GROUPS:
             yield f"fewer than {GROUPS} {what}: the intervals say nothing of what other {what} would give"
-
-
-def _dumped(content):
-    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()

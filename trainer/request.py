@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 import click
 
-from data import files
 from trainer import connection, task
 from trainer.errors import Refused
 from trainer.options import PATH, VERSION
 
 ROWS = 16  # pictures asked for at once
+GENERATE = "packshot request generate"
 
 
 class Asked(NamedTuple):
@@ -103,6 +103,7 @@ def generate(context, seed, n, label, truncation, out):
     import numpy as np
     from tqdm import tqdm
 
+    from data import outputs
     from data.images import encode_png
     from serving import class_names
 
@@ -117,6 +118,8 @@ def generate(context, seed, n, label, truncation, out):
             raise Refused(f"the model {asked.model} knows categories; say which by --label: {class_names.listed(classes)}")
         number = None if label is None else class_names.number(label, classes)
         suffix = "" if number is None else f"-label-{_in_a_name(classes[number] if classes else label)}"
+        targets = {one: os.path.join(out, f"seed-{one}{suffix}.png") for one in seeds}
+        outputs.check(targets.values(), GENERATE, folder=out)
         with tqdm(total=len(seeds), unit="img", disable=None) as bar:
             for start in range(0, len(seeds), ROWS):
                 part = np.array(seeds[start : start + ROWS], np.int64)
@@ -128,7 +131,7 @@ def generate(context, seed, n, label, truncation, out):
                 else:
                     contents = map(encode_png, asked.output("images", inputs, signature))
                 for one, content in zip(part, contents, strict=True):
-                    files.write(os.path.join(out, f"seed-{one}{suffix}.png"), content)
+                    outputs.write(targets[one], content, GENERATE)
                     bar.update()
     task.say(f"{len(seeds)} pictures: {out}")
 
@@ -155,7 +158,7 @@ def apply(context, photos, out, parallel, as_is):
 
     from serving import errors
     from serving.picture_files import to_file
-    from trainer.photos import pairs
+    from trainer.photos import pairs, told, write
 
     of_the_photo = (ValueError, OSError, errors.InvalidArgument, errors.ResourceExhausted, errors.DeadlineExceeded)
 
@@ -164,13 +167,12 @@ def apply(context, photos, out, parallel, as_is):
         try:
             inputs = {"image_bytes": np.array([to_file(source, as_is)], object)}
             (content,) = asked.output("image_bytes", inputs, "apply_bytes")
-            files.write(str(target), content)
         except of_the_photo as error:
             return error
-        return None
+        return write(target, content)
 
     with _asking(context) as asked, futures.ThreadPoolExecutor(parallel) as pool:
-        work = pairs(photos, out)
+        work = pairs(photos, out, task.say)
         asked.first_of("apply_bytes")
         failed = 0
         try:
@@ -178,7 +180,7 @@ def apply(context, photos, out, parallel, as_is):
             for (source, _), error in zip(work, tqdm(results, total=len(work), unit="photo", disable=None), strict=True):
                 if error is not None:
                     failed += 1
-                    task.say(f"{source}: {connection.sentence(str(error))}")
+                    task.say(connection.sentence(told(source, error)))
         finally:
             pool.shutdown(cancel_futures=True)
     task.say(f"{len(work) - failed} of {len(work)} pictures: {out}")
@@ -228,7 +230,7 @@ def signatures(context, as_json):
             for alias, tensor in tensors.items():
                 click.echo(f"  {arrow} {alias}: {tensor.dtype} {_shape(tensor.shape)}")
     if classes:
-        click.echo("\ncategories: " + ", ".join(f"{number} {name}" for number, name in enumerate(classes)))
+        click.echo(f"\ncategories, numbered from 0: {', '.join(classes)}")
 
 
 def _in_a_name(text):

@@ -25,7 +25,7 @@ from trainer.config import (
     from_environment,
     parse_settings,
 )
-from trainer.errors import refusing
+from trainer.errors import Printing, refusing
 from trainer.options import MODEL_NAME, PATH, Number, Whole
 
 CONTEXT = {"show_default": True, "max_content_width": 110}
@@ -55,7 +55,7 @@ def say(sentence: str) -> None:
     click.echo(sentence, err=True)
 
 
-class AsVertexWrites(click.Command):
+class AsVertexWrites(Printing, click.Command):
     """Takes what Vertex AI passes for hyperparameters: --batch_size=8 for --batch-size 8, --conditional=True for --conditional, and
     --learning_rate=0.001, which is no option, for --set learning_rate=0.001.
     """

@@ -1,6 +1,7 @@
 """Who takes part in a comparison, and the pictures they show: exported models, and real pictures beside them."""
 
 import contextlib
+import os
 import random
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
@@ -16,7 +17,7 @@ from data.quarantine import Quarantine
 from serving import pictures
 from serving.export import REPORT, report
 from serving.session import Session, SessionError
-from trainer.photos import pairs
+from trainer.photos import find
 from trainer.rating.page import Gallery
 from trainer.rating.questions import Question, plan
 
@@ -193,7 +194,8 @@ class Translators:
 
     def _photos(self, folder, count, seed, say):
         """`count` photos drawn from a folder, squared where a model wants one size."""
-        found = [str(photo) for photo, _ in pairs(folder, "")]
+        root, names = find(folder, say)
+        found = [os.path.join(root, name) for name in names]
         random.Random(seed).shuffle(found)
         size = max(self._sides(), default=None)
         drawn = []

@@ -1,0 +1,194 @@
+"""What a command writes, and what it must not write over. One rule for every command:
+
+a file is written only where there is none, or where an earlier one of the same command lies; never over what is read.
+
+    outputs.check([page, numbers], by="packshot evaluate")                       # before the work; refuses
+    outputs.check(targets, by="packshot apply", inputs=photos, folder=out)       # many files into one folder
+    outputs.check_folder(out)                                                    # a folder that is to be filled as a whole
+    ...
+    outputs.write(page, content, by="packshot evaluate")                         # after it
+
+So that the next call knows its own files, each says in its first bytes which command made it: as text "Software" of a PNG, as a comment of
+JPEG and HTML, as "made_by" of JSON, in the heading of a list. Nothing is told by a file's name, and no list of what was written is kept.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import unicodedata
+import uuid
+import zlib
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from data import files
+from data.images import encode_jpeg, encode_png
+
+_ENCODERS = {".png": encode_png, ".jpg": encode_jpeg, ".jpeg": encode_jpeg}
+_HEAD = 8192  # bytes in which the mark stands; a list's heading holds a path before it
+_IN_PNG, _IN_JPEG, _IN_HTML, _IN_JSON = b"Software\0%s", b"Made by %s", b"<!-- %s -->", b'"made_by": "%s"'
+_IN_LIST = b", chosen by %s\n"  # as `data.health.cleaning` writes it
+_MARKS = (
+    _IN_PNG,
+    _IN_JPEG,
+    _IN_HTML,
+    _IN_JSON,
+    _IN_LIST,
+)  # none of which stands in a script or in notes that name the command
+
+
+class OutputRefused(ValueError):
+    """A place that must not be written to; the text is one sentence for the user."""
+
+
+def check(targets: Iterable[str], by: str, inputs: Iterable[str] = (), folder: str | None = None) -> None:
+    """Refuse, before the work, targets that must not or cannot be written. Writes and makes nothing.
+
+    Args:
+        targets: the files that will be written. by: what makes them, such as "packshot sample"; an earlier one of it may be replaced.
+        inputs: the files that are read. folder: where all targets lie, when they are many: then what is wrong with one place alone (its
+            name is too long, a folder is in the way) is left to its writing, so that the others are made.
+
+    Raises OutputRefused when a target is one of `inputs` (by whatever name or link), when it is there and not made by `by`, or when
+    two of them would be one file; OSError when there can be no file.
+    """
+    read = {_identity(path): path for path in inputs}
+    seen, told_apart = {}, {}
+    for target in targets:
+        where = folder if folder is not None else os.path.dirname(target)
+        if where not in told_apart:
+            told_apart[where] = _tells_case(where)
+        if folder is None:
+            _check_name(target)
+        if (same := read.get(_identity(target))) is not None:
+            called = target if target == same else f"{target} (the same file as {same})"
+            raise OutputRefused(f"{called} is read here and would be written over; give the output another place")
+        if files.exists(target) and not files.is_folder(target) and not made_by(target, by):
+            raise OutputRefused(
+                f"{target} is there and was not made by `{by}`; move it, or give the output another place"
+            )
+        name = target if files.is_remote(target) else os.path.realpath(target)
+        name = name if told_apart[where] else unicodedata.normalize("NFC", name).casefold()
+        if name in seen:
+            raise OutputRefused(f"{seen[name]} and {target} would be one file; give them different names")
+        seen[name] = target
+
+
+def check_folder(folder: str) -> None:
+    """Refuse a folder, to be filled by a command, that holds anything but hidden files, or cannot be made. Writes and makes nothing.
+
+    Raises OutputRefused and OSError.
+    """
+    _tells_case(folder)
+    if files.is_folder(folder) and any(not name.startswith(".") for name in files.names(folder)):
+        raise OutputRefused(f"{folder} is not empty; give a new or an empty folder")
+
+
+def made_by(path: str, by: str) -> bool:
+    """Whether the file `path` says that `by` made it."""
+    try:
+        return _says(files.read(path, _HEAD), by)
+    except OSError:
+        return False
+
+
+def encoder(path: str) -> Callable[[np.ndarray], bytes]:
+    """What makes the file that the end of `path` promises of a uint8 [height, width, 3] picture. Raises OutputRefused for no known end."""
+    end = os.path.splitext(path)[1].lower()
+    if end not in _ENCODERS:
+        raise OutputRefused(f"{path}: a picture is written as {', '.join(_ENCODERS)}; give it such an ending")
+    return _ENCODERS[end]
+
+
+def write(path: str, content: bytes | str, by: str) -> None:
+    """`files.write` of a file's content, or of text, marked as made by `by`. Raises OSError."""
+    files.write(path, marked(_bytes(content), by))
+
+
+def write_json(path: str, values: dict, by: str) -> None:
+    """Write `values` for machines, with "made_by" before them. Raises OSError."""
+    files.write(path, _bytes(json.dumps({"made_by": by} | values, indent=1, ensure_ascii=False) + "\n"))
+
+
+def marked(content: bytes, by: str) -> bytes:
+    """A PNG, JPEG or HTML file that says who made it; other files as they are."""
+    if _says(content, by):
+        return content
+    if content.startswith(b"\x89PNG\r\n\x1a\n"):
+        text = b"tEXt" + _IN_PNG % by.encode()
+        chunk = (len(text) - 4).to_bytes(4, "big") + text + zlib.crc32(text).to_bytes(4, "big")
+        return content[:33] + chunk + content[33:]  # behind the header, which is first and always as long
+    if content.startswith(b"\xff\xd8"):
+        text = _IN_JPEG % by.encode()
+        end = (
+            4 + int.from_bytes(content[4:6], "big") if content[2:4] == b"\xff\xe0" else 2
+        )  # behind what JFIF has first
+        return content[:end] + b"\xff\xfe" + (len(text) + 2).to_bytes(2, "big") + text + content[end:]
+    return content.replace(b"<!doctype html>", b"<!doctype html>\n" + _IN_HTML % by.encode(), 1)
+
+
+def _says(content, by):
+    return any(mark % by.encode() in content[:_HEAD] for mark in _MARKS)
+
+
+def _bytes(content):
+    # A name that is not valid Unicode becomes an escape, which JSON reads back.
+    return content if isinstance(content, bytes) else content.encode(errors="backslashreplace")
+
+
+def _identity(path):
+    """What is the same for all names of an existing file; of others the path itself."""
+    if not files.is_remote(path):
+        try:
+            found = os.stat(path)
+            return found.st_dev, found.st_ino
+        except OSError:
+            return os.path.abspath(path)
+    return path
+
+
+def _check_name(path):
+    """Raise what is wrong with a file's name, as far as it can be known before it is made."""
+    if files.is_folder(path):
+        raise OutputRefused(f"{path} is a folder; the name of a file is needed")
+    if not os.path.basename(path):
+        raise OutputRefused(f"{path!r} is no name of a file")
+    if files.is_remote(path):
+        return
+    whole = os.path.abspath(path)
+    there = _nearest(os.path.dirname(whole))
+    try:
+        for part in os.path.relpath(whole, there).split(os.sep):
+            with contextlib.suppress(FileNotFoundError):
+                os.lstat(os.path.join(there, part))  # says when a name is too long
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from error
+
+
+def _tells_case(folder):
+    """Whether names in `folder`, which need not be there yet, differ by case. Raises OSError when nothing can be written in it."""
+    if files.is_remote(folder):
+        return True
+    there = _nearest(folder)
+    if not os.path.isdir(there):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), folder)
+    name = f".writing-{uuid.uuid4().hex[:12]}"
+    try:
+        with open(os.path.join(there, name), "xb"):
+            pass
+        try:
+            return not os.path.exists(os.path.join(there, name.upper()))
+        finally:
+            os.unlink(os.path.join(there, name))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, folder or there) from error
+
+
+def _nearest(path):
+    """The deepest folder (or file) on the way to `path` that is there."""
+    path = os.path.abspath(path)
+    while not os.path.lexists(path):
+        path = os.path.dirname(path)
+    return path
