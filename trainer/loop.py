@@ -80,8 +80,9 @@ def train(
         quarantine, view = Quarantine(), make_view(run, config)
         rows = load_rows(source, view, fit=run.fit, quarantine=quarantine, progress=writers.counting, say=say)
         if run.conditional and rows.empty_classes:
+            missing = ", ".join(rows.empty_classes)
             raise ValueError(
-                f"--conditional: of {', '.join(rows.empty_classes)} there is no picture to learn from in {run.data}. {quarantine.sentence()}"
+                f"--conditional: {run.data} has no picture of {missing} to learn from; {quarantine.sentence()}"
             )
         _check_batch(config, strategy)
         checkpoints = Checkpoints(folder.checkpoints, model.state())
