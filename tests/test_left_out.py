@@ -2,6 +2,7 @@
 
 import json
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image
 
 from data import files
 from data.catalogue import open_source
+from data.held_out import beside
 from data.images import BadPicture, grid, is_sheet, save_png
 from data.quarantine import Quarantine
 from data.sources import listing
@@ -18,6 +20,7 @@ from data.sources.pairs import Pairs
 from data.sources.parallel import read_picture
 from data.sources.protocol import SourceError
 from trainer import cli
+from trainer.evaluation import generation
 
 
 def paint(path, value=7, height=8, width=8):
@@ -281,7 +284,26 @@ def test_single_pictures_are_no_pairs(tmp_path):
         list(source.examples(8, "crop", Quarantine()))
 
 
+def test_pictures_beside_the_training_ones_are_found_in_any_case(tmp_path):
+    fill(tmp_path, "Train/bags", "VAL/bags")
+    assert beside(f"folder:{tmp_path}/Train") == f"folder:{tmp_path}/VAL"
+    assert Folder(beside(f"folder:{tmp_path}").removeprefix("folder:")).count == 1
+
+
 # The commands
+
+
+def test_an_evaluation_tells_what_was_left_out(tmp_path):
+    fill(tmp_path, "*24")
+    (tmp_path / "bad.jpg").write_bytes(b"")
+    (tmp_path / "a.dng").write_bytes(b"x")
+    run = SimpleNamespace(data=str(tmp_path), seed=0, fit="crop", settings={"resolution": 16})
+    request = SimpleNamespace(data=None, count=None, held_out_of=lambda run: None)
+    extractor = SimpleNamespace(vectors=lambda pictures: pictures.reshape(len(pictures), -1))
+    reference = generation.gather(run, request, extractor, lambda items, total, what: items)
+    assert list(generation._left_out(reference)) == [
+        f"{tmp_path}: 1 picture was left out: bad.jpg (the file is empty); 1 other file was passed over (1 .dng)."
+    ]
 
 
 def test_prepare_tells_and_writes_what_was_left_out(tmp_path):
@@ -335,7 +357,7 @@ def test_a_class_without_a_usable_picture_is_not_taught(tmp_path):
 def test_training_tells_what_it_leaves_out_of_all_its_data(tmp_path):
     fill(tmp_path / "shop", "*24")
     fill(tmp_path / "held", "*24", value=9)
-    run_folder(tmp_path / "shop" / "run")
+    run_folder(tmp_path / "shop" / "old")
     (tmp_path / "held" / "bad.jpg").write_bytes(b"<html>")
     arguments = [
         "--data",
@@ -347,5 +369,7 @@ def test_training_tells_what_it_leaves_out_of_all_its_data(tmp_path):
     ]
     done = CliRunner().invoke(cli.main, [*TINY, *arguments])
     assert done.exit_code == 0, done.output
-    assert "1 folder was passed over: run/ (a run of packshot); the list is in" in done.output
+    assert "1 folder was passed over: old/ (a run of packshot); the list is in" in done.output
+    sheets = list((tmp_path / "run" / "samples").glob("*.png"))
+    assert sheets and all(is_sheet(path.read_bytes()) for path in sheets)
     assert "held: 1 picture was left out: bad.jpg (not a picture that can be read, but: web page)" in done.output

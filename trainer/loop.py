@@ -43,6 +43,7 @@ def describe_data(run: RunConfig) -> dict:
         "examples": source.count,
         "classes": list(source.classes),
         "keys": sorted(source.keys),
+        "left_out": source.left_out.sentence(),
         "fingerprint": source.fingerprint(),
         "view": make_view(run, configuration(run)).describe(),
     }

@@ -157,7 +157,7 @@ def _unreadable(folder, error):
 
 
 def _is_run(folder, folders, names):
-    if "config.json" not in names or not ("metrics.jsonl" in names or {"checkpoints", "samples"} & set(folders)):
+    if "config.json" not in names or not ("metrics.jsonl" in names or "checkpoints" in folders):
         return False
     try:
         held = json.loads(files.read(join(folder, "config.json")))
