@@ -62,6 +62,7 @@ def describe(run: RunConfig, folder: RunDir, measuring: Measuring, accept_new_da
         "examples": ready.data.count,
         "classes": list(ready.data.classes),
         "keys": sorted(ready.source.keys),
+        "left_out": ready.source.left_out.sentence(),
         "fingerprint": ready.data.fingerprint,
         "view": ready.view.describe(),
     }
@@ -149,9 +150,9 @@ def train(
             quarantine = Quarantine()
             rows = load_rows(ready.source, view, fit=run.fit, quarantine=quarantine, progress=writers.counting, say=say)
             if run.conditional and rows.empty_classes:
+                missing = ", ".join(rows.empty_classes)
                 raise ValueError(
-                    f"--conditional: of {', '.join(rows.empty_classes)} there is no picture to learn from in {run.data}."
-                    f" {quarantine.sentence()}"
+                    f"--conditional: {run.data} has no picture of {missing} to learn from; {quarantine.sentence()}"
                 )
             checkpoints = Checkpoints(folder.checkpoints, model.state())
             rows_per_step = config.batch_size * model.rows_per_step
