@@ -48,7 +48,8 @@ def start() -> None:
 
 
 def stop() -> None:
-    """Give standard error back."""
+    """From now on let TensorFlow write to standard error itself."""
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Watch)]
     while _undo:
         _undo.pop()()
 

@@ -10,7 +10,7 @@ from data.batch import ENHANCEMENT, GENERATION, TRANSLATION
 from data.cache import load_rows
 from data.catalogue import open_source
 from data.quarantine import Quarantine
-from trainer import best, callbacks, history, writers
+from trainer import best, callbacks, history, precision, writers
 from trainer.build import configuration, make_model, make_view
 from trainer.checkpoints import Checkpoints, best_facts
 from trainer.config import Measuring, RunConfig
@@ -75,6 +75,7 @@ def train(
         classes = len(source.classes) if run.conditional else 0
         if run.conditional and not classes:
             raise ValueError(f"--conditional needs categories, and {run.data} has none")
+        precision.check(run, classes)
         with strategy.scope():
             model = make_model(run, classes)
         quarantine, view = Quarantine(), make_view(run, config)

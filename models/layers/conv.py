@@ -24,8 +24,9 @@ def has_grouped_gradients(dtype: tf.DType) -> bool:
 class GroupedConv2D(keras.layers.Layer):
     """A convolution in groups with bias, stride 1 and "same" padding, through `tf.nn.conv2d`.
 
-    Keras' own `Conv2D(groups=...)` takes the XLA path on CPU, which is about a hundred times slower forward and backward. Where TensorFlow
-    has no gradient of a grouped convolution (on CPU only oneDNN has one, and not in every precision), each group is a convolution of its own.
+    Keras' own `Conv2D(groups=...)` takes the XLA path on CPU, which is about a hundred times slower forward and backward. Where
+    TensorFlow has no gradient of a grouped convolution (on CPU only oneDNN has one, and not in every precision), each group is
+    a convolution of its own.
 
     Input [batch, height, width, channels] and output [batch, height, width, filters]; channels and filters are multiples of groups.
     """
