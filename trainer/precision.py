@@ -55,7 +55,7 @@ def step_seconds(runs: list[RunConfig], classes: int = 0, rounds: int = 0, steps
     if done.returncode > 0:  # a fault of ours: it shows where the run itself meets it
         return [[] for _ in runs]
     if done.returncode < 0:
-        last = [line.strip() for line in done.stderr.splitlines() if line.strip()][-1:]
+        last = [line.strip().rstrip(".") for line in done.stderr.splitlines() if line.strip()][-1:]
         answer = {"run": len(runs) - 1, "why": ": ".join([f"TensorFlow ended with signal {-done.returncode}", *last])}
     else:
         answer = json.loads(done.stdout.splitlines()[-1])
