@@ -117,10 +117,8 @@ def _step(run, classes):
 def reason(error) -> str:
     """What TensorFlow's error says, in one line, without where in the graph it was."""
     text = re.sub(r"\{\{.*?\}\}|\[\[.*?\]\]|\[Op:.*", " ", error.message)
-    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("  ")]
-    return next(
-        (line for line in reversed(lines) if not re.match(r"(Node: |Detected at|Graph execution)", line)), "?"
-    ).rstrip(".")
+    lines = [line.strip().rstrip(".") for line in text.splitlines() if line.strip()]
+    return [line for line in lines if not re.match(r'(File "|Node: |Detected at|Graph execution)', line)][-1]
 
 
 if __name__ == "__main__":
