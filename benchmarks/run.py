@@ -8,6 +8,7 @@ import os
 import platform
 import statistics
 import tempfile
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -17,6 +18,7 @@ import click
 
 from benchmarks import data, memory, serving
 from benchmarks.workers import Worker
+from data import quiet
 
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
@@ -114,10 +116,12 @@ def measure_family(name, rounds, seconds) -> list[str]:
     return lines
 
 
-def measure_data(rounds, seconds) -> list[str]:
+def measure_data(rounds, seconds) -> Iterator[str]:
     with Worker("benchmarks.data:Cached") as cached:
         batches = max(1, round(seconds * cached.rate(50) / data.BATCH))
         rates = [cached.rate(batches) for _ in range(rounds)]
+    cached_goal = {"goal": "50,000/s", "reached": statistics.median(rates) >= 50_000}
+    yield line("cached rows, 64 px, flipped, batches of 64", f"{spread(rates, ',.0f')}/s", **cached_goal)
     with tempfile.TemporaryDirectory() as folder:
         data.draw(folder, PHOTOS)
         with Worker("benchmarks.data:Ours", folder) as ours, Worker("benchmarks.data:Loader", folder) as theirs:
@@ -125,11 +129,7 @@ def measure_data(rounds, seconds) -> list[str]:
             passes = max(1, round(seconds * ours.rate(1) / PHOTOS))
             turns = [(ours.rate(passes), theirs.rate(passes)) for _ in range(rounds)]
     what = "JPEGs of {}x{} to {} px: a folder against a DataLoader".format(*data.PHOTO, data.SIDE)
-    cached_goal = {"goal": "50,000/s", "reached": statistics.median(rates) >= 50_000}
-    return [
-        line("cached rows, 64 px, flipped, batches of 64", f"{spread(rates, ',.0f')}/s", **cached_goal),
-        versus(what, *zip(*turns, strict=True), 1.0, seconds=False),
-    ]
+    yield versus(what, *zip(*turns, strict=True), 1.0, seconds=False)
 
 
 def measure_memory() -> list[str]:
@@ -154,8 +154,8 @@ def measure_serving(rounds, seconds) -> list[str]:
     return lines
 
 
-def measure(part, rounds, seconds) -> list[str]:
-    """The lines of one of `PARTS`."""
+def measure(part, rounds, seconds) -> Iterable[str]:
+    """The lines of one of `PARTS`, as they are measured."""
     if part == "memory":
         return measure_memory()
     if part == "serving":
@@ -181,17 +181,19 @@ def machine() -> str:
 @click.option("--seconds", default=6.0, help="Length of a turn, about", type=click.FloatRange(0, min_open=True))
 @click.option("--page", default=str(PAGE), help="What a whole table is written into", metavar="FILE")
 def main(parts, rounds, seconds, page):
-    """Measure PARTS (all, if none is named), print the table, and, if it is whole, write it into the page."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    lines = []
+    """Measure PARTS (all, if none is named), print each row as it is measured, and write a whole table into the page."""
+    quiet.start()
+    lines = [f"{machine()}; {rounds} rounds of turns of about {seconds:g} s.", "", HEAD]
+    click.echo("\n".join(lines))
     for part in parts or PARTS:
         click.echo(f"measuring {part}", err=True)
-        lines += measure(part, rounds, seconds)
-    text = "\n".join([f"{machine()}; {rounds} rounds of turns of about {seconds:g} s.", "", HEAD, *lines])
-    click.echo(text)
+        for row in measure(part, rounds, seconds):
+            click.echo(row)
+            lines.append(row)
     if not parts:
+        measured = "\n".join(lines)
         before, _, rest = Path(page).read_text().partition(BEGIN)
-        Path(page).write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}")
+        Path(page).write_text(f"{before}{BEGIN}\n{measured}\n{END}{rest.partition(END)[2]}")
 
 
 if __name__ == "__main__":

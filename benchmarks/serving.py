@@ -1,7 +1,6 @@
 """The local server beside the same model run in this process: what a call costs, and what batching gains."""
 
 import contextlib
-import os
 import socket
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from functools import partial
 import grpc
 import numpy as np
 
+from data import quiet
 from serving.protocol import PredictRequest
 from serving.tensors import tensor_to_proto
 
@@ -106,7 +106,7 @@ def measure(rounds: int, seconds: float) -> dict[str, list[float]]:
     small, large: what a call costs beyond the session's own time, with a reply of 4 bytes and of 786 KB; seconds. session, alone,
     batched, each with a signature: pictures a second of the session in batches of 32, of a server with 32 callers, of one that batches.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    quiet.start()
     from serving.session import Session
 
     found = defaultdict(list)

@@ -4,6 +4,8 @@ import importlib
 import multiprocessing
 import traceback
 
+from data import quiet
+
 
 class Worker:
     """`maker(*arguments)` in a new process, `maker` being "module:name". Attributes are its methods; close it when done."""
@@ -40,6 +42,7 @@ class Worker:
 
 
 def _serve(pipe, maker, arguments):
+    quiet.start()
     module, _, name = maker.partition(":")
     try:
         worker = getattr(importlib.import_module(module), name)(*arguments)

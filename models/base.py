@@ -12,6 +12,7 @@ import tensorflow as tf
 from data import batch as contract
 from models import augment as augmentations
 from models.catalogue import AUGMENTS
+from models.loss_scale import LossScale
 from models.random import StepRandom
 
 ADA_TARGET = 0.6  # Karras et al. 2020 (ADA), section 3.1: where the sign of the critic's answers should stay
@@ -42,6 +43,7 @@ class ImageModel(keras.Model):
         self.classes = classes
         self.seed = seed
         self.step = self._counter("step", "int64")
+        self.loss_scale = LossScale() if keras.config.dtype_policy().compute_dtype == "float16" else None
         self.built = True
 
     def twins(self, build):
@@ -63,9 +65,10 @@ class ImageModel(keras.Model):
 
     def state(self):
         """Everything a resumed run needs: dict of name -> tf.Variable, the same names in every process."""
+        owners = [self, *self.optimizers(), *([self.loss_scale] if self.loss_scale else [])]
         return {
             f"{owner.name}_{number:04d}": variable.value  # variables' own names count up with every network built
-            for owner in (self, *self.optimizers())
+            for owner in owners
             for number, variable in enumerate(owner.variables)
         }
 
@@ -89,17 +92,28 @@ class ImageModel(keras.Model):
         self._replicas = context.num_replicas_in_sync
         replica = 0 if self._replicas == 1 else context.replica_id_in_sync_group
         self.random = StepRandom(self.seed, self.step.value, self._replicas, replica)
-        self._global_rows = float(next(iter(batch.values())).shape[0] * self._replicas)
+        rows = next(iter(batch.values())).shape[0]
+        if rows % self.rows_per_step:
+            raise ValueError(f"a batch of {rows} rows cannot be shared evenly by critic_steps={self.rows_per_step}")
+        self._global_rows = float(rows * self._replicas)
 
     def _total(self, terms):
         """The mean over this replica's rows of the sum of the terms, float32 scalar."""
         return tf.add_n([tf.reduce_mean(tf.cast(term, tf.float32)) for term in terms.values()])
 
-    def _gradients(self, tape, terms, variables, optimizer):
+    def _gradients(self, tape, terms, variables):
         # Optimisers add gradients up over replicas, so each replica gives its share of the mean over the global batch.
         with tape:
-            loss = optimizer.scale_loss(self._total(terms) / self._replicas)
+            loss = self._total(terms) / self._replicas
+            if self.loss_scale:
+                loss *= self.loss_scale.scale.value
         return tape.gradient(loss, variables)
+
+    def _move(self, optimizer, gradients, variables):
+        if self.loss_scale:
+            self.loss_scale.apply(optimizer, gradients, variables)
+        else:
+            optimizer.apply(gradients, variables)
 
     def _finish(self, logs):
         if self.average is not self.network:
@@ -155,7 +169,7 @@ class OnePlayer(ImageModel):
         variables = self.network.trainable_weights
         with tf.GradientTape() as tape:
             terms = self.terms(batch)
-        self.network_optimizer.apply(self._gradients(tape, terms, variables, self.network_optimizer), variables)
+        self._move(self.network_optimizer, self._gradients(tape, terms, variables), variables)
         return self._finish({**terms, "loss": self._total(terms)})
 
 
@@ -226,7 +240,7 @@ class TwoPlayer(ImageModel):
         critic_logs = self._critic_move(last, fakes)
         with tape:
             terms = self.generator_terms(last, fakes)
-        self.generator_optimizer.apply(self._gradients(tape, terms, variables, self.generator_optimizer), variables)
+        self._move(self.generator_optimizer, self._gradients(tape, terms, variables), variables)
         logs = {f"generator_{name}": value for name, value in terms.items()}
         logs |= {"generator_loss": self._total(terms)} | critic_logs
         if self.augment == "ada":
@@ -248,7 +262,7 @@ class TwoPlayer(ImageModel):
         def gradients(penalise):
             with tf.GradientTape() as tape:
                 terms = self.critic_terms(batch, fakes, penalise)
-            found = self._gradients(tape, terms, variables, self.critic_optimizer)
+            found = self._gradients(tape, terms, variables)
             logs = {name: tf.reduce_mean(tf.cast(term, tf.float32)) for name, term in terms.items()}
             logs |= {"loss": self._total(terms), "confidence": self._confidence}
             if penalise:
@@ -260,7 +274,7 @@ class TwoPlayer(ImageModel):
         else:
             due = self.step.value % self.config.penalty_every == 0
             found, logs = tf.cond(due, lambda: gradients(True), lambda: gradients(False))
-        self.critic_optimizer.apply(found, variables)
+        self._move(self.critic_optimizer, found, variables)
         return {f"critic_{name}": value for name, value in logs.items()}
 
     def _adapt(self, confidence):

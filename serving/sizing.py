@@ -16,6 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data import quiet
+
 SIZES = (1, 2, 4, 8, 16, 32)
 ROUNDS = 9  # that count; one more goes before them, to warm up
 GAIN = 1.05  # a larger batch has to give 5 % more rows a second to be worth having: less is noise
@@ -137,6 +139,7 @@ def _measure_and_send(connection, log, version, cpus, pixels, timed):
     """Send runs made as they are made, then a Measurement, or the sentence of what went wrong."""
     with open(log, "w") as file:  # the chatter of TensorFlow, that would tear the progress bar
         os.dup2(file.fileno(), sys.stderr.fileno())
+    quiet.stop()
     if hasattr(os, "sched_setaffinity"):  # before TensorFlow counts its threads
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cpus])
     from serving.session import SessionError

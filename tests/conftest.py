@@ -1,15 +1,16 @@
 """Two logical CPU devices, so that MirroredStrategy has two real replicas in a unit test."""
 
-import os
+from data import quiet
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+quiet.start()
 
-import pytest
-import tensorflow as tf
+import pytest  # noqa: E402
+import tensorflow as tf  # noqa: E402
 
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
+quiet.stop()  # pytest keeps what is written from here on
 
 
 @pytest.fixture(scope="session")

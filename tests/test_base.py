@@ -286,3 +286,11 @@ def test_total_is_the_mean_over_rows_of_the_sum_of_terms():
     terms = {"a": tf.constant([1.0, 3.0, 5.0, 7.0]), "b": tf.constant([0.5, 0.5, 0.5, 2.5], tf.bfloat16)}
     total = model._total(terms)
     assert total.dtype == tf.float32 and float(total) == 5.0
+
+
+def test_rows_that_critic_steps_cannot_share_are_refused_with_a_sentence():
+    model = changed("mlp_gan", critic_steps=2)
+    before = values(model)
+    with pytest.raises(ValueError, match="^a batch of 15 rows cannot be shared evenly by critic_steps=2$"):
+        model.train_step(batch(model, rows=15))
+    same(values(model).values(), before.values())

@@ -1,6 +1,6 @@
 """The training stream: permutations, restoring, shards, and what a batch is made of."""
 
-import time
+import types
 
 import numpy as np
 import pytest
@@ -195,23 +195,23 @@ def test_a_batch_that_cannot_be_shared_evenly_is_refused():
         batches(numbered(4), 1, shard=(0, 3))
 
 
-def test_waiting_share_is_that_since_it_was_last_asked():
+def test_waiting_share_is_that_since_it_was_last_asked(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(pipeline, "time", types.SimpleNamespace(perf_counter=lambda: now[0]))
     rows = textured()
     arguments = {"batch_size": 4, "seed": 1, "position": 8, "augment": ("flip",), "keys": ALL}
     waiting = Waiting()
     made, share = training(rows, GENERATION, tf.distribute.get_strategy(), waiting, **arguments), waiting.share
     iterator = iter(made)
-    found = []
-    share()
-    for _ in range(3):
-        found.append({key: value.numpy() for key, value in next(iterator).items()})
-    assert 0 < share() <= 1
+    found = [{key: value.numpy() for key, value in next(iterator).items()} for _ in range(3)]
     same(found, batches(rows, 3, position=8, augment=("flip",), keys=ALL))
-    time.sleep(0.05)
+    now[0] = 1e6
+    assert 0 < share() < 1  # three batches do not take a week
+    now[0] += 1
     assert share() == 0  # nothing was taken since
-    next(iterator)
-    time.sleep(0.2)
-    assert 0 < share() < 0.5  # the batch was ready, or made in less time than was slept
+    waiting._seconds.assign(3.0)
+    now[0] += 12
+    assert share() == 0.25
 
 
 def test_several_replicas_are_given_the_whole_batch_and_no_clock():

@@ -1,36 +1,53 @@
-"""`packshot doctor`: what this machine has, and what is missing."""
+"""`packshot doctor`: what this machine has, what is missing, and how fast it is."""
 
 import importlib.metadata
 import platform
 import re
+import statistics
 
-NEEDED = {
-    "tensorflow": (2, 20),
-    "keras": (3, 13),
-    "tensorboard": (2, 20),
-    "tensorflow-datasets": (4, 9),
-    "numpy": (2, 0),
-    "pillow": (11, 0),
-    "click": (8, 1),
-    "tqdm": (4, 60),
-}
+ROUNDS, STEPS = 5, 4  # of a step in each precision; the default family's penalties come every fourth step
+ALIKE = 0.05  # of a difference in speed that is none
 
 
 def report() -> tuple[list[str], bool]:
     """(lines for the user, whether everything needed is there)."""
     lines = [f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"]
+    wanted = needed()
+    if not wanted:
+        return [*lines, "  missing  packshot -> pip install -e . in its folder, which brings what it needs"], False
     healthy = True
-    for name, lowest in NEEDED.items():
+    for name, limits in wanted.items():
         found = version(name)
-        wanted = ".".join(map(str, lowest))
-        if found is None or numbers(found) < lowest:
+        if found is None or not fits(found, limits):
             healthy = False
-            lines.append(f"  missing  {name} {found or ''} -> pip install '{name}>={wanted}'")
+            lines.append(f"  missing  {name} {found or ''} -> pip install '{name}{limits}'")
         else:
             lines.append(f"  ok       {name} {found}")
     if version("tensorflow"):
         lines += _devices()
+    if healthy:
+        lines.append(f"  bfloat16 {_bfloat16()}")
     return lines, healthy
+
+
+def needed() -> dict[str, str]:
+    """Distribution -> the versions that packshot takes (">=2.20,<2.22"), as its own metadata say; {} when it is not installed."""
+    try:
+        requirements = importlib.metadata.requires("packshot") or []
+    except importlib.metadata.PackageNotFoundError:
+        return {}
+    found = (re.match(r"([\w.-]+)\s*([^;]*)(;.*extra)?", line) for line in requirements)
+    return {match[1]: match[2].strip(" ()") for match in found if not match[3]}
+
+
+def fits(version: str, limits: str) -> bool:
+    """Whether a version is within limits of the kinds ">=2.20" and "<2.22", separated by commas."""
+    numbers = _numbers(version)
+    return all(
+        numbers >= _numbers(limit) if limit.startswith(">=") else numbers < _numbers(limit)
+        for limit in limits.replace(" ", "").split(",")
+        if limit.startswith((">=", "<")) and not limit.startswith("<=")
+    )
 
 
 def version(name: str) -> str | None:
@@ -41,7 +58,7 @@ def version(name: str) -> str | None:
         return None
 
 
-def numbers(text: str) -> tuple[int, ...]:
+def _numbers(text: str) -> tuple[int, ...]:
     """ "2.21.0rc1" -> (2, 21, 0)."""
     return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
 
@@ -49,18 +66,28 @@ def numbers(text: str) -> tuple[int, ...]:
 def _devices():
     import tensorflow as tf
 
-    lines = [f"  device   {device.device_type} {device.name}" for device in tf.config.list_physical_devices()]
-    flags = _cpu_flags()
-    fast = flags & {"avx512_bf16", "amx_bf16"}
-    lines.append(
-        f"  bfloat16 {'fast on this CPU (' + ', '.join(sorted(fast)) + ')' if fast else 'slow on this CPU: stay with --precision float32'}"
-    )
-    return lines
+    return [f"  device   {device.device_type} {device.name}" for device in tf.config.list_physical_devices()]
 
 
-def _cpu_flags():
+def _bfloat16():
+    """How fast steps of the default run are in bfloat16, measured in turns with steps in float32."""
+    from trainer import precision, task
+
+    options = task.main.make_context("train", [], resilient_parsing=True).params
+    runs = [task.resolve(options | {"precision": name}) for name in ("float32", "mixed_bfloat16")]
     try:
-        with open("/proc/cpuinfo") as file:
-            return set(next((line for line in file if line.startswith("flags")), "").split())
-    except OSError:
-        return set()
+        plain, half = precision.step_seconds(runs, rounds=ROUNDS, steps=STEPS)
+    except precision.Unable as error:
+        return str(error)
+    return verdict(f"{runs[0].model} {runs[0].preset}", plain, half)
+
+
+def verdict(what: str, plain: list[float], half: list[float]) -> str:
+    """What the rounds' seconds of a step in float32 and in bfloat16 say of this CPU."""
+    ratio = statistics.median(a / b for a, b in zip(plain, half, strict=True))
+    if ratio > 1 + ALIKE:
+        speed, advice = f"{ratio:.2f} times as fast", "use --precision mixed_bfloat16"
+    else:
+        speed = f"{ratio:.2f} times as fast" if ratio < 1 - ALIKE else "as fast"
+        advice = "stay with --precision float32"
+    return f"a step of {what} is {speed} as in float32 on this machine: {advice}"

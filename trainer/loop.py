@@ -13,7 +13,7 @@ from data.batch import ENHANCEMENT, GENERATION, TRANSLATION
 from data.cache import load_rows
 from data.catalogue import open_source
 from data.quarantine import Quarantine
-from trainer import best, callbacks, history, memory, record, writers
+from trainer import best, callbacks, history, memory, precision, record, writers
 from trainer.build import configuration, make_model, make_view
 from trainer.checkpoints import Checkpoints, best_facts, newest_step, steps
 from trainer.cluster import workers
@@ -106,9 +106,11 @@ def _prepare(run, folder, measuring, strategy, accept_new_data, say) -> Ready:
             f"{folder.root} was trained on other data: {changed}. Put the data back, or go on with the new ones by --accept-new-data, which"
             " is written down in the run"
         )
+    classes = len(source.classes) if run.conditional else 0
+    precision.check(run, classes)
     try:
         with strategy.scope():
-            model = make_model(run, len(source.classes) if run.conditional else 0)
+            model = make_model(run, classes)
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
         raise ValueError(f"the model is too large for the memory of this machine: {_first_line(error)}") from error
     memory.check(model, config.batch_size // strategy.num_replicas_in_sync)

@@ -1,14 +1,32 @@
 """Convolutions that Keras does not give in the form needed here."""
 
+import functools
+
 import keras
 import tensorflow as tf
+
+
+@functools.cache
+def has_grouped_gradients(dtype: tf.DType) -> bool:
+    """Whether this machine differentiates a grouped convolution in that type: asked once, by doing it."""
+    with tf.init_scope():  # which pauses every tape
+        pictures, kernel = tf.ones([1, 4, 4, 16], dtype), tf.ones([3, 3, 8, 16], dtype)
+        settings = {"out_backprop": pictures, "strides": [1, 1, 1, 1], "padding": "SAME"}
+        try:
+            tf.raw_ops.Conv2DBackpropInput(input_sizes=pictures.shape, filter=kernel, **settings)
+            tf.raw_ops.Conv2DBackpropFilter(input=pictures, filter_sizes=kernel.shape, **settings)
+        except tf.errors.OpError:
+            return False
+    return True
 
 
 @keras.saving.register_keras_serializable("packshot")
 class GroupedConv2D(keras.layers.Layer):
     """A convolution in groups with bias, stride 1 and "same" padding, through `tf.nn.conv2d`.
 
-    Keras' own `Conv2D(groups=...)` takes the XLA path on CPU, which is about a hundred times slower forward and backward.
+    Keras' own `Conv2D(groups=...)` takes the XLA path on CPU, which is about a hundred times slower forward and backward. Where
+    TensorFlow has no gradient of a grouped convolution (on CPU only oneDNN has one, and not in every precision), each group is
+    a convolution of its own.
 
     Input [batch, height, width, channels] and output [batch, height, width, filters]; channels and filters are multiples of groups.
     """
@@ -31,7 +49,12 @@ class GroupedConv2D(keras.layers.Layer):
         self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
 
     def call(self, inputs):
-        outputs = tf.nn.conv2d(inputs, tf.convert_to_tensor(self.kernel), strides=1, padding="SAME")
+        kernel = tf.convert_to_tensor(self.kernel)
+        if has_grouped_gradients(kernel.dtype):
+            outputs = tf.nn.conv2d(inputs, kernel, strides=1, padding="SAME")
+        else:
+            groups = zip(tf.split(inputs, self.groups, -1), tf.split(kernel, self.groups, -1), strict=True)
+            outputs = tf.concat([tf.nn.conv2d(*group, strides=1, padding="SAME") for group in groups], -1)
         return tf.nn.bias_add(outputs, tf.convert_to_tensor(self.bias))
 
     def compute_output_shape(self, input_shape):

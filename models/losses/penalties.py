@@ -6,6 +6,8 @@ i-th picture only (which batch normalisation breaks). All of them can be differe
 
 import tensorflow as tf
 
+SLOPE_SCALE = 128.0  # logits are multiplied by it and slopes divided: a power of two changes no digit, and float16 loses fewer small ones
+
 
 def squared_slope(judge, pictures):
     """Logits, and the squared norm of their gradient with respect to the pictures.
@@ -19,8 +21,8 @@ def squared_slope(judge, pictures):
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(pictures)
         logits = judge(pictures)
-        total = tf.reduce_sum(logits)
-    slope = tf.cast(tape.gradient(total, pictures), tf.float32)
+        total = SLOPE_SCALE * tf.reduce_sum(logits)
+    slope = tf.cast(tape.gradient(total, pictures), tf.float32) / SLOPE_SCALE
     return logits, tf.reduce_sum(tf.square(slope), axis=[1, 2, 3])
 
 

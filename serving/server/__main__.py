@@ -1,11 +1,11 @@
 """`python -m serving.server`: start, say what is served where, serve until told to stop, finish what is under way."""
 
-import os
 import signal
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+from data import quiet
 from serving.server.flags import BadFlags, parse, usage
 
 
@@ -21,7 +21,7 @@ def main(arguments: list[str]) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    quiet.start()
     from serving.server.local import CannotStart, Server
 
     try:

@@ -1,0 +1,115 @@
+"""TensorFlow without its greetings: what it writes on a healthy machine reaches nobody, and what has gone wrong everybody.
+
+TensorFlow writes to standard error from C++, partly before it can be told a level, so its lines go through a small process (this file),
+which lets all pass but the known ones below, and outlives a TensorFlow that aborts. What Python writes goes past it. Nothing of this
+happens when the user has set TF_CPP_MIN_LOG_LEVEL: 0 shows all there is.
+"""
+
+import atexit
+import glob
+import logging
+import os
+import re
+import sys
+import warnings
+
+LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+FROM_PYTHON = r"(keras|tensorflow|google\.protobuf)\b"
+GPUS = ("/dev/nvidia[0-9]*", "/dev/dxg", "/dev/kfd")
+
+
+def _logged(levels, words):
+    """A pattern of lines of those levels: "E0000 00:00:12.3 7 file.cc:1] words", or "2026-01-01 00:00:12.3: E file.cc:1] words"."""
+    return rb"([%s]\d{4} |\d{4}-\d\d-\d\d [\d:.]+: [%s] )%s" % (levels, levels, words)
+
+
+GREETINGS = [
+    rb"WARNING: All log messages before absl::InitializeLog\(\) is called are written to STDERR",
+    _logged(b"E", rb".*Unable to register cu\w+ factory"),
+    _logged(
+        b"E", rb".*remapper failed: INVALID_ARGUMENT: Mutation::Apply error"
+    ),  # the graph is computed as it was written
+    _logged(b"E", rb".*oneDNN supports DT_\w+ only on platforms with"),  # and another kernel is taken
+    rb"To enable the following instructions: .* rebuild TensorFlow with the appropriate compiler flags",
+]
+ON_CPU = [_logged(b"IW", b""), _logged(b"E", b".*failed call to cuInit")]
+ON_GPU = [_logged(b"I", rb"(?!.*(cuda|CUDA|GPU))")]  # where there is a GPU, what TensorFlow says of it is news
+
+_undo = []  # what `stop` does
+
+
+def start() -> None:
+    """From the first import of TensorFlow on, leave its greetings out. Does nothing if it is imported already or the user set a level."""
+    if LEVEL in os.environ or "tensorflow" in sys.modules or any(isinstance(f, _Watch) for f in sys.meta_path):
+        return
+    sys.meta_path.insert(0, _Watch())
+    if not sys.warnoptions:
+        warnings.filterwarnings("ignore", module=FROM_PYTHON)
+
+
+def stop() -> None:
+    """From now on let TensorFlow write to standard error itself."""
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Watch)]
+    while _undo:
+        _undo.pop()()
+
+
+class _Watch:
+    """Sees TensorFlow's import coming, and finds no module."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name == "tensorflow":
+            sys.meta_path.remove(self)
+            _begin()
+
+
+def has_gpu() -> bool:
+    """Whether the system shows a GPU, of whatever kind and however broken."""
+    return any(glob.glob(pattern) for pattern in GPUS)
+
+
+def _begin():
+    import subprocess
+
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    command = [sys.executable, "-I", "-S", __file__, *(["gpu"] if has_gpu() else [])]
+    try:
+        straight = os.dup(2)
+        # In a session of its own, so that Ctrl-C in a terminal ends those who speak and not who listens.
+        passing = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=2, start_new_session=True)
+    except OSError:  # no standard error, or no process to be had: then TensorFlow greets
+        return
+    python, ours = sys.stderr, None
+    if python is sys.__stderr__ and python is not None:
+        python.flush()
+        ours = open(straight, "w", buffering=1, encoding=python.encoding, errors=python.errors, closefd=False)
+        sys.stderr = ours
+    os.dup2(passing.stdin.fileno(), 2)
+    passing.stdin.close()
+
+    def undo():
+        os.dup2(straight, 2)
+        if sys.stderr is ours:
+            sys.stderr = python
+        try:
+            passing.wait(timeout=1)
+        except subprocess.TimeoutExpired:  # a child of ours still speaks
+            pass
+
+    _undo.append(undo)
+
+
+def _pass_on(greetings):
+    """Standard input to standard output, but for the greetings."""
+    greeting = re.compile(b"|".join(greetings))
+    rest = b""
+    while chunk := os.read(0, 65536):
+        *lines, rest = (rest + chunk).split(b"\n")
+        os.write(1, b"".join(line + b"\n" for line in lines if not greeting.match(line)))
+    os.write(1, rest)
+
+
+if __name__ == "__main__":
+    _pass_on(GREETINGS + (ON_GPU if sys.argv[1:] == ["gpu"] else ON_CPU))
+else:
+    atexit.register(stop)
