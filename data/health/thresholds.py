@@ -28,16 +28,32 @@ SOFT = Threshold(
 
 DARK = Threshold(0.40, "of white", "the brightest channel of 19 pixels in 20 stays below this")
 BURNT = Threshold(
-    0.13,
-    "of what is no white background",
-    "at its limit, and half of where only one channel is; 99 % of photos stay below",
+    0.18,
+    "of the picture",
+    "at its limit, and half of where only one channel is; more where the middle is light, less against the light; "
+    "98.5 % of photos stay below",
+)
+CUT = Threshold(0.13, "of the picture", "on a plain ground: two channels at their limit; vivid drawings stay below")
+LOST = Threshold(
+    0.03, "of the product", "on white: two channels cut off and the third not; 99.5 % of products in studios stay below"
 )
 WHITE_MEANT = Threshold(0.05, "of the pictures", "where fewer have a white background, one that is white is burnt")
-FLAT = Threshold(0.25, "of the range", "between the darkest and the lightest hundredth no channel differs by more")
+FLAT = Threshold(
+    0.25,
+    "of the range",
+    "between the darkest and the lightest hundredth no channel differs by more; on white that is a white product",
+)
 
 PLAIN = Threshold(0.70, "of the border", "a background is plain when so much of the border has its median colour")
 WHITE = Threshold(0.88, "of white", "a plain background is white when its darkest channel is at least so light")
 MOSTLY = Threshold(0.60, "of the pictures", "a catalogue has one kind of background when so many pictures share it")
+
+GROUND_SEEN = Threshold(
+    0.08, "of the border", "with the colour of the usual ground: a product that reaches the border hides the rest"
+)
+GROUND_HIDDEN = Threshold(
+    0.50, "of what is no usual ground", "with the colour of the middle: a product seen so near that it hides the ground"
+)
 
 WRITTEN = Threshold(
     0.5, "of certainty", "a square of 8 px is written on when the network finds it more likely than not"
