@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.health import duplicates
+from data.health import duplicates, variants
 from data.health import thresholds as limit
 from data.health.inventory import Inventory
 from data.health.kinds import KINDS
@@ -60,8 +60,10 @@ def judge(
 
 
 def _copies(records, track):
-    for group in duplicates.find([r.digest for r in records], [r.copies for r in records], track):
+    again = set()
+    for group in duplicates.find([r.digest for r in records], [r.copy for r in records], track):
         copies = sorted((records[index] for index in group), key=_worth)
+        again.update(id(record) for record in copies[1:])
         names = tuple(record.entry.name for record in copies)
         splits = sorted({record.entry.split for record in copies}, key=_BEST_KEPT.get)
         classes = sorted({record.entry.label for record in copies})
@@ -73,6 +75,10 @@ def _copies(records, track):
             yield Finding("label_conflict", names, f"{how} in {' and '.join(classes)}", len(names))
         if len(splits) == 1:
             yield Finding("exact_duplicate" if exact else "near_duplicate", names, how, len(names))
+    single = [record for record in records if id(record) not in again]
+    for group in variants.find([record.copy for record in single], track):
+        names = tuple(single[index].entry.name for index in group)
+        yield Finding("colour_variant", names, f"one product in {len(names)} colours", len(names))
 
 
 def _worth(record):
@@ -100,7 +106,12 @@ def _light(record, white):
     name, light = record.entry.name, record.exposure
     if light.bright < limit.DARK:
         yield Finding("dark", (name,), f"19 pixels in 20 below {light.bright:.0%} of white", 1 - light.bright)
-    if light.background == "white" and white >= limit.WHITE_MEANT or light.background == "busy" and white >= limit.MOSTLY:
+    if (
+        light.background == "white"
+        and white >= limit.WHITE_MEANT
+        or light.background == "busy"
+        and white >= limit.MOSTLY
+    ):
         if light.lost > limit.LOST:
             yield Finding("overexposed", (name,), f"the colour is lost in {light.lost:.0%} of the product", light.lost)
     elif light.background == "plain":
@@ -174,9 +185,9 @@ def _usual_grounds(lights):
 
 def _is_close_up(record, grounds):
     """Whether the product reaches the border, and leaves some of a usual ground or hides all of it."""
-    if record.copies is None:
+    if record.copy is None:
         return False
-    colours = record.copies[0].astype(float)
+    colours = record.copy.astype(float)
     ground = np.zeros(colours.shape[:2], bool)
     for usual in grounds:
         ground |= np.abs(colours - usual).max(axis=2) < _ALIKE

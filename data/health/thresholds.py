@@ -91,9 +91,17 @@ DETAIL_ALIKE = Threshold(
     0.86, "correlation", "of fine detail at 64x64 once aligned: of 5,000 similar pictures none was above 0.84"
 )
 COLOUR_APART = Threshold(
-    15,
+    16, "grey levels", "by which aligned pictures differ in 2 % of their area: 99 % of copies stay below"
+)
+PART_APART = Threshold(
+    22, "grey levels", "of hue, or twice as many of lightness, in 8 of 64x64 px: seams of another colour are above"
+)
+OUTLINES_ALIKE = Threshold(0.90, "correlation", "of edges at 16x16: shots of one product in two colours are above")
+EDGES_ALIKE = Threshold(0.80, "correlation", "of edges at 64x64: shots of two products stay below 0.75")
+UNEXPLAINED = Threshold(
+    16,
     "grey levels",
-    "between aligned cells of 8x8: recompressed and brightened copies stay below, other colours above",
+    "in small windows, by which a picture differs from any recolouring of the other; prints differ more",
 )
 
 RARE_CLASS = Threshold(100, "pictures", "with fewer, a class is copied rather than learnt")
