@@ -13,7 +13,8 @@ from data.sources.listed import write_list
 def kept(records: Sequence[Record], found: Sequence[Finding], drop: Collection[str] = ()) -> list[Record]:
     """The records worth keeping, in order; `drop` names further kinds of findings (of `kinds.DROPPABLE`).
 
-    Colour variants all stay, unless they are dropped: then the first of each group. Of copies the largest stays, but one that is measured with (test, then validation) before one that is trained on.
+    Of copies the largest stays, but one that is measured with (test, then validation) before one that is trained on. Colour
+    variants all stay, unless they are dropped: then the first of each group does.
     """
     gone = set()
     for finding in found:

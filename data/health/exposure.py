@@ -25,8 +25,8 @@ _COLOURLESS = 6  # grey levels between the channels, in 99 % of a picture withou
 class Exposure:
     """Fractions in [0, 1]; `background` is "white", "plain" or "busy", `colour` the border's median, as #rrggbb."""
 
-    bright: float  # the 95th percentile of the brightest channel, of the picture or of what is no ground, whichever is lighter
-    spread: float  # between the 1st and 99th percentile, of the channel where they differ most
+    bright: float  # the 95th percentile of the brightest channel; on a plain ground that of the product, if it is more
+    spread: float  # between the 1st and 99th percentile, of the channel where they differ most; likewise, with as much of the ground
     burnt: float  # share at its limit, where one channel alone counts half; more where the middle is light, less against the light
     cut: float  # share with two channels or all at their limit
     lost: float  # of what no white ground is: share with two channels cut off, and not white
@@ -37,27 +37,24 @@ class Exposure:
 
 def expose(picture: np.ndarray) -> Exposure:
     """Measure uint8 [height, width, 3], best not much larger than 128 px: then noise and specks have gone."""
-    flat = picture.reshape(-1, 3)
-    low, high = np.percentile(flat, (1, 99), axis=0)
     border = _border(picture)
     colour = np.median(border, axis=0)
     plain = np.mean(np.abs(border - colour).max(axis=1) < _NEAR) >= PLAIN
+    parts = [picture.reshape(-1, 3)]
+    if plain and (product := _apart(picture, colour)).any():
+        parts.append(np.concatenate([picture[product], np.repeat(colour[None], product.sum(), axis=0)]))
     darkest, middling, brightest = np.moveaxis(np.sort(picture, axis=2), 2, 0)
     cut = float((middling >= _LIMIT).mean())
     return Exposure(
-        bright=max(_bright(brightest), _bright(brightest[_apart(picture, colour)]) if plain else 0.0),
-        spread=float((high - low).max()) / 255,
-        burnt=float((brightest >= _LIMIT).mean() + cut) / 2 + _BACKLIGHT * _middle_over_whole(picture),
+        bright=max(float(np.percentile(part.max(axis=1), 95)) / 255 for part in parts),
+        spread=max(float(np.ptp(np.percentile(part, (1, 99), axis=0), axis=0).max()) / 255 for part in parts),
+        burnt=max(0.0, float((brightest >= _LIMIT).mean() + cut) / 2 + _BACKLIGHT * _middle_over_whole(picture)),
         cut=cut,
         lost=_lost(darkest, middling),
         background="white" if plain and colour.min() >= WHITE * 255 else "plain" if plain else "busy",
         colour="#{:02x}{:02x}{:02x}".format(*colour.astype(int)),
         grey=bool(np.percentile(brightest - darkest, 99) < _COLOURLESS),
     )
-
-
-def _bright(brightest):
-    return float(np.percentile(brightest, 95)) / 255 if brightest.size else 0.0
 
 
 def _apart(picture, colour):

@@ -119,17 +119,17 @@ def _light(record, white):
             yield Finding("overexposed", (name,), f"{light.cut:.0%} of it burnt", light.cut)
     elif light.burnt > limit.BURNT:
         yield Finding("overexposed", (name,), f"{light.burnt:.0%} of it burnt", light.burnt)
-    if light.spread < limit.FLAT and light.bright >= limit.DARK and light.background != "white":
+    if light.spread < limit.FLAT and limit.DARK <= light.bright < limit.WHITE:
         yield Finding("low_contrast", (name,), f"uses {light.spread:.0%} of the range", 1 - light.spread)
 
 
 def _lettering(record):
     name = record.entry.name
-    line = max(record.lines, key=lambda line: (line.in_margin, line.sure), default=None)
+    line = max(record.lines, key=lambda line: (line.laid_over, line.sure), default=None)
     if record.mark is not None:
         yield Finding("overlay", (name,), "the same mark as in other pictures", 1, record.mark)
     elif line is not None:
-        kind, where = ("overlay", "near the border") if line.in_margin else ("lettering", "in the picture")
+        kind, where = ("overlay", "near the border") if line.laid_over else ("lettering", "in the picture")
         yield Finding(kind, (name,), f"a line of writing {where}", line.sure, line.box)
 
 
