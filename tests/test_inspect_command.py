@@ -190,7 +190,7 @@ def test_a_folder_of_damaged_files_is_said_to_be_one(tmp_path):
 
 
 def record(name, side, background="busy", label=""):
-    light = Exposure(1.0, 1.0, 0.0, 0.0, background, "#808080", False)
+    light = Exposure(1.0, 1.0, 0.0, 0.0, 0.0, background, "#808080", False)
     return Record(Entry(name, "", label, name), digest=name, width=side, height=side, exposure=light)
 
 
@@ -221,6 +221,20 @@ def test_what_is_said_of_backgrounds_and_classes():
     assert "The classes are uneven: train with `--conditional`" in said(["white"] * 4, odd)
     conflict = [Finding("label_conflict", ("0", "1"), "")]
     assert "1 picture can be found in more than one class: at least one is wrong." in said(["white"] * 4, conflict)
+
+
+def test_what_is_said_of_variants_and_lettering():
+    records = [record(str(number), 300) for number in range(20)]
+    found = [
+        Finding("colour_variant", ("0", "1", "2"), ""),
+        Finding("colour_variant", ("3", "4"), ""),
+        Finding("lettering", ("5",), ""),
+    ]
+    said = " ".join(verdict.sentences(records, found, 20))
+    assert "5 pictures show 2 products in several colours: 4 pairs to train recolouring with" in said
+    assert "Lettering on 1 picture: train with `--no-mirror`, or it is learnt in mirror writing." in said
+    assert "Nothing else stands out." in said
+    assert "--no-mirror" not in " ".join(verdict.sentences(records + records[:1], found, 21))  # below 1 in 20
 
 
 def test_a_picture_that_vanishes_meanwhile_is_unreadable(tmp_path):
@@ -254,3 +268,14 @@ def test_planting_leaves_the_catalogue_alone_and_counts_what_is_found(tmp_path, 
         planted, [], 20
     )
     assert np.unique([one.original for one in planted if one.original]).size == 4
+    assert [line for line in lines if line.startswith("| any but notes | ")]
+
+
+def test_a_flat_catalogue_gets_no_copies_across_splits_and_classes(tmp_path, monkeypatch):
+    names = ("exact copy", "exact copy in another split", "exact copy in another class", "grey")
+    monkeypatch.setattr(plant, "DEFECTS", [one for one in plant.DEFECTS if one.title in names])
+    for number in range(8):
+        put(tmp_path / "shop" / f"{number}.jpg", product(number))
+    (copy := tmp_path / "copy").mkdir()
+    planted = plant.plant(inventory.take(str(tmp_path / "shop")), copy, each=2, seed=0)
+    assert {one.defect.title for one in planted} == {"exact copy", "grey"} and len(list(copy.iterdir())) == 10

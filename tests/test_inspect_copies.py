@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
+from scipy import ndimage
 from shelf import inspected, of_kind, product, put
 
 from benchmarks.defects import DEFECTS, saved
-from data.health import duplicates
+from data.health import cleaning, duplicates, variants
 
 COPIES = {one.title: one for one in DEFECTS if one.where == "beside"}
 
@@ -67,16 +68,96 @@ def test_what_looks_alike_is_no_copy(tmp_path):
 def test_a_known_shift_and_stretch_are_undone():
     """Cells that the crop does not move agree: the middle of a picture, cut by a known frame."""
     whole = product(4).resize((256, 256))
-    cut = np.asarray(whole)[8:248, 4:252]
-    copies = [duplicates.small_copies(np.asarray(whole)), duplicates.small_copies(cut)]
-    colours, details = (np.stack([copy[part] for copy in copies]) for part in (0, 1))
-    assert duplicates.are_copies(colours, details)
-    other = duplicates.small_copies(np.asarray(product(14).resize((256, 256))))
-    assert not duplicates.are_copies(np.stack([colours[0], other[0]]), np.stack([details[0], other[1]]))
+    one, cut = (duplicates.small_copy(picture) for picture in (np.asarray(whole), np.asarray(whole)[8:248, 4:252]))
+    assert duplicates.are_copies(one, cut)
+    assert not duplicates.are_copies(one, duplicates.small_copy(np.asarray(product(14).resize((256, 256)))))
 
 
 def test_small_pictures_are_compared_by_their_bytes_only():
     picture = np.asarray(product(0).resize((63, 80)))
-    assert duplicates.small_copies(picture) is None
+    assert duplicates.small_copy(picture) is None
     assert duplicates.find(["one", "two", "one"], [None, None, None]) == [[0, 2]]
-    assert duplicates.find([], []) == []
+    assert duplicates.find([], []) == [] and variants.find([None, None]) == variants.find([]) == []
+
+
+def test_colours_differ_by_what_exposure_and_cut_off_light_leave_open():
+    """A gain of 1.2 and an offset are no difference, nor is what is white there; a part of 8 px is."""
+    random = np.random.default_rng(0)
+    one = random.uniform(60, 180, (16, 16, 3)).astype(np.float32).repeat(4, 0).repeat(4, 1)
+    assert np.allclose(duplicates.colour_differences(one, 1.2 * one + 10), 0, atol=0.1)
+    one[:8] = np.linspace(200, 250, 64, dtype=np.float32)[:, None]
+    assert max(duplicates.colour_differences(one, np.minimum(1.2 * one, 255))) < 2
+    other = one.copy()
+    other[40:44, 40:44, 0] += 50
+    whole, part = duplicates.colour_differences(one, other)
+    assert whole < 2 and part == pytest.approx(50 * 2 / 3, abs=18)
+
+
+def shirt(ink, ground=(250, 250, 250), word="", trim=None, seed=0):
+    """A shirt with folds, drawn 256 px wide."""
+    random = np.random.default_rng(seed)
+    folds = 1 + 0.25 * np.tanh(ndimage.gaussian_filter(random.normal(size=(256, 256)), 6) * 12)
+    mask = Image.new("L", (256, 256), 0)
+    draw = ImageDraw.Draw(mask)
+    draw.polygon(
+        [
+            (70, 50),
+            (186, 50),
+            (236, 100),
+            (206, 130),
+            (186, 110),
+            (186, 220),
+            (70, 220),
+            (70, 110),
+            (50, 130),
+            (20, 100),
+        ],
+        255,
+    )
+    cloth = Image.fromarray(np.clip(folds[..., None] * ink, 0, 255).astype(np.uint8))
+    draw = ImageDraw.Draw(cloth)
+    draw.text((95, 110), word, (250, 240, 60), ImageFont.load_default(30))
+    if trim:
+        draw.rectangle((70, 208, 186, 220), trim)
+    return Image.composite(cloth, Image.new("RGB", cloth.size, ground), mask)
+
+
+@pytest.mark.parametrize("ink", [(60, 60, 70), (200, 40, 40), (195, 195, 195), (60, 140, 90)])
+def test_one_product_in_two_colours_is_kept_and_told(tmp_path, ink):
+    put(tmp_path / "a.jpg", shirt((40, 80, 190)))
+    put(tmp_path / "b.jpg", shirt(ink))
+    put(tmp_path / "other.jpg", product(3))
+    _, records, found = inspected(tmp_path)
+    assert of_kind(found, "colour_variant") == [(("a.jpg", "b.jpg"), "one product in 2 colours")]
+    assert not of_kind(found, "near_duplicate") and len(cleaning.kept(records, found)) == 3
+    assert [record.entry.name for record in cleaning.kept(records, found, ["colour_variant"])] == ["a.jpg", "other.jpg"]
+
+
+def test_a_trim_of_another_colour_is_another_product(tmp_path):
+    for name, trim in (("a", (230, 130, 40)), ("b", (40, 120, 220)), ("c", None)):
+        put(tmp_path / f"{name}.jpg", shirt((50, 50, 55), trim=trim))
+    found = inspected(tmp_path)[2]
+    assert not of_kind(found, "near_duplicate")
+    ((pictures, _),) = of_kind(found, "colour_variant")
+    assert {"a.jpg", "b.jpg"} <= set(pictures)
+
+
+@pytest.mark.parametrize("ground", [(250, 250, 250), (128, 128, 128), (20, 20, 20)])
+def test_another_print_on_the_same_shirt_is_another_product(tmp_path, ground):
+    """On one cloth, and on one of another colour."""
+    put(tmp_path / "north.jpg", shirt((40, 80, 190), ground, "NORTH"))
+    put(tmp_path / "wave.jpg", shirt((40, 80, 190), ground, "wave 7"))
+    put(tmp_path / "plain.jpg", shirt((40, 80, 190), ground))
+    put(tmp_path / "red.jpg", shirt((190, 60, 60), ground, "AB 12"))
+    _, records, found = inspected(tmp_path)
+    assert not of_kind(found, "near_duplicate") and not of_kind(found, "colour_variant")
+    assert len(cleaning.kept(records, found)) == 4
+
+
+def test_a_copy_of_a_variant_is_a_copy_only(tmp_path):
+    put(tmp_path / "blue.jpg", shirt((40, 80, 190)))
+    put(tmp_path / "red.jpg", shirt((190, 50, 40)))
+    put(tmp_path / "red-small.jpg", saved(shirt((190, 50, 40)).resize((180, 180)), quality=60))
+    found = inspected(tmp_path)[2]
+    assert of_kind(found, "near_duplicate") == [(("red.jpg", "red-small.jpg"), "the same picture")]
+    assert of_kind(found, "colour_variant") == [(("blue.jpg", "red.jpg"), "one product in 2 colours")]

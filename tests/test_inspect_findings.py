@@ -68,6 +68,7 @@ def test_findings_come_in_the_order_of_their_kinds_worst_first(planted):
 def test_every_kind_is_tested():
     here = {
         "background",
+        "colour_variant",
         "stray",
         "missing_class",
         "rare_class",
@@ -87,28 +88,61 @@ def test_every_threshold_says_its_unit_and_reason():
     assert all(number.unit and number.reason for number in numbers)
 
 
-def test_burnt_parts(tmp_path):
-    """A window behind the product burns; a white background does not, and neither does a white product on white."""
-    photo = np.asarray(product(0)).copy()
-    photo[:110, :140] = 255
-    put(tmp_path / "window.png", saved(Image.fromarray(photo), "PNG"))
-    white = np.full((240, 240, 3), 255, np.uint8)
-    white[80:160, 80:160] = np.random.default_rng(0).integers(150, 255, (80, 80, 3))
-    put(tmp_path / "white.png", saved(Image.fromarray(white), "PNG"))
-    ((pictures, reason),) = of_kind(inspected(tmp_path)[2], "overexposed")
-    assert pictures == ("window.png",) and reason == "26% of it burnt"  # 110 x 140 of 240 x 240
+def on(ground, product, side=160, size=80):
+    """A square of random colours `product` (lowest, below), or of one colour, in the middle of plain ground."""
+    photo = np.full((side, side, 3), ground, np.uint8)
+    low = (side - size) // 2
+    random = np.random.default_rng(0).integers(*product, (size, size, 3)) if isinstance(product[0], int) else product[0]
+    photo[low : low + size, low : low + size] = random
+    return photo
+
+
+def flagged(folder, kind="overexposed"):
+    return [pictures[0] for pictures, _ in of_kind(inspected(folder)[2], kind)]
+
+
+def test_a_burnt_wall_is_burnt_and_a_window_behind_the_product_is_not(tmp_path):
+    """What burns counts less where the picture was taken against the light, more where the middle burns too."""
+    photo = np.asarray(product(0)).astype(float)
+    put(tmp_path / "burnt.png", saved(Image.fromarray(np.minimum(255, 3 * photo).astype(np.uint8)), "PNG"))
+    against = np.random.default_rng(0).integers(90, 200, (240, 240, 3), np.uint8)
+    against[60:, 70:170] = np.random.default_rng(1).integers(0, 60, (180, 100, 3))
+    against[:120, :60] = 255
+    put(tmp_path / "against.png", saved(Image.fromarray(against), "PNG"))
+    assert flagged(tmp_path) == ["burnt.png"]
+
+
+def test_on_white_the_light_is_that_of_the_product(tmp_path):
+    """A vivid and a white product on white are sound, a close-up too; where two channels are cut off a colour is lost."""
+    for number in range(8):
+        put(tmp_path / f"{number}.png", saved(Image.fromarray(on(255, (0, 200))), "PNG"))
+    put(tmp_path / "vivid.png", saved(Image.fromarray(on(255, [(255, 120, 30)])), "PNG"))
+    put(tmp_path / "white.png", saved(Image.fromarray(on(255, (225, 256))), "PNG"))
+    close = on(255, (0, 200))
+    close[:, 60:] = np.random.default_rng(1).integers(20, 90, (160, 100, 3))
+    put(tmp_path / "close.png", saved(Image.fromarray(close), "PNG"))
+    put(tmp_path / "lost.png", saved(Image.fromarray(on(255, [(255, 255, 130)])), "PNG"))
+    assert flagged(tmp_path) == ["lost.png"]
+    assert flagged(tmp_path, "low_contrast") == flagged(tmp_path, "dark") == []
+
+
+@pytest.mark.parametrize("ground", [0, 20, 128, 200])
+def test_products_on_plain_ground_are_sound(tmp_path, ground):
+    """Small ones on black too; what is vivid is not burnt, what is white to the limit in a large part is."""
+    put(tmp_path / "vivid.png", saved(Image.fromarray(on(ground, [(255, 120, 30)])), "PNG"))
+    put(tmp_path / "small.png", saved(Image.fromarray(on(ground, (100, 230), size=24)), "PNG"))
+    put(tmp_path / "burnt.png", saved(Image.fromarray(on(ground, [(255, 255, 200)])), "PNG"))
+    assert flagged(tmp_path) == ["burnt.png"]
+    assert flagged(tmp_path, "dark") == flagged(tmp_path, "low_contrast") == []
 
 
 def test_a_white_background_is_meant_where_others_have_one(tmp_path):
-    white = np.full((160, 160, 3), 255, np.uint8)
-    white[40:120, 40:120] = np.random.default_rng(0).integers(0, 200, (80, 80, 3))
-    put(tmp_path / "white.png", saved(Image.fromarray(white), "PNG"))
+    put(tmp_path / "white.png", saved(Image.fromarray(on(255, (0, 200))), "PNG"))
     for number in range(19):
         put(tmp_path / f"{number}.jpg", product(number))
-    assert not of_kind(inspected(tmp_path)[2], "overexposed")  # 1 in 20
+    assert not flagged(tmp_path)  # 1 in 20
     put(tmp_path / "19.jpg", product(19))
-    ((pictures, _),) = of_kind(inspected(tmp_path)[2], "overexposed")
-    assert pictures == ("white.png",)
+    assert flagged(tmp_path) == ["white.png"]
 
 
 def test_a_background_unlike_the_rest(tmp_path):
@@ -127,12 +161,40 @@ def test_a_background_unlike_the_rest(tmp_path):
     }
 
 
+@pytest.mark.parametrize("ground", [255, 128, 0])
+def test_a_close_up_has_no_other_background(tmp_path, ground):
+    """The product leaves some of the ground to be seen, or none; a room with a window of that colour is another."""
+    random = np.random.default_rng(0)
+    for number in range(8):
+        put(tmp_path / f"{number}.png", saved(Image.fromarray(on(ground, (30, 220))), "PNG"))
+    near = on(ground, (30, 220))
+    near[:, 40:] = random.integers(40, 90, (160, 120, 3)) + np.uint8([60, 0, 20])
+    put(tmp_path / "near.png", saved(Image.fromarray(near), "PNG"))
+    fabric = random.integers(100, 110, (160, 160, 3), np.uint8)
+    put(tmp_path / "fabric.png", saved(Image.fromarray(fabric), "PNG"))
+    room = random.integers(0, 255, (20, 20, 3), np.uint8).repeat(8, 0).repeat(8, 1)
+    room[:10, :20] = ground
+    put(tmp_path / "room.png", saved(Image.fromarray(room), "PNG"))
+    assert flagged(tmp_path, "background") == ["room.png"]
+
+
 @pytest.mark.parametrize("make", [caption, date_stamp])
 def test_text_near_the_border_is_taken_for_an_overlay(tmp_path, make):
     photo = product(5).resize((480, 480)).point(lambda value: value // 4)
     put(tmp_path / "a.jpg", make(photo, np.random.default_rng(0)))
     ((_, reason),) = of_kind(inspected(tmp_path)[2], "overlay")
     assert reason == "a line of writing near the border"
+
+
+def test_what_is_as_high_as_wide_near_the_border_is_no_line(tmp_path):
+    """A word in a block of three lines: taken for a print."""
+    photo = product(3).resize((480, 480))
+    ImageDraw.Draw(photo).multiline_text(
+        (20, 405), "SPRING\nSALE 50\nNOW ON", "black", ImageFont.load_default(22), spacing=0
+    )
+    put(tmp_path / "block.jpg", photo)
+    found = inspected(tmp_path)[2]
+    assert of_kind(found, "lettering") and not of_kind(found, "overlay")
 
 
 def test_lettering_inside_the_picture_is_only_a_note(tmp_path):

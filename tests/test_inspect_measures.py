@@ -16,7 +16,7 @@ from data.health.exposure import expose
 from data.health.header import read_header
 from data.health.lettering import lines
 from data.health.overlays import Mark, detail, frame_of, marked
-from data.health.softness import measures, odds, softness
+from data.health.softness import measures, odds, sharpness, softness
 from data.health.thresholds import SOFT
 
 
@@ -104,9 +104,47 @@ def test_light_contrast_and_background():
 
 def test_where_one_channel_burns_half_counts():
     yellow, red = (np.full((100, 100, 3), 30, np.uint8) for _ in range(2))
-    yellow[:, 50:, :2] = 255
-    red[:, 50:, 0] = 255
-    assert expose(yellow).burnt == 0.5 and expose(red).burnt == 0.25
+    yellow[:50, :, :2] = 255
+    red[:50, :, 0] = 255
+    assert expose(yellow).cut == 0.5 and expose(red).cut == 0
+    for picture, share in ((yellow, 0.5), (red, 0.25)):
+        assert expose(picture).burnt == pytest.approx(share, abs=1e-6)
+
+
+def test_against_the_light_less_counts_as_burnt():
+    """The middle is darker than the median by 155 grey levels, of which three tenths are taken off."""
+    photo = np.full((100, 100, 3), 255, np.uint8)
+    photo[25:75, 25:75] = 100
+    assert expose(photo).burnt == pytest.approx(0.75 - 0.3 * 155 / 255)
+
+
+def test_a_colour_is_lost_where_two_channels_are_cut_off():
+    photo = np.full((100, 100, 3), 255, np.uint8)
+    photo[30:70, 30:70] = (200, 150, 90)
+    assert expose(photo).lost == 0
+    photo[30:40, 30:70] = (255, 255, 90)
+    assert expose(photo).lost == pytest.approx(0.25)
+    photo[30:40, 30:70] = (255, 90, 90)
+    assert expose(photo).lost == 0
+
+
+def test_what_is_bright_is_judged_without_the_ground():
+    """A product of a fiftieth of a black picture; on busy ground nobody knows it."""
+    photo = np.zeros((100, 100, 3), np.uint8)
+    photo[43:57, 43:57] = 180
+    assert expose(photo).bright == pytest.approx(180 / 255)
+
+
+def test_sharp_edges_are_not_blurred():
+    """Discs, sharp and blurred: an edge blurred by a Gaussian of 1.5 px rises by half of its height within 2 px."""
+    disc = Image.new("L", (800, 800), 90)
+    ImageDraw.Draw(disc).ellipse((200, 200, 600, 600), 200)
+    sharp = np.asarray(disc.resize((200, 200), Image.Resampling.BOX), np.float32)
+    assert sharpness(sharp) > 0.9 and softness(sharp) <= SOFT
+    blurred = ndimage.gaussian_filter(sharp, 1.5)
+    assert sharpness(blurred) == pytest.approx(0.5, abs=0.06)
+    assert sharpness(ndimage.gaussian_filter1d(sharp, 4, axis=1)) < 0.6  # in one direction only
+    assert sharpness(np.full((80, 80), 90, np.float32)) == 0
 
 
 @pytest.mark.parametrize("ink, ground", [("white", "black"), ("black", "white"), ("yellow", "navy"), ("red", "beige")])
@@ -116,7 +154,7 @@ def test_a_line_of_any_colour_is_found_where_it_stands(ink, ground, upright):
     ImageDraw.Draw(picture).text((100, 270), "Spring sale", ink, font := ImageFont.load_default(20))
     picture = picture.transpose(Image.Transpose.ROTATE_90) if upright else picture
     line, *others = lines(np.asarray(picture))
-    assert not others and line.in_margin and line.sure > 0.9
+    assert not others and line.laid_over and line.sure > 0.9
     right, top, bottom = 100 + font.getlength("Spring sale"), 275, 295
     expected = (100 / 400, top / 300, right / 400, bottom / 300)
     box = (1 - line.box[3], line.box[0], 1 - line.box[1], line.box[2]) if upright else line.box

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 
 from data import files
 from data.health.findings import Finding
-from data.health.kinds import COPIES, USELESS
+from data.health.kinds import COPIES, USELESS, VARIANTS
 from data.health.survey import Record
 from data.sources.listed import write_list
 
@@ -13,11 +13,12 @@ from data.sources.listed import write_list
 def kept(records: Sequence[Record], found: Sequence[Finding], drop: Collection[str] = ()) -> list[Record]:
     """The records worth keeping, in order; `drop` names further kinds of findings (of `kinds.DROPPABLE`).
 
-    Of copies the largest stays, but one that is measured with (test, then validation) before one that is trained on.
+    Of copies the largest stays, but one that is measured with (test, then validation) before one that is trained on. Colour
+    variants all stay, unless they are dropped: then the first of each group does.
     """
     gone = set()
     for finding in found:
-        if finding.kind in COPIES:
+        if finding.kind in COPIES or finding.kind in VARIANTS and finding.kind in drop:
             gone.update(finding.pictures[1:])
         elif finding.kind in USELESS or finding.kind in drop:
             gone.update(finding.pictures)

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.health import duplicates
+from data.health import duplicates, variants
 from data.health import thresholds as limit
 from data.health.inventory import Inventory
 from data.health.kinds import KINDS
 from data.health.survey import Record, Track
 
+_ALIKE = 12  # grey levels of a channel by which a ground may differ from another of its colour
 _BEST_KEPT = {"test": 0, "validation": 1, "train": 2, "": 3}  # splits, from that whose copy is kept
 
 
@@ -44,11 +45,11 @@ def judge(
     found += [Finding("not_a_picture", (name,), kind) for name, kind in inventory.others]
     found += _copies(good, track)
     usual = float(np.median([min(r.width, r.height) for r in good])) if good else 0.0
-    white_meant = background_shares(records)["white"] >= limit.WHITE_MEANT
+    white = background_shares(records)["white"]
     for record in good:
         found += _size(record, usual)
         found += _sharpness(record)
-        found += _light(record, white_meant)
+        found += _light(record, white)
         found += _lettering(record)
         found += _format(record)
     found += _backgrounds(good)
@@ -59,8 +60,10 @@ def judge(
 
 
 def _copies(records, track):
-    for group in duplicates.find([r.digest for r in records], [r.copies for r in records], track):
+    again = set()
+    for group in duplicates.find([r.digest for r in records], [r.copy for r in records], track):
         copies = sorted((records[index] for index in group), key=_worth)
+        again.update(id(record) for record in copies[1:])
         names = tuple(record.entry.name for record in copies)
         splits = sorted({record.entry.split for record in copies}, key=_BEST_KEPT.get)
         classes = sorted({record.entry.label for record in copies})
@@ -72,6 +75,10 @@ def _copies(records, track):
             yield Finding("label_conflict", names, f"{how} in {' and '.join(classes)}", len(names))
         if len(splits) == 1:
             yield Finding("exact_duplicate" if exact else "near_duplicate", names, how, len(names))
+    single = [record for record in records if id(record) not in again]
+    for group in variants.find([record.copy for record in single], track):
+        names = tuple(single[index].entry.name for index in group)
+        yield Finding("colour_variant", names, f"one product in {len(names)} colours", len(names))
 
 
 def _worth(record):
@@ -94,24 +101,35 @@ def _sharpness(record):
         yield Finding("blurry", (record.entry.name,), reason, record.softness)
 
 
-def _light(record, white_meant):
+def _light(record, white):
+    """`white` is the share of the catalogue on white."""
     name, light = record.entry.name, record.exposure
-    burnt = light.burnt_before_white if white_meant else light.burnt
     if light.bright < limit.DARK:
         yield Finding("dark", (name,), f"19 pixels in 20 below {light.bright:.0%} of white", 1 - light.bright)
-    if burnt > limit.BURNT:
-        yield Finding("overexposed", (name,), f"{burnt:.0%} of it burnt", burnt)
-    if light.spread < limit.FLAT and light.bright >= limit.DARK:
+    if (
+        light.background == "white"
+        and white >= limit.WHITE_MEANT
+        or light.background == "busy"
+        and white >= limit.MOSTLY
+    ):
+        if light.lost > limit.LOST:
+            yield Finding("overexposed", (name,), f"the colour is lost in {light.lost:.0%} of the product", light.lost)
+    elif light.background == "plain":
+        if light.cut > limit.CUT:
+            yield Finding("overexposed", (name,), f"{light.cut:.0%} of it burnt", light.cut)
+    elif light.burnt > limit.BURNT:
+        yield Finding("overexposed", (name,), f"{light.burnt:.0%} of it burnt", light.burnt)
+    if light.spread < limit.FLAT and limit.DARK <= light.bright < limit.WHITE:
         yield Finding("low_contrast", (name,), f"uses {light.spread:.0%} of the range", 1 - light.spread)
 
 
 def _lettering(record):
     name = record.entry.name
-    line = max(record.lines, key=lambda line: (line.in_margin, line.sure), default=None)
+    line = max(record.lines, key=lambda line: (line.laid_over, line.sure), default=None)
     if record.mark is not None:
         yield Finding("overlay", (name,), "the same mark as in other pictures", 1, record.mark)
     elif line is not None:
-        kind, where = ("overlay", "near the border") if line.in_margin else ("lettering", "in the picture")
+        kind, where = ("overlay", "near the border") if line.laid_over else ("lettering", "in the picture")
         yield Finding(kind, (name,), f"a line of writing {where}", line.sure, line.box)
 
 
@@ -147,13 +165,40 @@ def _backgrounds(records):
     for usual, words in (({"white"}, "white"), ({"white", "plain"}, "a plain background")):
         share = sum(shares[kind] for kind in usual)
         if share >= limit.MOSTLY:
+            grounds = _usual_grounds([record.exposure for record in records if record.exposure.background in usual])
             for record in records:
                 light = record.exposure
-                if light.background not in usual:
+                if light.background not in usual and not _is_close_up(record, grounds):
                     what = "a busy background" if light.background == "busy" else f"plain {light.colour}"
                     reason = f"{what}, where {share:.0%} of the catalogue have {words}"
                     yield Finding("background", (record.entry.name,), reason, float(light.background == "busy"))
             return
+
+
+def _usual_grounds(lights):
+    """float [n, 3], the colours of at least one ground in twenty."""
+    colours = np.array([[int(light.colour[place : place + 2], 16) for place in (1, 3, 5)] for light in lights], float)
+    _, which, counts = np.unique(colours // _ALIKE, axis=0, return_inverse=True, return_counts=True)
+    often = np.flatnonzero(counts >= len(colours) / 20)
+    return np.array([colours[which.ravel() == number].mean(axis=0) for number in often]).reshape(-1, 3)
+
+
+def _is_close_up(record, grounds):
+    """Whether the product reaches the border, and leaves some of a usual ground or hides all of it."""
+    if record.copy is None:
+        return False
+    colours = record.copy.astype(float)
+    ground = np.zeros(colours.shape[:2], bool)
+    for usual in grounds:
+        ground |= np.abs(colours - usual).max(axis=2) < _ALIKE
+    inside = np.zeros_like(ground)
+    inside[1:-1, 1:-1] = True
+    if ground[~inside].mean() >= limit.GROUND_SEEN:
+        return True
+    third = len(colours) // 3
+    middle = np.median(colours[third:-third, third:-third].reshape(-1, 3), axis=0)
+    like_middle = np.abs(colours - middle).max(axis=2) < 2 * _ALIKE
+    return like_middle[~ground].mean() >= limit.GROUND_HIDDEN
 
 
 def _colourless(records):

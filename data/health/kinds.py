@@ -44,6 +44,11 @@ KINDS = {
     "missing_class": Kind("warning", "Class missing from a split", "It cannot be measured, or was never learnt."),
     "rare_class": Kind("warning", "Rare class", "Too few pictures to learn a category from."),
     "imbalance": Kind("warning", "Uneven classes", "Without `--conditional` the common classes crowd out the rare."),
+    "colour_variant": Kind(
+        "note",
+        "Colour variants",
+        "The same shot of one product in several colours. All are kept: any two of a group are a pair to train recolouring with.",
+    ),
     "lettering": Kind(
         "note", "Lettering in the picture", "Most often a print on the product; sometimes a banner laid over it."
     ),
@@ -58,7 +63,9 @@ KINDS = {
     "not_a_picture": Kind("note", "Other files", "Their extension is no picture's; training does not look at them."),
 }
 
-# What a cleaned list leaves out, of copies all but one; what it may leave out too; the rest is of no picture in it.
+# What a cleaned list leaves out, of copies all but one; what it may leave out too, of variants all but one; the rest is of no
+# picture in it.
+VARIANTS = ("colour_variant",)
 COPIES = ("leakage", "exact_duplicate", "near_duplicate")
 USELESS = ("unreadable", "stray")
 _OF_NO_PICTURE = ("missing_class", "rare_class", "imbalance", "not_a_picture")

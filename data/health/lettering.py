@@ -13,7 +13,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 from scipy import ndimage
 
-from data.health.thresholds import LINE, LINE_SURE, MARGIN, WRITTEN
+from data.health.thresholds import LINE, LINE_LONG, LINE_SURE, MARGIN, WRITTEN
 
 _USUAL = 384  # px, to which the longer side of smaller pictures is brought: in them whole products are as large as letters elsewhere
 CELL = 8  # px, side of the squares that are told apart
@@ -30,16 +30,21 @@ FILE = Path(__file__).parent / "lettering.npz"
 
 @dataclass(frozen=True)
 class Line:
-    """A line of writing: how `sure` it is, the mean over its squares, in [0, 1]; `box` is (left, top, right, bottom) in fractions."""
+    """A line of writing: how `sure` it is, the mean over its squares, in [0, 1]; `box` is (left, top, right, bottom) in fractions,
+    `slender` how many times as long as high.
+    """
 
     sure: float
     box: tuple[float, float, float, float]
+    slender: float
 
     @property
-    def in_margin(self) -> bool:
-        """Whether all of it is near one border."""
+    def laid_over(self) -> bool:
+        """Whether all of it is near one border, and slender as a line of letters is; shoes and signs are not."""
         left, top, right, bottom = self.box
-        return bottom < MARGIN or top > 1 - MARGIN or right < MARGIN or left > 1 - MARGIN
+        return self.slender >= LINE_LONG and (
+            bottom < MARGIN or top > 1 - MARGIN or right < MARGIN or left > 1 - MARGIN
+        )
 
 
 def lines(picture: np.ndarray) -> list[Line]:
@@ -56,7 +61,8 @@ def lines(picture: np.ndarray) -> list[Line]:
         cells = sure[rows, columns][labels[rows, columns] == number]
         if cells.sum() >= LINE and cells.mean() >= LINE_SURE:
             edges = columns.start / width, rows.start / height, columns.stop / width, rows.stop / height
-            found.append(Line(float(cells.mean()), tuple(min(1.0, edge) for edge in edges)))
+            short, long = sorted((rows.stop - rows.start, columns.stop - columns.start))
+            found.append(Line(float(cells.mean()), tuple(min(1.0, edge) for edge in edges), long / short))
     return sorted(found, key=lambda line: -line.sure)
 
 

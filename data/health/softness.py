@@ -6,6 +6,9 @@ and enlarging leaves the highest empty. A camera that moves over n px takes them
 altogether, so that the logarithm of the spectrum has a hollow each 1 / n, and its own spectrum a dip at n px (Cannon, "Blind
 deconvolution of spatially invariant image blurs with phase", IEEE Transactions on ASSP 24, 1976).
 
+A drawing, or a product of one smooth colour, has as little fine detail as what is blurred, but its edges are sharp: a picture that
+has such edges both across and down is not blurred.
+
 `measures` are eight numbers that say this; `softness` weighs them and their products by a logistic regression, which
 `benchmarks.make_softness` fits to photos blurred on purpose.
 """
@@ -16,6 +19,8 @@ from pathlib import Path
 import numpy as np
 from scipy import fft, ndimage
 
+from data.health.thresholds import SHARP, SOFT
+
 TILE = 64  # px, side of the squares whose spectra are averaged; no picture below has one
 FILE = Path(__file__).parent / "softness.npz"
 _DIRECTIONS = 8
@@ -23,13 +28,35 @@ _BANDS = ((0.03, 0.06), (0.09, 0.12), (0.16, 0.20), (0.30, 0.36))  # cycles per 
 _ROUNDING = 1 / 12  # grey levels^2, the variance of rounding to whole ones: what any picture has at every frequency
 _SEEN = (0.03, 0.42)  # cycles per px in which dips are looked for
 _MOVED = (5, 30)  # px by which a camera may move
+_EDGE = 9  # px, over which the height of an edge is measured
+_HIGH = 40  # grey levels, the least height of an edge that counts
+_FEWEST = 50  # px on such edges
 _FARTHEST = 6.0  # deviations from the mean of sound photos; what lies beyond says no more
 
 
 def softness(grey: np.ndarray) -> float | None:
-    """Log odds that float32 grey [height, width] in [0, 255] is blurred rather than a sound photo; None for one below 64 px."""
+    """Log odds that float32 grey [height, width] in [0, 255] is blurred rather than a sound photo; None for one below 64 px.
+
+    Where edges are sharp, never above the limit `SOFT`.
+    """
     found = measures(grey)
-    return None if found is None else float(odds(found, _shipped()))
+    if found is None:
+        return None
+    soft = float(odds(found, _shipped()))
+    return float(SOFT) if soft > SOFT and sharpness(grey) > SHARP else soft
+
+
+def sharpness(grey: np.ndarray) -> float:
+    """The share of an edge's height that its sharpest hundredth rises within 2 px, across or down, whichever is less: in [0, 1]."""
+    return min(_steepest(grey), _steepest(grey.T))
+
+
+def _steepest(grey):
+    inner = slice(None), slice(1, -1)
+    height = (ndimage.maximum_filter1d(grey, _EDGE) - ndimage.minimum_filter1d(grey, _EDGE))[inner]
+    high = height >= _HIGH
+    rise = np.abs(grey[:, 2:] - grey[:, :-2])
+    return float(np.percentile(rise[high] / height[high], 99)) if high.sum() >= _FEWEST else 0.0
 
 
 def odds(found: np.ndarray, weights: dict[str, np.ndarray]) -> np.ndarray:

@@ -39,7 +39,7 @@ class Record:
     softness: float | None = None  # see softness.softness
     exposure: Exposure | None = None
     lines: list[Line] = field(default_factory=list)  # of writing, the surest first
-    copies: tuple[np.ndarray, np.ndarray] | None = None  # see duplicates.small_copies
+    copy: np.ndarray | None = None  # see duplicates.small_copy
     frame: tuple[int, int] | None = None  # see overlays.frame_of
     mark: tuple[float, float, float, float] | None = None  # the box of a mark that other pictures carry too
 
@@ -97,7 +97,7 @@ def _examine(entry, load, shared):
     record.softness = softness(grey)
     record.exposure = expose(_within(picture, _SMALL))
     record.lines = lines(picture)
-    record.copies = duplicates.small_copies(picture)
+    record.copy = duplicates.small_copy(picture)
     record.frame = shared.add(picture)
     return record
 

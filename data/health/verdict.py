@@ -34,6 +34,8 @@ def sentences(records: Sequence[Record], found: Sequence[Finding], kept: int) ->
         _size(good),
         *_categories(judged.trained_on(judged.class_counts(records)), found),
         _background(judged.background_shares(records), found),
+        *_variants(found),
+        *_lettering(found, len(good)),
         *_suspects(found, len(good)),
     ]
 
@@ -107,6 +109,22 @@ def _background(shares, found):
     if shares["busy"] >= limit.MOSTLY:
         return f"{line}: a model must learn the rooms as well as the products."
     return f"{line}."
+
+
+def _variants(found):
+    shown = [len(finding.pictures) for finding in found if finding.kind == "colour_variant"]
+    if shown:
+        pairs = sum(number * (number - 1) // 2 for number in shown)
+        yield (
+            f"{plural(sum(shown), 'picture')} show {plural(len(shown), 'product')} in several colours: "
+            f"{plural(pairs, 'pair')} to train recolouring with (`--json` lists the groups). `--fix` keeps them."
+        )
+
+
+def _lettering(found, total):
+    lettered = {finding.pictures[0] for finding in found if finding.kind == "lettering"}
+    if len(lettered) >= limit.LETTERED * total:
+        yield f"Lettering on {plural(len(lettered), 'picture')}: train with `--no-mirror`, or it is learnt in mirror writing."
 
 
 def _suspects(found, total):
