@@ -8,6 +8,7 @@ import grpc
 from google.protobuf import text_format
 
 from serving.protocol import CODES, SERVICES, SSLConfig
+from serving.server.addresses import CannotListen
 from serving.server.calls import Calls, shortened
 from serving.session import SessionError
 
@@ -15,10 +16,6 @@ LARGEST_MESSAGE = 2**31 - 1
 _NO_DEADLINE = 1e9  # seconds: what gRPC says remains of a call without one is longer
 _LARGE_REPLY = 2**17  # bytes: a larger one is not written in the event loop
 _STATUS = {code.value[0]: code for code in grpc.StatusCode}
-
-
-class CannotListen(OSError):
-    """The address is taken or cannot be used; the sentence says which."""
 
 
 class GrpcServer:
