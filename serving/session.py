@@ -63,8 +63,8 @@ class Session:
     """One version of a model, loaded for serving. Safe to use from many threads; use it in a `with`, or `close()` it.
 
     `signatures` maps each name to its `Signature`, and `meta_graph` is the MetaGraphDef of the folder without the
-    graph. `unguarded` maps each name to the inputs whose rank must be theirs, as a wrong one may end the process (see
-    `serving.kernels`). Raises SessionError when the folder cannot be loaded.
+    graph. `unguarded` maps each name to the inputs whose shape may end the process (see `serving.kernels`).
+    Raises SessionError when the folder cannot be loaded.
     """
 
     def __init__(self, path: str | os.PathLike):
@@ -95,7 +95,7 @@ class Session:
         Strings are arrays of `bytes` with dtype object, both ways (`str` goes as UTF-8). `timeout` is in seconds.
         Raises SessionError with the code and the sentence the server would answer: unknown signature, missing,
         surplus or misnamed inputs, wrong types, and whatever the graph itself refuses. Shapes are not checked here,
-        because the server does not: a wrong rank of an input that is `unguarded` may end the process.
+        because the server does not: that of an input that is `unguarded` may end the process.
         """
         return self.execute(self.prepare(signature, inputs), timeout=timeout)
 

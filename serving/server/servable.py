@@ -216,10 +216,12 @@ class Servable:
         return self._runner.submit(call, timeout=timeout)
 
     def _is_doubtful(self, call):
-        """Whether a rank that is not the declared one, or none that is declared, comes to a kernel that may end the process."""
-        signature, unguarded = self._session.signatures[call.signature], self._session.unguarded[call.signature]
-        shapes = {alias: signature.inputs[alias].shape for alias in unguarded}
-        return any(shape is None or len(shape) != call.inputs[alias].ndim for alias, shape in shapes.items())
+        """Whether a rank other than the declared one, or nothing at all, comes to a kernel that may end the process."""
+        declared, unguarded = self._session.signatures[call.signature].inputs, self._session.unguarded[call.signature]
+        return any(call.inputs[alias].size == 0 for alias in unguarded.sizes) or any(
+            declared[alias].shape is None or len(declared[alias].shape) != call.inputs[alias].ndim
+            for alias in unguarded.rank
+        )
 
     def _run_if_it_survives(self, call, timeout):
         began = time.monotonic()

@@ -1,8 +1,8 @@
 """Runs a call in a process apart first, where it may end the process.
 
-TensorFlow Serving hands shapes that contradict a signature to the kernels, and computes what they compute. So does this server; but what may
-abort is tried apart before it runs here, and refused when the other process did not live through it. That process loads the model when it
-is first needed, and stays for the next.
+TensorFlow Serving hands shapes that contradict a signature to the kernels, and computes what they compute. So does this server; but
+what may abort is tried apart before it runs here, and refused when the other process did not live through it. That process loads the
+model when it is first needed, and stays for the next.
 """
 
 import os
@@ -29,7 +29,7 @@ class Trial:
         self._known = {}
 
     def survives(self, call: Call, timeout: float | None = None) -> bool:
-        """Whether a process lives through `call`; calls with the same shapes are tried once. Raises TimeoutError after `timeout` seconds."""
+        """Whether a process lives through `call`; calls with the same shapes are tried once. Raises TimeoutError after `timeout` s."""
         end = None if timeout is None else time.monotonic() + timeout
         key = (call.signature, call.outputs, tuple(array.shape for array in call.inputs.values()))
         if not self._lock.acquire(timeout=-1 if timeout is None else timeout):
@@ -62,6 +62,7 @@ class Trial:
         if process.stdout.read(1) == _DONE:
             return True
         self._end()
+        self._process = _start(self._path)  # ready when the next one comes
         return False
 
     def _end(self):
