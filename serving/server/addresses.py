@@ -44,8 +44,9 @@ def addresses(host: str, port: int) -> list[Address]:
     """
     name = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     try:
-        # The name "" would be every address.
-        found = socket.getaddrinfo(name or "-", port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        if name in ("", "*"):
+            raise ValueError
+        found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "no name of a host"
         raise CannotListen(
