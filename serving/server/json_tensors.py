@@ -50,6 +50,8 @@ def signature_name(document: dict) -> str:
 def predict_request(document: dict, definition) -> tuple[object, bool]:
     """(PredictRequest without model_spec, whether it is by row) for the SignatureDef it is for. Raises SessionError."""
     types = {alias: _NAMES[info.dtype] for alias, info in sorted(definition.inputs.items())}
+    if not types:
+        raise invalid("Failed to get input map for signature: " + (signature_name(document) or "DEFAULT"))
     by_row = "instances" in document
     if by_row and "inputs" in document:
         raise invalid(
@@ -57,8 +59,6 @@ def predict_request(document: dict, definition) -> tuple[object, bool]:
         )
     if not by_row and "inputs" not in document:
         raise invalid("Missing 'inputs' or 'instances' key")
-    if not types:
-        raise invalid("Failed to get input map for signature: " + (signature_name(document) or "DEFAULT"))
     if by_row:
         arrays = _rows(document["instances"], types, document)
     else:
