@@ -47,7 +47,7 @@ def generation(
     latents: z float32 [n, latent_size], label int64 [n] -> images
     classes: label int64 [n] -> name string [n], count int64 [n], of all classes; only with `class_names`, in their order
 
-    A label outside 0 .. classes - 1 is answered with INVALID_ARGUMENT.
+    A label outside 0 .. classes - 1, and a truncation or z that is not finite, are answered with INVALID_ARGUMENT.
     """
 
     def pictures(z, label):
@@ -56,11 +56,11 @@ def generation(
         return tf.ensure_shape(to_uint8(generate(z, label)), [None, resolution, resolution, 3])
 
     def from_seed(seed, truncation, label=None):
-        seed, truncation = tf.ensure_shape(seed, [None]), tf.ensure_shape(truncation, [None])
+        seed, truncation = tf.ensure_shape(seed, [None]), _finite("truncation", tf.ensure_shape(truncation, [None]))
         return pictures(_noise(seed, latent_size) * truncation[:, tf.newaxis], label)
 
     def from_latents(z, label=None):
-        return {"images": pictures(tf.ensure_shape(z, [None, latent_size]), label)}
+        return {"images": pictures(_finite("z", tf.ensure_shape(z, [None, latent_size])), label)}
 
     def requests(rng, n):
         request = {"seed": rng.integers(2**31, size=n), "truncation": rng.uniform(0.5, 1.0, n).astype(np.float32)}
@@ -167,13 +167,20 @@ def _names(class_names, inputs, samples):
 
 
 def _known_label(label, classes):
-    """The labels themselves, once all are known to lie in range: the model waits for them, so it cannot run before."""
+    """The labels themselves, once all are known to lie in range."""
     label = tf.ensure_shape(label, [None])
-    fine = tf.reduce_all((label >= 0) & (label < classes))
-    with tf.control_dependencies(
-        [tf.debugging.Assert(fine, [f"label must lie in 0 .. {classes - 1}, not", label], 16)]
-    ):
-        return tf.identity(label)
+    return _once((label >= 0) & (label < classes), f"label must lie in 0 .. {classes - 1}, not", label)
+
+
+def _finite(name, values):
+    """The values themselves, once all are known to be numbers."""
+    return _once(tf.math.is_finite(values), f"{name} must be finite, not", values)
+
+
+def _once(fine, words, values):
+    """`values` once `fine` holds for all: the model waits for them, so it cannot run before. `words` and the values tell what is wrong."""
+    with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(fine), [words, values], 16)]):
+        return tf.identity(values)
 
 
 def _over_white(picture):

@@ -6,6 +6,7 @@ Source: tensorflow/c/{c_api,tf_tensor,tf_status,tf_buffer,tf_tstring}.h of Tenso
 import ctypes
 import functools
 import os
+import re
 from ctypes import POINTER, c_char_p, c_int, c_int64, c_size_t, c_void_p
 
 import tensorflow as tf
@@ -21,6 +22,7 @@ class Output(ctypes.Structure):
     _fields_ = [("operation", c_void_p), ("index", c_int)]
 
 
+_NAME = re.compile(r"libtensorflow_cc(\.so|(\.so)?\.\d+|\.\d+\.dylib|\.dylib)")
 _PROTOTYPES = {
     "TF_NewStatus": (c_void_p,),
     "TF_DeleteStatus": (None, c_void_p),
@@ -61,10 +63,21 @@ _PROTOTYPES = {
 
 @functools.cache
 def library() -> ctypes.CDLL:
-    """The library with its functions declared. Raises OSError when this TensorFlow comes without it."""
+    """The library with its functions declared. Raises OSError with a sentence when this TensorFlow comes without it."""
     # Importing tensorflow has mapped it already: this gives the same one, whose symbols must not become global.
-    loaded = ctypes.CDLL(os.path.join(os.path.dirname(tf.__file__), "libtensorflow_cc.so.2"))
+    loaded = ctypes.CDLL(_path(os.path.dirname(tf.__file__)))
     for name, (result, *arguments) in _PROTOTYPES.items():
         function = getattr(loaded, name)
         function.restype, function.argtypes = result, arguments
     return loaded
+
+
+def _path(package):
+    """Where the library lies in the folder of TensorFlow: libtensorflow_cc.so.2 on Linux, libtensorflow_cc.2.dylib on macOS."""
+    found = [name for name in sorted(os.listdir(package)) if _NAME.fullmatch(name)]
+    if not found:
+        raise OSError(
+            f"the TensorFlow in {package} has no libtensorflow_cc, which exporting, sampling and serving need; TensorFlow's own wheels "
+            "for Linux and macOS have it (those for Windows do not: use WSL 2)"
+        )
+    return os.path.join(package, found[-1])

@@ -18,6 +18,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 
 from serving.c_api import TSTRING_BYTES, Output, library
+from serving.kernels import unguarded
 
 # The numbers of TF_Code, which are those of gRPC.
 OK, INVALID_ARGUMENT, FAILED_PRECONDITION = 0, 3, 9
@@ -62,10 +63,12 @@ class Session:
     """One version of a model, loaded for serving. Safe to use from many threads; use it in a `with`, or `close()` it.
 
     `signatures` maps each name to its `Signature`, and `meta_graph` is the MetaGraphDef of the folder without the
-    graph. Raises SessionError when the folder cannot be loaded.
+    graph. `unguarded` maps each name to the inputs whose shape may end the process (see `serving.kernels`).
+    Raises SessionError when the folder cannot be loaded.
     """
 
     def __init__(self, path: str | os.PathLike):
+        self.path = os.fspath(path)
         self._c = library()
         self._running = 0
         self._idle = threading.Condition()
@@ -74,7 +77,7 @@ class Session:
         self._plans = {}
         self._graph = self._c.TF_NewGraph()
         try:
-            self.meta_graph = self._load(os.fspath(path))
+            self.meta_graph = self._load(self.path)
             self.signatures = {
                 name: Signature(_tensors(definition.inputs), _tensors(definition.outputs), _defaults(definition))
                 for name, definition in self.meta_graph.signature_def.items()
@@ -92,7 +95,7 @@ class Session:
         Strings are arrays of `bytes` with dtype object, both ways (`str` goes as UTF-8). `timeout` is in seconds.
         Raises SessionError with the code and the sentence the server would answer: unknown signature, missing,
         surplus or misnamed inputs, wrong types, and whatever the graph itself refuses. Shapes are not checked here,
-        because the server does not.
+        because the server does not: that of an input that is `unguarded` may end the process.
         """
         return self.execute(self.prepare(signature, inputs), timeout=timeout)
 
@@ -178,6 +181,7 @@ class Session:
                 )
             content = ctypes.string_at(buffer.contents.data, buffer.contents.length)
             meta_graph = meta_graph_pb2.MetaGraphDef.FromString(content)
+            self.unguarded = unguarded(meta_graph)
             meta_graph.ClearField("graph_def")
             return meta_graph
         finally:

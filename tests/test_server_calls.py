@@ -114,18 +114,18 @@ def test_errors_of_the_graph_come_from_the_runtime(stub):
     assert text.startswith("Unknown image file format. One of JPEG, JPEG XL, PNG, GIF, BMP, WebP required.")
 
 
-def test_a_tensor_of_the_wrong_rank_does_not_reach_a_kernel_that_may_abort(stub):
-    code, text = refused(stub.ask, signature="conv", x=np.zeros((4, 4, 1), np.float32))
-    assert (code, text) == (
-        "INVALID_ARGUMENT",
-        "Shape of tensor x [4,4,1] is not compatible with expected shape [?,4,4,1].",
-    )
+def test_a_tensor_of_the_wrong_rank_does_not_end_the_process(stub):
+    # With oneDNN TensorFlow 2.21 aborts; without, and later, the kernel says what is wrong.
+    assert refused(stub.ask, signature="conv", x=np.zeros((4, 4, 1), np.float32))[0] == "INVALID_ARGUMENT"
     assert stub.ask(signature="conv", x=np.ones((1, 4, 4, 1), np.float32))["y"].max() == 9
 
 
-def test_long_errors_are_cut(stub):
-    code, text = refused(stub.ask, model="m" * 2000, x=X)
-    assert code == "NOT_FOUND" and len(text) == 1024 and text.endswith("...TRUNCATED")
+def test_errors_are_cut_after_1024_bytes(stub):
+    code, text = refused(stub.ask, model="é" * 2000, x=X)
+    start = "Servable not found for request: Latest("
+    assert code == "NOT_FOUND" and text == start + "é" * ((1024 - len(start)) // 2) + "...TRUNCATED"
+    text = refused(stub.ask, model="m" * (1024 - len(start) - 1), x=X)[1]
+    assert len(text) == 1024 and text.endswith("m)")
 
 
 def test_a_deadline_stops_the_run(stub):
@@ -180,7 +180,8 @@ def test_the_context_stands_before_each_example(stub):
         ("Classify", "nope", [1], "INVALID_ARGUMENT", "No signature was found with the name: nope"),
         ("Classify", "classify", [], "INVALID_ARGUMENT", "Input is empty."),
         ("Regress", "add", [1], "INVALID_ARGUMENT", "Expected one input Tensor."),
-        ("Classify", "serving_default", [1], "FAILED_PRECONDITION", "No classification inputs found in SignatureDef: "),
+        ("Classify", "serving_default", [1], "INVALID_ARGUMENT", "No classification inputs found in SignatureDef: "),
+        ("Regress", "serving_default", [1], "INVALID_ARGUMENT", "No regression inputs found in SignatureDef: "),
         ("Regress", "classify", [1], "INVALID_ARGUMENT", "Expected one output Tensor."),
     ],
 )
@@ -204,6 +205,8 @@ def test_multi_inference(stub):
     assert [each.value for each in result.regression_result.regressions] == [6]
     assert (result.model_spec.name, result.model_spec.version.value) == ("toy", 7)
     table = [
+        (protocol.MultiInferenceRequest(), "INVALID_ARGUMENT", "ModelSpec has no name specified."),
+        (protocol.MultiInferenceRequest(tasks=[{}]), "INVALID_ARGUMENT", "ModelSpec has no name specified."),
         (
             tasks(("regress", "predict")),
             "UNIMPLEMENTED",

@@ -34,12 +34,29 @@ def test_names_defaults_and_forms():
         (["--port=70000"], "out of range"),
         (["--port=1", "--port=2"], "given twice"),
         (["--mixed_precision=bfloat16"], "works in TensorFlow Serving only"),
-        ([], "what is to be served"),
+        (
+            [],
+            "Both server_options.model_base_path and server_options.model_config_file are empty!",
+        ),
+        (["--max_num_load_retries=-1"], "out of range: 0 to"),
+        (["--port=1_000"], "takes a whole number, not '1_000'"),
+        (["--port=٣"], "takes a whole number"),
+        (["--rest_api_timeout_in_ms=3000000000"], "out of range"),
         (["--model_config_file=f", "--model_name=x"], "mean nothing beside --model_config_file"),
-        (["--model_base_path=rel"], "must be an absolute path"),
-        (["--model_base_path=/m", "--port=0"], "--port=0 needs --grpc_socket_path"),
+        (["--model_base_path=rel"], "Expected model default to have an absolute path or URI; got base_path()=rel"),
+        (
+            ["--model_base_path=/m", "--port=0"],
+            "At least one of server_options.grpc_port or server_options.grpc_socket_path must be set",
+        ),
         (["--model_base_path=/m", "--rest_api_port=8500"], "is the gRPC port"),
-        (["--model_base_path=/m", "--batching_parameters_file=f"], "means nothing without --enable_batching"),
+        (
+            ["--model_base_path=/m", "--batching_parameters_file=f"],
+            "server_options.batching_parameters_file is set without setting server_options.enable_batching to true.",
+        ),
+        (
+            ["--model_base_path=/m", "--enable_per_model_batching_parameters"],
+            "means nothing without --enable_batching",
+        ),
         (["--model_base_path=/m", "--monitoring_config_file=f"], "means nothing without --rest_api_port"),
         (["--model_base_path=/m", "--model_config_file_poll_wait_seconds=3"], "nothing without --model_config_file"),
     ],
@@ -48,6 +65,18 @@ def test_what_would_be_ignored_is_refused(arguments, words):
     with pytest.raises(BadFlags) as caught:
         parse(arguments)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "load_retry_interval_micros",
+        "num_request_iterations_for_warmup",
+        "rest_api_timeout_in_ms",
+    ],
+)
+def test_numbers_below_0_that_mean_none(name):
+    assert getattr(parse(["--model_base_path=/m", "--rest_api_port=1", f"--{name}=-1"]), name) == -1
 
 
 def test_vertex_ai_says_the_http_port(monkeypatch):

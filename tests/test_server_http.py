@@ -77,12 +77,13 @@ def test_floats_read_back_as_themselves_and_are_never_whole(port):
 
 ERRORS = [
     ("", 400, "JSON Parse error: The document is empty"),
-    ("{", 400, "JSON Parse error: "),
-    ("[" * 100_000, 400, "JSON Parse error: "),
+    ("{", 400, "JSON Parse error: Missing a name for object member. at offset: 1"),
+    ("hello", 400, "JSON Parse error: Invalid value. at offset: 0"),
+    ("[" * 100_000, 400, "JSON Parse error: The document is nested too deeply."),
     ("[]", 400, "JSON Value: [] Is not object"),
     ({}, 400, "Missing 'inputs' or 'instances' key"),
     ({"inputs": 1, "instances": []}, 400, "expecting only one of 'inputs' or 'instances' keys"),
-    ({"instances": 1}, 400, "Excepting 'instances' to be an list/array"),
+    ({"instances": 1}, 400, "Expecting 'instances' to be an list/array"),
     ({"instances": []}, 400, "No values in 'instances' array"),
     ({"signature_name": 1}, 400, "'signature_name' key must be a string value."),
     ({"signature_name": "s", "instances": [1]}, 400, 'Serving signature name: "s" not found in signature def'),
@@ -92,7 +93,7 @@ ERRORS = [
     ({"instances": [[[1, 2], 3]]}, 400, "found at incorrect level: 2 in the JSON DOM. Expected at level: 2"),
     ({"instances": [[1, 2], {"x": [1, 2]}]}, 400, "Expecting value/list but got object at item 1 of input list"),
     ({"instances": [{"z": 1}]}, 400, "JSON object: does not have named input: z"),
-    ({"signature_name": "add", "instances": [{"a": 1}]}, 400, "must only have keys: a,b"),
+    ({"signature_name": "add", "instances": [{"a": 1}]}, 400, "keys must be equal to: a,b"),
     ({"signature_name": "add", "instances": [1]}, 400, "instances is a plain list, but expecting list of objects"),
     ({"signature_name": "add", "inputs": {"a": [1]}}, 400, "Missing named input: b in 'inputs' object."),
     (
@@ -100,7 +101,6 @@ ERRORS = [
         400,
         "JSON Value: 1.5 Type: Number is not of expected type: int32",
     ),
-    ({"inputs": [[2**24, 1]]}, 400, "Cannot convert JSON value: 16777216 to float without loss of precision."),
     ({"signature_name": "echo", "inputs": [{"b64": "***"}]}, 400, "Unable to base64 decode"),
     ({"signature_name": "scalar", "instances": [[1, 2]]}, 400, "Tensor name: y has no shape information "),
     ({"instances": [[1, 2, 3]]}, 400, "is not compatible with expected shape [?,2]"),

@@ -15,6 +15,10 @@ import pytest
 import served
 from served import Stub, X, free_port
 
+from serving.server.addresses import Address, CannotListen, addresses, check_socket_path
+from serving.server.flags import Flags
+from serving.server.local import Server
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -74,15 +78,31 @@ def test_sigterm_finishes_what_is_under_way(base, tmp_path):
         assert server.process.wait(60) == 0
 
 
-def test_a_taken_port_is_one_sentence_and_exit_code_2(base):
+def refused(*flags):
+    """What a server says that ends before it has loaded a model."""
+    with Process(*flags) as server:
+        assert server.process.wait(120) == 2
+        server._reader.join()
+        assert not any("Traceback" in line or "is available" in line for line in server.said)
+        return server.said[-1].rstrip()
+
+
+@pytest.mark.parametrize("flag", ["port", "rest_api_port"])
+def test_a_taken_port_is_one_sentence_and_exit_code_2(base, flag):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with Process(f"--port={taken.getsockname()[1]}", f"--model_base_path={base}") as server:
-            assert server.process.wait(60) == 2
-            server._reader.join()
-            assert any("cannot listen at 127.0.0.1" in line for line in server.said)
-            assert not any("Traceback" in line for line in server.said)
+        number = taken.getsockname()[1]
+        flags = {"port": free_port()} | {flag: number}
+        said = refused(*(f"--{name}={value}" for name, value in flags.items()), f"--model_base_path={base}")
+        assert said == f"Error: cannot listen at 127.0.0.1:{number}: Address already in use"
+
+
+def test_a_host_that_is_none_is_one_sentence_and_exit_code_2(base):
+    said = refused(f"--port={free_port()}", f"--model_base_path={base}", "--bind_address=999.1.1.1")
+    assert (
+        said.startswith("Error: cannot listen at '999.1.1.1': ") and "--bind_address takes a name or an address" in said
+    )
 
 
 def test_models_that_do_not_load_end_the_server(tmp_path):
@@ -163,3 +183,57 @@ def test_tls_and_mutual_tls(base, pem, tmp_path, verify):
             assert Stub(grpc.secure_channel(target, anyone)).ask(x=X)["y"].tolist() == [[3, 6]]
         with pytest.raises(grpc.RpcError):
             Stub(target).ask(x=X, timeout=3)
+
+
+def test_keys_that_are_none_are_refused_before_models_are_loaded(base, tmp_path):
+    (tmp_path / "ssl").write_text('server_key: "no key" server_cert: "no certificate"')
+    with pytest.raises(ValueError, match="the keys or certificates of the SSLConfig cannot be used"):
+        Server(Flags(model_base_path=str(base), port=free_port(), ssl_config_file=str(tmp_path / "ssl")))
+
+
+@pytest.mark.parametrize("host", ["", "*", "999.1.1.1", "127.0.0.1:80", "a..b", "http://localhost", "[]"])
+def test_what_is_no_host(host):
+    with pytest.raises(CannotListen, match="--bind_address takes a name or an address of this machine"):
+        addresses(host, 8500)
+
+
+def test_an_address_of_another_machine_is_refused_with_its_port():
+    with pytest.raises(CannotListen, match=r"cannot listen at 192\.0\.2\.1:8500: "):
+        addresses("192.0.2.1", 8500)
+
+
+def test_hosts_in_all_their_forms():
+    port = free_port()
+    assert [str(each) for each in addresses("127.0.0.1", port)] == [f"127.0.0.1:{port}"]
+    assert f"127.0.0.1:{port}" in [str(each) for each in addresses("localhost", port)]
+    assert str(Address("::1", 80)) == "[::1]:80"
+
+
+@pytest.mark.parametrize("host", ["::1", "[::1]", "::"])
+def test_ipv6(base, host):
+    try:
+        Address("::1", free_port()).bound().close()
+    except CannotListen:
+        pytest.skip("no IPv6 here")
+    said = []
+    with served.running(said, model_name="toy", model_base_path=str(base), bind_address=host) as flags:
+        shown = f"[{host.strip('[]')}]"
+        assert any(
+            f"gRPC at {shown}:{flags.port}, HTTP at http://{shown}:{flags.rest_api_port}/" in words for words in said
+        )
+        assert Stub(f"[::1]:{flags.port}").ask(x=X)["y"].tolist() == [[3, 6]]
+        for family in ("::1", "127.0.0.1") if host == "::" else ("::1",):
+            with socket.create_connection((family, flags.rest_api_port), timeout=10):
+                pass
+
+
+def test_where_no_unix_socket_can_be_made(tmp_path):
+    (tmp_path / "file").touch()
+    for path, words in [
+        (tmp_path / "no" / "socket", "there is no folder"),
+        (tmp_path / "file", "there is something else already"),
+        (tmp_path / ("x" * 100), "bytes at most"),
+    ]:
+        with pytest.raises(CannotListen, match=words):
+            check_socket_path(str(path))
+    check_socket_path(f"{tmp_path}/s" if len(str(tmp_path)) < 90 else "/tmp/s")

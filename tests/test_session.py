@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from serving import c_api
 from serving.session import Session, SessionError
 
 TYPES = [tf.float32, tf.uint8, tf.int32, tf.int64, tf.bool, tf.float16, tf.bfloat16, tf.string]
@@ -180,3 +181,22 @@ def test_a_process_that_loaded_a_model_ends_cleanly(folder):
     code = f"from serving.session import Session; print(len(Session({folder!r}).signatures))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout.strip()) == (0, "11"), done.stderr
+
+
+@pytest.mark.parametrize(
+    "names, chosen",
+    [
+        (["libtensorflow_cc.so.2", "libtensorflow_framework.so.2"], "libtensorflow_cc.so.2"),
+        (["libtensorflow_cc.2.dylib", "libtensorflow_framework.2.dylib"], "libtensorflow_cc.2.dylib"),
+    ],
+)
+def test_the_library_is_found_under_the_name_of_each_system(tmp_path, names, chosen):
+    for name in names:
+        (tmp_path / name).touch()
+    assert c_api._path(str(tmp_path)) == str(tmp_path / chosen)
+
+
+def test_a_tensorflow_without_the_library_is_one_sentence(tmp_path):
+    (tmp_path / "_pywrap_tensorflow_common.dll").touch()
+    with pytest.raises(OSError, match="has no libtensorflow_cc, which exporting, sampling and serving need"):
+        c_api._path(str(tmp_path))

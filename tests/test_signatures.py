@@ -114,6 +114,16 @@ def test_a_label_out_of_range_is_refused_with_a_sentence(session, name, label):
     assert caught.value.code == 3
 
 
+@pytest.mark.parametrize("name, alias", [("generate", "truncation"), ("generate_png", "truncation"), ("latents", "z")])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_no_number_is_refused_with_a_sentence(session, name, alias, value):
+    request = SETS["labelled"][name].samples(np.random.default_rng(0), 2)
+    request[alias].flat[-1] = value
+    with pytest.raises(SessionError, match=f"{alias} must be finite, not") as caught:
+        session.run(f"labelled_{name}", request)
+    assert caught.value.code == 3
+
+
 @pytest.mark.parametrize(
     "name, request_",
     [

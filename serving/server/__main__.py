@@ -33,11 +33,13 @@ def main(arguments: list[str]) -> int:
     started.add_done_callback(lambda done: stop.set() if done.exception() else None)
     stop.wait()
     if started.done() and (error := started.exception()):
-        code = _refuse(error) if isinstance(error, OSError) else 1
+        server.stop(0)
         if isinstance(error, CannotStart):
             print(f"Failed to start server. Error: {error}", file=sys.stderr, flush=True)
-        server.stop(0)
-        return code
+            return 1
+        if isinstance(error, OSError):
+            return _refuse(error)
+        raise error
     say("stopping: new requests are refused, those under way are finished")
     server.stop(GRACE)
     return 0

@@ -34,8 +34,9 @@ CUT = "...TRUNCATED"
 
 
 def shortened(message: str) -> str:
-    """An error text as it goes over the wire: the beginning of a long one."""
-    return message if len(message) <= LONGEST_MESSAGE else message[: LONGEST_MESSAGE - len(CUT)] + CUT
+    """An error text as it goes over gRPC: the first LONGEST_MESSAGE bytes of a long one, and CUT."""
+    content = message.encode("utf-8", "replace")
+    return message if len(content) <= LONGEST_MESSAGE else content[:LONGEST_MESSAGE].decode(errors="ignore") + CUT
 
 
 class Prediction(NamedTuple):
@@ -100,7 +101,7 @@ class Calls:
 
     def multi_inference(self, request, *, timeout: float | None = None):
         """MultiInferenceRequest -> MultiInferenceResponse."""
-        if not request.tasks:
+        if not request.tasks or not request.tasks[0].model_spec.name:
             raise invalid("ModelSpec has no name specified.")
         with self._asked(request.tasks[0], "MultiInference", "GRPC") as version:
             response = version.servable.multi_inference(request, timeout=timeout)

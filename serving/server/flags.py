@@ -5,6 +5,7 @@ others. Here each of these is refused with a sentence. Source: tensorflow_servin
 """
 
 import os
+import re
 from dataclasses import dataclass, field, fields
 
 
@@ -20,12 +21,14 @@ def _flag(default, words):
 class Flags:
     """What the server was asked for. `bind_address` is the only one that TensorFlow Serving has not."""
 
-    bind_address: str = _flag("127.0.0.1", "address to listen on; TensorFlow Serving listens on all")
+    bind_address: str = _flag(
+        "127.0.0.1", "name or address to listen on: 0.0.0.0 all IPv4, :: all; TensorFlow Serving listens on all"
+    )
     port: int = _flag(8500, "gRPC port; 0: none, then grpc_socket_path is needed")
     grpc_socket_path: str = _flag("", "UNIX socket to listen on as well")
     rest_api_port: int = _flag(0, "HTTP port; 0: none, or $AIP_HTTP_PORT where Vertex AI sets it")
     rest_api_num_threads: int = _flag(4 * (os.cpu_count() or 1), "threads that answer HTTP requests")
-    rest_api_timeout_in_ms: int = _flag(30000, "longest run of a model for an HTTP request")
+    rest_api_timeout_in_ms: int = _flag(30000, "longest run of a model for an HTTP request; 0 or less: no limit")
     rest_api_enable_cors_support: bool = _flag(False, "let pages of other sites read HTTP answers")
     model_name: str = _flag("default", "name of the single model")
     model_base_path: str = _flag("", "absolute path of the single model's folder of versions")
@@ -44,7 +47,7 @@ class Flags:
     num_load_threads: int = _flag(0, "threads that load versions; 0: one after the other")
     num_unload_threads: int = _flag(0, "threads that unload versions; 0: one after the other")
     max_num_load_retries: int = _flag(5, "attempts after a first load that failed")
-    load_retry_interval_micros: int = _flag(60_000_000, "pause before each")
+    load_retry_interval_micros: int = _flag(60_000_000, "pause before each; less than 0: none")
     grpc_max_threads: int = _flag(max(64, 4 * (os.cpu_count() or 1)), "requests answered at once; here 64 at least")
     enable_grpc_healthcheck_service: bool = _flag(False, "answer grpc.health.v1")
     enable_serialization_as_tensor_content: bool = _flag(False, "answer with tensor_content, not typed values")
@@ -72,6 +75,16 @@ _OTHERS = {
     "xla_cpu_compilation_enabled": "false",
     "xla_gpu_compilation_enabled": "false",
 }
+
+
+# Where TensorFlow Serving takes a number below 0 for none.
+_MAY_BE_NEGATIVE = {
+    "load_retry_interval_micros",
+    "model_config_file_poll_wait_seconds",
+    "num_request_iterations_for_warmup",
+    "rest_api_timeout_in_ms",
+}
+_WHOLE = re.compile(r"-?[0-9]+")
 
 
 def parse(arguments: list[str]) -> Flags:
@@ -129,27 +142,36 @@ def _value(name, kind, text):
         raise BadFlags(f"--{name} needs a value: write --{name}=VALUE, with =")
     if kind is str:
         return text
-    try:
-        number = int(text)
-    except ValueError:
-        raise BadFlags(f"--{name} takes a whole number, not {text!r}") from None
-    if number < 0 or (name.endswith("port") and number > 65535):
-        raise BadFlags(f"--{name}={number} is out of range")
+    if not _WHOLE.fullmatch(text):
+        raise BadFlags(f"--{name} takes a whole number, not {text!r}")
+    number = int(text)
+    least = -(2**31) if name in _MAY_BE_NEGATIVE else 0
+    most = 65535 if name.endswith("port") else 2**63 - 1 if name.endswith("micros") else 2**31 - 1
+    if not least <= number <= most:
+        raise BadFlags(f"--{name}={text} is out of range: {least} to {most}")
     return number
 
 
 def _check_together(flags, given):
     """Refuse what TensorFlow Serving would refuse, and what it would ignore because of another flag."""
     if not flags.model_config_file and not flags.model_base_path:
-        raise BadFlags("give --model_base_path or --model_config_file: what is to be served?")
+        raise BadFlags(
+            "Both server_options.model_base_path and server_options.model_config_file are empty! "
+            "Give --model_base_path or --model_config_file"
+        )
     if flags.model_config_file and given.keys() & {"model_name", "model_base_path"}:
         raise BadFlags(
             "--model_name and --model_base_path mean nothing beside --model_config_file; put the model there"
         )
     if flags.model_base_path and not (flags.model_base_path.startswith("/") or "://" in flags.model_base_path):
-        raise BadFlags(f"--model_base_path must be an absolute path or a URI, not {flags.model_base_path!r}")
+        raise BadFlags(
+            f"Expected model {flags.model_name} to have an absolute path or URI; got base_path()={flags.model_base_path}"
+        )
     if not flags.port and not flags.grpc_socket_path:
-        raise BadFlags("--port=0 needs --grpc_socket_path")
+        raise BadFlags(
+            "At least one of server_options.grpc_port or server_options.grpc_socket_path must be set: "
+            "give --port or --grpc_socket_path"
+        )
     if flags.port and flags.port == flags.rest_api_port:
         raise BadFlags(
             f"--rest_api_port={flags.rest_api_port} is the gRPC port; TensorFlow Serving would serve no HTTP"
@@ -164,6 +186,11 @@ def _check_together(flags, given):
         _refuse_idle(given, idle, "--rest_api_port")
     if not flags.model_config_file:
         _refuse_idle(given, ["model_config_file_poll_wait_seconds"], "--model_config_file")
+    if flags.batching_parameters_file and not flags.enable_batching:
+        raise BadFlags(
+            "server_options.batching_parameters_file is set without setting server_options.enable_batching to true. "
+            "Add --enable_batching"
+        )
     if not flags.enable_batching:
         _refuse_idle(given, ["batching_parameters_file", "enable_per_model_batching_parameters"], "--enable_batching")
 

@@ -6,11 +6,12 @@ back as itself, whole ones with ".0", and NaN, Infinity and -Infinity bare.
 
 import base64
 import binascii
-import json
 
 import numpy as np
 
-from serving.protocol import DATA_TYPES, ClassificationRequest, PredictRequest, RegressionRequest
+from serving.protocol import CODES, DATA_TYPES, ClassificationRequest, PredictRequest, RegressionRequest
+from serving.server.json_text import Block, JsonError, Line, at, decimals, parse, quoted, shown
+from serving.server.repository import code_name
 from serving.server.servable import invalid
 from serving.session import SessionError
 from serving.tensors import tensor_to_proto
@@ -20,24 +21,19 @@ _WHOLE = {
     "int8": (-(2**31), 2**31), "uint8": (-(2**31), 2**31), "int16": (-(2**31), 2**31), "int32": (-(2**31), 2**31),
     "int64": (-(2**63), 2**63), "uint32": (0, 2**32), "uint64": (0, 2**64),
 }  # fmt: skip
-_LARGEST_FLOAT = {"float": float(np.finfo(np.float32).max), "double": float(np.finfo(np.float64).max)}
-_EXACT_WHOLE = {"float": 2**24 - 1, "double": 2**53 - 1}
 _ARRAY_TYPES = {"float": np.float32, "double": np.float64, "bool": np.bool_, "string": object}
+_NAMES_OF_TYPES = {"float32": "float", "float64": "double", "float16": "half"}
 _KINDS = {dict: "Object", list: "Array", str: "String", int: "Number", float: "Number", type(None): "Null"}
 
 
 def read(body: bytes) -> dict:
     """The object in a request body. Raises SessionError for what is none."""
-    if not body:
-        raise invalid("JSON Parse error: The document is empty")
     try:
-        document = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        place = f" at offset: {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
-        words = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-        raise invalid(f"JSON Parse error: {words}{place}") from error
+        document = parse(body)
+    except JsonError as error:
+        raise invalid(f"JSON Parse error: {error}") from error
     if not isinstance(document, dict):
-        raise invalid(f"JSON Value: {_shown(document)} Is not object")
+        raise invalid(f"JSON Value: {shown(document)} Is not object")
     return document
 
 
@@ -46,7 +42,7 @@ def signature_name(document: dict) -> str:
     name = document.get("signature_name", "")
     if not isinstance(name, str):
         raise invalid(
-            f"JSON Value: {_shown(document)} not formatted correctly. 'signature_name' key must be a string value."
+            f"JSON Value: {shown(document)} not formatted correctly. 'signature_name' key must be a string value."
         )
     return name
 
@@ -54,15 +50,15 @@ def signature_name(document: dict) -> str:
 def predict_request(document: dict, definition) -> tuple[object, bool]:
     """(PredictRequest without model_spec, whether it is by row) for the SignatureDef it is for. Raises SessionError."""
     types = {alias: _NAMES[info.dtype] for alias, info in sorted(definition.inputs.items())}
+    if not types:
+        raise invalid("Failed to get input map for signature: " + (signature_name(document) or "DEFAULT"))
     by_row = "instances" in document
     if by_row and "inputs" in document:
         raise invalid(
-            f"JSON Value: {_shown(document)} Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist "
+            f"JSON Value: {shown(document)} Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist "
         )
     if not by_row and "inputs" not in document:
         raise invalid("Missing 'inputs' or 'instances' key")
-    if not types:
-        raise invalid("Failed to get input map for signature: " + (signature_name(document) or "DEFAULT"))
     if by_row:
         arrays = _rows(document["instances"], types, document)
     else:
@@ -80,9 +76,8 @@ def predict_reply(outputs: dict[str, np.ndarray], by_row: bool) -> str:
     """
     arrays = dict(sorted(outputs.items()))
     if not by_row:
-        shown = {alias: _written(alias, array) for alias, array in arrays.items()}
-        inside = _object(shown) if len(shown) > 1 else next(iter(shown.values()))
-        return f'{{\n    "outputs": {inside}\n}}'
+        parts = {alias: _written(alias, array, Block) for alias, array in arrays.items()}
+        return at(Block({"outputs": Block(parts) if len(parts) > 1 else next(iter(parts.values()))}))
     rows = None
     for alias, array in arrays.items():
         if array.ndim == 0:
@@ -94,32 +89,29 @@ def predict_reply(outputs: dict[str, np.ndarray], by_row: bool) -> str:
         rows = len(array)
     if len(arrays) == 1:
         ((alias, array),) = arrays.items()
-        lines = [_written(alias, row) for row in array]
-    else:
-        lines = [
-            _object({alias: _written(alias, array[row]) for alias, array in arrays.items()}) for row in range(rows)
-        ]
-    return '{\n    "predictions": [' + ", ".join(lines) + "\n    ]\n}"
+        return _on_one_line("predictions", _written(alias, array, Line).parts)
+    columns = {alias: _written(alias, array, Line).parts for alias, array in arrays.items()}
+    lines = [Block({alias: parts[row] for alias, parts in columns.items()}) for row in range(rows)]
+    return at(Block({"predictions": Block(lines)}))
 
 
 def examples_request(document: dict, kind):
     """The ClassificationRequest or RegressionRequest (`kind`) without model_spec of a body. Raises SessionError."""
     request = kind()
     request.model_spec.signature_name = signature_name(document)
-    examples = document.get("examples")
-    if "examples" not in document:
-        raise invalid(
-            f"JSON Value: {_shown(document)} When method is classify, key 'examples' is expected and was not found"
-        )
-    if not isinstance(examples, list):
-        raise invalid(f"JSON Value: {_shown(document)} Expecting 'examples' value to be an list/array")
-    if not examples:
-        raise invalid(f"JSON Value: {_shown(document)} 'examples' value is an empty array")
+    listed = request.input.example_list
     if "context" in document:
         listed = request.input.example_list_with_context
         _fill_example(listed.context, document["context"])
-    else:
-        listed = request.input.example_list
+    examples = document.get("examples")
+    if "examples" not in document:
+        raise invalid(
+            f"JSON Value: {shown(document)} When method is classify, key 'examples' is expected and was not found"
+        )
+    if not isinstance(examples, list):
+        raise invalid(f"JSON Value: {shown(document)} Expecting 'examples' value to be an list/array")
+    if not examples:
+        raise invalid(f"JSON Value: {shown(document)} 'examples' value is an empty array")
     for each in examples:
         _fill_example(listed.examples.add(), each)
     return request
@@ -138,27 +130,23 @@ def regress_request(document: dict):
 def classify_reply(response) -> str:
     """The JSON of a ClassificationResponse."""
     rows = [
-        "["
-        + ", ".join(
-            f"[{json.dumps(each.label, ensure_ascii=False)}, {_number(np.float32(each.score))}]" for each in row.classes
-        )
-        + "]"
+        Line([Line([quoted(each.label), *decimals(np.float32([each.score]))]) for each in row.classes])
         for row in response.result.classifications
     ]
-    return '{\n    "results": [' + ", ".join(rows) + "]\n}"
+    return _on_one_line("results", rows)
 
 
 def regress_reply(response) -> str:
     """The JSON of a RegressionResponse."""
-    values = [_number(np.float32(each.value)) for each in response.result.regressions]
-    return '{\n    "results": [' + ", ".join(values) + "]\n}"
+    values = np.float32([each.value for each in response.result.regressions])
+    return at(Block({"results": Line(decimals(values))}))
 
 
 def _rows(instances, types, document):
     if not isinstance(instances, list):
-        raise invalid(f"JSON Value: {_shown(document)} Excepting 'instances' to be an list/array")
+        raise invalid(f"JSON Value: {shown(document)} Expecting 'instances' to be an list/array")
     if not instances:
-        raise invalid(f"JSON Value: {_shown(document)} No values in 'instances' array")
+        raise invalid(f"JSON Value: {shown(document)} No values in 'instances' array")
     by_name = _is_object(instances[0])
     if not isinstance(instances[0], dict) and len(types) > 1:
         raise invalid(
@@ -176,12 +164,12 @@ def _rows(instances, types, document):
                 _collect(collected, types, alias, value)
             except SessionError as error:
                 raise invalid(
-                    f"Failed to process element: {place}{key} of 'instances' list. Error: INVALID_ARGUMENT: {error.message}"
+                    f"Failed to process element: {place}{key} of 'instances' list. Error: {code_name(error.code)}: {error.message}"
                 ) from error
         if by_name and named.keys() != types.keys():
             raise invalid(
-                f"Failed to process element: {place} of 'instances' list. JSON object: {_shown(element)} "
-                f"must only have keys: {','.join(types)}"
+                f"Failed to process element: {place} of 'instances' list. JSON object: {shown(element)} "
+                f"keys must be equal to: {','.join(types)}"
             )
     return {alias: np.stack(arrays) for alias, arrays in collected.items()}
 
@@ -220,7 +208,8 @@ def _array(value, kind):
     values = []
     _flatten(value, shape, 0, kind, values)
     array = np.empty(len(values), _ARRAY_TYPES.get(kind, kind))
-    array[:] = np.array(values, np.int64).astype(kind) if kind in ("int8", "uint8", "int16") and values else values
+    with np.errstate(over="ignore"):  # a number beyond the largest float is infinite
+        array[:] = np.array(values, np.int64).astype(kind) if kind in ("int8", "uint8", "int16") and values else values
     return array.reshape(shape)
 
 
@@ -228,7 +217,7 @@ def _flatten(value, shape, level, kind, values):
     if not isinstance(value, list):
         if level != len(shape):
             raise invalid(
-                f"JSON Value: {_shown(value)} found at incorrect level: {level + 1} in the JSON DOM. Expected at level: {len(shape)}"
+                f"JSON Value: {shown(value)} found at incorrect level: {level + 1} in the JSON DOM. Expected at level: {len(shape)}"
             )
         values.append(_scalar(value, kind))
         return
@@ -247,7 +236,7 @@ def _scalar(value, kind):
         if isinstance(value, dict):
             return _decoded(value)
         if isinstance(value, str):
-            return value.encode("utf-8", "surrogatepass")
+            return value.encode("utf-8", "surrogateescape")
     elif kind == "bool":
         if isinstance(value, bool):
             return value
@@ -255,26 +244,19 @@ def _scalar(value, kind):
         low, beyond = _WHOLE[kind]
         if isinstance(value, int) and not isinstance(value, bool) and low <= value < beyond:
             return value
-    elif kind in _LARGEST_FLOAT:
+    elif kind in ("float", "double"):
         if isinstance(value, int | float) and not isinstance(value, bool):
-            return _lossless(value, kind)
+            return float(value)
     else:
-        raise SessionError(12, f"Conversion of JSON Value: {_shown(value)} to type: {kind}")
-    raise invalid(f"JSON Value: {_shown(value)} Type: {_kind(value)} is not of expected type: {kind}")
-
-
-def _lossless(value, kind):
-    large = abs(value) > (_EXACT_WHOLE if isinstance(value, int) else _LARGEST_FLOAT)[kind]
-    if large and not (isinstance(value, float) and np.isinf(value)):
-        raise invalid(f"Cannot convert JSON value: {_shown(value)} to {kind} without loss of precision.")
-    return float(value)
+        raise SessionError(CODES["UNIMPLEMENTED"], f"Conversion of JSON Value: {shown(value)} to type: {kind}")
+    raise invalid(f"JSON Value: {shown(value)} Type: {_kind(value)} is not of expected type: {kind}")
 
 
 def _decoded(value):
     if not _is_b64(value):
-        raise invalid(f"JSON Value: {_shown(value)} not formatted correctly for base64 data")
+        raise invalid(f"JSON Value: {shown(value)} not formatted correctly for base64 data")
     try:
-        text = value["b64"]
+        text = "".join(value["b64"].split())
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
         raise invalid("Unable to base64 decode") from error
@@ -291,14 +273,15 @@ def _fill_example(example, value):
 
 def _add_feature(feature, name, value):
     if isinstance(value, str):
-        field, stored = "bytes_list", value.encode("utf-8", "surrogatepass")
+        field, stored = "bytes_list", value.encode("utf-8", "surrogateescape")
     elif _is_b64(value):
         field, stored = "bytes_list", _decoded(value)
-    elif isinstance(value, float):
-        field, stored = "float_list", _lossless(value, "float")
+    elif isinstance(value, float) or isinstance(value, int) and not -(2**63) <= value < 2**64:
+        with np.errstate(over="ignore"):
+            field, stored = "float_list", float(np.float32(value))
     elif isinstance(value, int):
         field, stored = "int64_list", int(value)
-        if not -(2**63) <= stored < 2**63:
+        if stored >= 2**63:
             raise invalid(f"Feature: {name} has uint64 element. Only int64 is supported.")
     else:
         raise invalid(f"Feature: {name} has element with unexpected JSON type: {_kind(value)}")
@@ -323,52 +306,42 @@ def _kind(value):
     return _KINDS[type(value)]
 
 
-def _shown(value):
-    return json.dumps(value, ensure_ascii=False)[:2000]
-
-
 def _shape(array):
     return "[" + ",".join(str(size) for size in array.shape) + "]"
 
 
-def _object(fields):
-    return "{" + ", ".join(f"{json.dumps(name)}: {text}" for name, text in fields.items()) + "}"
+def _on_one_line(name, parts):
+    # The writer leaves the form of one line before it closes the list.
+    return f'{{\n    "{name}": {Line(parts).at(1)[:-1]}\n    ]\n}}'
 
 
-def _written(alias, value):
-    """A tensor, or a row of one, as JSON text; strings are base64 where the name ends in _bytes."""
-    array = np.asarray(value, object) if isinstance(value, bytes) else np.asarray(value)
+def _written(alias, array, layout):
+    """The parts of a tensor as JSON, each axis in `layout`; strings are base64 where the name ends in _bytes."""
+    array = np.asarray(array)
+    kind = _NAMES_OF_TYPES.get(array.dtype.name, array.dtype.name)
     if array.dtype == object:
-        texts = [_text(alias, each) for each in array.ravel().tolist()]
-    elif array.dtype.kind == "b":
-        texts = ["true" if each else "false" for each in array.ravel().tolist()]
-    elif array.dtype.kind in "iu":
-        texts = [str(each) for each in array.ravel().tolist()]
-    elif array.dtype in (np.float32, np.float64):
-        texts = [_number(each) for each in array.ravel()]
+        parts = [_text(alias, each) for each in array.ravel().tolist()]
+    elif kind == "bool":
+        parts = ["true" if each else "false" for each in array.ravel().tolist()]
+    elif kind in _WHOLE:
+        parts = [str(each) for each in array.ravel().tolist()]
+    elif kind in ("float", "double"):
+        parts = decimals(array)
     else:
-        raise invalid(f"Failed to write JSON value for tensor type: {array.dtype}")
-    return _nested(texts, array.shape)
+        raise invalid(f"Failed to write JSON value for tensor type: {kind}")
+    return _nested(parts, array.shape, layout)
 
 
-def _nested(texts, shape):
+def _nested(parts, shape, layout):
     if not shape:
-        return texts[0]
+        return parts[0]
     if len(shape) == 1:
-        return "[" + ", ".join(texts) + "]"
-    step = len(texts) // shape[0] if shape[0] else 0
-    return "[" + ", ".join(_nested(texts[row * step : (row + 1) * step], shape[1:]) for row in range(shape[0])) + "]"
+        return layout(parts)
+    step = len(parts) // shape[0] if shape[0] else 0
+    return layout([_nested(parts[row * step : (row + 1) * step], shape[1:], layout) for row in range(shape[0])])
 
 
 def _text(alias, value):
     if alias.endswith("_bytes"):
-        return f'{{"b64": "{base64.b64encode(value).decode()}"}}'
-    return json.dumps(value.decode("utf-8", "surrogateescape"), ensure_ascii=False)
-
-
-def _number(value):
-    if np.isnan(value):
-        return "NaN"
-    if np.isinf(value):
-        return "Infinity" if value > 0 else "-Infinity"
-    return str(value)
+        return Block({"b64": quoted(base64.b64encode(value).decode())})
+    return quoted(value.decode("utf-8", "surrogateescape"))

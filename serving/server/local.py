@@ -11,6 +11,7 @@ from google.protobuf import text_format
 
 from serving.protocol import BatchingParameters, ModelServerConfig, MonitoringConfig
 from serving.server import over_grpc, over_http
+from serving.server.addresses import addresses, check_socket_path
 from serving.server.batching import Parameters
 from serving.server.calls import Calls
 from serving.server.flags import Flags
@@ -25,7 +26,9 @@ class CannotStart(Exception):
 
 
 class Server:
-    """A server as `flags` want it; `start` it, and `stop` it. Raises ValueError or OSError when a file it needs cannot be used.
+    """A server as `flags` want it; `start` it, and `stop` it.
+
+    Raises ValueError or OSError when a file it needs cannot be used, and CannotListen, an OSError, when an address cannot.
 
     `say` takes the notices; `calls` makes what answers, which a test may watch or disturb.
     """
@@ -48,7 +51,7 @@ class Server:
             self._metrics,
             batching=_batching(flags),
             per_model=flags.enable_per_model_batching_parameters,
-            warmup_rounds=(flags.num_request_iterations_for_warmup or 1) * flags.enable_model_warmup,
+            warmup_rounds=max(1, flags.num_request_iterations_for_warmup) * flags.enable_model_warmup,
             check_method_names=flags.enable_signature_method_name_check,
         )
         habits = Habits(
@@ -56,7 +59,7 @@ class Server:
             load_threads=flags.num_load_threads,
             unload_threads=flags.num_unload_threads,
             retries=flags.max_num_load_retries,
-            retry_pause=flags.load_retry_interval_micros / 1e6,
+            retry_pause=max(0, flags.load_retry_interval_micros) / 1e6,
             labels_for_unavailable=flags.allow_version_labels_for_unavailable_models,
         )
         self._repository = Repository(loader, habits, say)
@@ -65,14 +68,17 @@ class Server:
             self._calls,
             self._metrics,
             metrics_path=(monitoring.path or "/monitoring/prometheus/metrics") if monitoring.enable else "",
-            timeout=flags.rest_api_timeout_in_ms / 1000,
+            timeout=flags.rest_api_timeout_in_ms / 1000 if flags.rest_api_timeout_in_ms > 0 else None,
             cors=flags.rest_api_enable_cors_support,
         )
-        self._addresses = [f"{flags.bind_address}:{flags.port}"] if flags.port else []
-        self._addresses += [f"unix:{flags.grpc_socket_path}"] if flags.grpc_socket_path else []
+        self._http_at = addresses(flags.bind_address, flags.rest_api_port) if flags.rest_api_port else []
+        self._grpc_at = [str(each) for each in addresses(flags.bind_address, flags.port)] if flags.port else []
+        if flags.grpc_socket_path:
+            check_socket_path(flags.grpc_socket_path)
+            self._grpc_at.append(f"unix:{flags.grpc_socket_path}")
         self._grpc = over_grpc.GrpcServer(
             self._calls,
-            self._addresses,
+            self._grpc_at,
             self._pool,
             tls=self._tls,
             health=flags.enable_grpc_healthcheck_service,
@@ -83,7 +89,7 @@ class Server:
         self._stopping = threading.Event()
 
     def start(self) -> None:
-        """Load the models, then open the ports. Raises CannotStart for the models, and OSError for a port that is taken."""
+        """Load the models, then open the ports. Raises CannotStart for the models, and CannotListen for a port taken since."""
         try:
             self._repository.configure(self._config)
         except SessionError as error:
@@ -93,8 +99,7 @@ class Server:
             self._http = waitress.create_server(
                 self._application,
                 map=self._sockets,
-                host=flags.bind_address,
-                port=flags.rest_api_port,
+                sockets=[address.bound() for address in self._http_at],
                 threads=max(1, flags.rest_api_num_threads),
                 max_request_body_size=over_http.LARGEST_BODY,
                 ident=None,
@@ -103,13 +108,13 @@ class Server:
             self._http_thread = threading.Thread(target=self._http.run, daemon=True)
             self._http_thread.start()
         self._grpc.start()
-        if flags.model_config_file and flags.model_config_file_poll_wait_seconds:
+        if flags.model_config_file and flags.model_config_file_poll_wait_seconds > 0:
             threading.Thread(target=self._reread, daemon=True).start()
         for entry in self._config.model_config_list.config:
             self._say(f"serving {entry.name} from {entry.base_path}")
         secure = " with TLS" if self._tls else ""
-        web = f", HTTP at http://{flags.bind_address}:{flags.rest_api_port}/v1/models" if flags.rest_api_port else ""
-        self._say(f"gRPC at {' and '.join(self._addresses)}{secure}{web}")
+        web = ", HTTP at " + " and ".join(f"http://{address}/v1/models" for address in self._http_at)
+        self._say(f"gRPC at {' and '.join(self._grpc_at)}{secure}{web if self._http_at else ''}")
         self._say("this is a server for development; in production run TensorFlow Serving on the same folder")
 
     def stop(self, grace: float) -> None:

@@ -1,6 +1,8 @@
 """The calls over gRPC: services, deadlines, TLS, UNIX socket, health. An event loop in a thread of its own carries it."""
 
 import asyncio
+import ssl
+import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,6 +10,7 @@ import grpc
 from google.protobuf import text_format
 
 from serving.protocol import CODES, SERVICES, SSLConfig
+from serving.server.addresses import CannotListen
 from serving.server.calls import Calls, shortened
 from serving.session import SessionError
 
@@ -15,10 +18,6 @@ LARGEST_MESSAGE = 2**31 - 1
 _NO_DEADLINE = 1e9  # seconds: what gRPC says remains of a call without one is longer
 _LARGE_REPLY = 2**17  # bytes: a larger one is not written in the event loop
 _STATUS = {code.value[0]: code for code in grpc.StatusCode}
-
-
-class CannotListen(OSError):
-    """The address is taken or cannot be used; the sentence says which."""
 
 
 class GrpcServer:
@@ -152,11 +151,26 @@ def _credentials(text):
         raise ValueError(f"no SSLConfig: {error}") from error
     if not config.server_key or not config.server_cert:
         raise ValueError("an SSLConfig needs server_key and server_cert, as PEM text")
+    _check_pem(config)
     return grpc.ssl_server_credentials(
         [(config.server_key.encode(), config.server_cert.encode())],
         root_certificates=config.custom_ca.encode() or None,
         require_client_auth=config.client_verify,
     )
+
+
+def _check_pem(config):
+    """Raises ValueError for what gRPC would refuse only when it begins to listen, and in its log."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with tempfile.NamedTemporaryFile("w") as file:
+        file.write(f"{config.server_key}\n{config.server_cert}\n")
+        file.flush()
+        try:
+            context.load_cert_chain(file.name, password="")
+            if config.custom_ca:
+                context.load_verify_locations(cadata=config.custom_ca)
+        except (ssl.SSLError, ValueError) as error:
+            raise ValueError(f"the keys or certificates of the SSLConfig cannot be used: {error}") from error
 
 
 async def _add_health(server):

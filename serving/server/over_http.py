@@ -14,7 +14,7 @@ import zlib
 from google.protobuf import json_format
 
 from serving.protocol import CODES, GetModelMetadataRequest, GetModelStatusRequest, ModelSpec, SignatureDefMap
-from serving.server import json_tensors
+from serving.server import json_tensors, json_text
 from serving.server.calls import Calls
 from serving.server.metrics import Metrics
 from serving.server.servable import invalid
@@ -52,12 +52,18 @@ class Application:
         calls: what answers.
         metrics: what the page shows.
         metrics_path: where the page is, "" for nowhere.
-        timeout: longest run of a model, seconds.
+        timeout: longest run of a model, seconds; None: no limit.
         cors: answer pages of other sites.
     """
 
     def __init__(
-        self, calls: Calls, metrics: Metrics, *, metrics_path: str = "", timeout: float = 30.0, cors: bool = False
+        self,
+        calls: Calls,
+        metrics: Metrics,
+        *,
+        metrics_path: str = "",
+        timeout: float | None = 30.0,
+        cors: bool = False,
     ):
         self._calls = calls
         self._metrics = metrics
@@ -96,9 +102,9 @@ class Application:
         except _NoSuchNumber:
             return "400 Bad Request", ""
         except SessionError as error:
-            return _STATUS.get(error.code, _FAILED), json.dumps({"error": error.message})
+            return _STATUS.get(error.code, _FAILED), _error(error.message)
         except (MemoryError, ValueError) as error:
-            return _HTTP["RESOURCE_EXHAUSTED"], json.dumps({"error": str(error) or "out of memory"})
+            return _HTTP["RESOURCE_EXHAUSTED"], _error(str(error) or "out of memory")
 
     def _ask(self, match, body):
         spec = _spec(match)
@@ -131,7 +137,7 @@ class Application:
             raise invalid("Missing model name in request.")
         spec = _spec(match)
         options = {"always_print_fields_with_no_presence": True, "preserving_proto_field_name": True}
-        if not match[4]:
+        if match[4] != "metadata":
             response = self._calls.get_model_status(GetModelStatusRequest(model_spec=spec))
             return json_format.MessageToJson(response, indent=1, **options)
         response = self._calls.get_model_metadata(
@@ -144,6 +150,10 @@ class Application:
             "metadata": {"signature_def": json_format.MessageToDict(signatures, **options)},
         }
         return json.dumps(told, indent=1)
+
+
+def _error(words):
+    return json_text.at(json_text.Block({"error": json_text.quoted(words)}))
 
 
 class _NoSuchNumber(Exception):

@@ -19,9 +19,10 @@ from serving.protocol import CODES, STATES
 from serving.server.servable import Servable
 from serving.session import SessionError
 
-_NUMBER = re.compile(r"\d{1,19}")
+_NUMBER = re.compile(r"\s*\+?0*([0-9]{1,19})\s*", re.ASCII)  # what parses as an int64 there; 00000007 is 7
 _LARGEST = 2**63 - 1
 PLATFORM = "tensorflow"
+_BRACKETS = " (TensorFlow, and so TensorFlow Serving, reads [ and ] in a path as a pattern: rename the folder)"
 
 
 @dataclass
@@ -299,6 +300,7 @@ class Repository:
             again = attempt < self._habits.retries and version.wanted
             self._say(
                 f"{version.model} version {version.number} cannot be loaded: {error.message.splitlines()[0]}"
+                + (_BRACKETS if "[" in version.path else "")
                 + (f"; trying again in {self._habits.retry_pause:g} s" if again else "")
             )
             if not again or self._stop.wait(self._habits.retry_pause):
@@ -365,10 +367,10 @@ def _wanted_versions(entry, complain):
     """{number: path} of the versions the policy of `entry` chooses among those in its folder."""
     there = {}
     for name in sorted(name.rstrip("/") for name in tf.io.gfile.listdir(entry.base_path)):
-        if _NUMBER.fullmatch(name) and int(name) <= _LARGEST:
-            if int(name) in there:
+        if (match := _NUMBER.fullmatch(name)) and (number := int(match[1])) <= _LARGEST:
+            if number in there:
                 complain(f"Duplicate version directories {name} of {entry.name}")
-            there[int(name)] = f"{entry.base_path.rstrip('/')}/{name}"
+            there[number] = f"{entry.base_path.rstrip('/')}/{name}"
     policy = entry.model_version_policy
     kind = policy.WhichOneof("policy_choice")
     if kind == "all":

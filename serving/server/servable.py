@@ -1,28 +1,32 @@
 """One version of a model that answers requests: messages in, messages out, through the C++ session.
 
 The order of the checks, the codes and the texts are those of tensorflow_serving/servables/tensorflow/{predict_util,classifier,
-regressor,multi_inference}.cc. One check is added: a tensor of the wrong rank is refused here, where TensorFlow Serving hands it to
-a kernel that may end the process.
+regressor,multi_inference}.cc. Shapes are not checked, as there; but a rank that may end the process is tried in another one first.
 """
 
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
+import tensorflow as tf
 
 from serving.protocol import (
     CODES,
+    DATA_TYPES,
     ClassificationResult,
     MultiInferenceResponse,
     RegressionResult,
     SignatureDef,
     SignatureDefMap,
 )
+from serving.server.trial import Trial
 from serving.session import Call, Session, SessionError
 from serving.tensors import proto_to_tensor
 
 PREDICT = "tensorflow/serving/predict"
 CLASSIFY = "tensorflow/serving/classify"
 REGRESS = "tensorflow/serving/regress"
+_DOUBTFUL_AT_ONCE = 4
 
 
 def invalid(words: str) -> SessionError:
@@ -71,6 +75,8 @@ class Servable:
         self._session = session
         self._runner = runner
         self._check_method_names = check_method_names
+        self._trial = Trial(session.path)
+        self._doubtful = ThreadPoolExecutor(_DOUBTFUL_AT_ONCE, thread_name_prefix="doubtful")
         definitions = session.meta_graph.signature_def
         self.definitions = {
             name: SignatureDef.FromString(definition.SerializeToString()) for name, definition in definitions.items()
@@ -78,6 +84,8 @@ class Servable:
 
     def close(self) -> None:
         """Answer what is under way, then free the model."""
+        self._doubtful.shutdown()
+        self._trial.close()
         self._runner.close()
         self._session.close()
 
@@ -123,7 +131,7 @@ class Servable:
             if array.ndim != 2:
                 raise invalid(f"Expected Tensor shape: [batch_size num_classes] but got {_shape(array)}")
             if array.dtype != dtype:
-                raise invalid(f"Expected {kind} Tensor of {words}. Got: {array.dtype}")
+                raise invalid(f"Expected {kind} Tensor of {words}. Got: {_type_name(array)}")
             if len(array) != rows:
                 raise invalid(f"Expected {kind} output batch size of {rows}. Got: {len(array)}")
         if classes is not None and scores is not None and classes.shape != scores.shape:
@@ -153,7 +161,7 @@ class Servable:
         if len(array) != rows:
             raise invalid(f"Input batch size did not match output batch size: {rows} vs. {len(array)}")
         if array.dtype != np.float32:
-            raise invalid(f"Expected output Tensor of DT_FLOAT.  Got: {array.dtype}")
+            raise invalid(f"Expected output Tensor of DT_FLOAT.  Got: {_type_name(array)}")
         result = RegressionResult()
         for value in array.ravel().tolist():
             result.regressions.add(value=value)
@@ -203,15 +211,37 @@ class Servable:
         return awaited(self._submit(call, timeout), timeout), len(rows)
 
     def _submit(self, call, timeout):
-        signature = self._session.signatures[call.signature]
-        for alias, array in call.inputs.items():
-            shape = signature.inputs[alias].shape
-            if shape is not None and array.ndim != len(shape):
-                wanted = ",".join("?" if size is None else str(size) for size in shape)
-                raise invalid(
-                    f"Shape of tensor {alias} {_shape(array)} is not compatible with expected shape [{wanted}]."
-                )
+        if self._is_doubtful(call):
+            return self._doubtful.submit(self._run_if_it_survives, call, timeout)
         return self._runner.submit(call, timeout=timeout)
+
+    def _is_doubtful(self, call):
+        """Whether a rank other than the declared one, or nothing at all, comes to a kernel that may end the process."""
+        declared, unguarded = self._session.signatures[call.signature].inputs, self._session.unguarded[call.signature]
+        return any(call.inputs[alias].size == 0 for alias in unguarded.sizes) or any(
+            declared[alias].shape is None or len(declared[alias].shape) != call.inputs[alias].ndim
+            for alias in unguarded.rank
+        )
+
+    def _run_if_it_survives(self, call, timeout):
+        began = time.monotonic()
+        try:
+            survives = self._trial.survives(call, timeout)
+        except TimeoutError:
+            raise too_late() from None
+        if not survives:
+            raise invalid(self._what_does_not_fit(call))
+        left = None if timeout is None else max(0.0, timeout - (time.monotonic() - began))
+        return awaited(self._runner.submit(call, timeout=left), left)
+
+    def _what_does_not_fit(self, call):
+        for alias, tensor in self._session.signatures[call.signature].inputs.items():
+            shape, array = tensor.shape, call.inputs[alias]
+            if shape is not None and len(shape) != array.ndim:
+                wanted = ",".join("?" if size is None else str(size) for size in shape)
+                return f"Shape of tensor {alias} {_shape(array)} is not compatible with expected shape [{wanted}]."
+        given = ", ".join(f"{alias} {_shape(array)}" for alias, array in call.inputs.items())
+        return f"No kernel of this model computes with the shapes of {given}: they end the process that tries."
 
 
 def _read(alias, proto):
@@ -239,13 +269,10 @@ def _check_classification(definition):
     if len(definition.outputs) not in (1, 2):
         raise invalid(f"Expected one or two output Tensors, found {len(definition.outputs)}")
     if "inputs" not in definition.inputs:
-        raise SessionError(
-            CODES["FAILED_PRECONDITION"], f"No classification inputs found in SignatureDef: {definition}"
-        )
+        raise invalid(f"No classification inputs found in SignatureDef: {definition}")
     if not {"classes", "scores"} & set(definition.outputs):
-        raise SessionError(
-            CODES["FAILED_PRECONDITION"],
-            f'Expected classification signature outputs to contain at least one of "classes" or "scores". Signature was: {definition}',
+        raise invalid(
+            f'Expected classification signature outputs to contain at least one of "classes" or "scores". Signature was: {definition}'
         )
 
 
@@ -256,9 +283,12 @@ def _check_regression(definition):
         raise invalid("Expected one output Tensor.")
     for noun, key, fields in (("inputs", "inputs", definition.inputs), ("outputs", "outputs", definition.outputs)):
         if key not in fields:
-            raise SessionError(
-                CODES["FAILED_PRECONDITION"], f"No regression {noun} found in SignatureDef: {definition}"
-            )
+            raise invalid(f"No regression {noun} found in SignatureDef: {definition}")
+
+
+def _type_name(array):
+    number = tf.as_dtype(tf.string if array.dtype == object else array.dtype).as_datatype_enum
+    return next(name for name, each in DATA_TYPES.items() if each == number)
 
 
 def _shape(array):
