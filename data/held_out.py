@@ -18,11 +18,14 @@ def beside(spec: str) -> str | None:
     kinds of source that have splits. A source that names another split has nothing held out from it.
     """
     kind, colon, rest = spec.partition(":")
-    if not colon or kind not in _WITH_SPLITS:
-        kind, rest = "folder", spec
-        if not files.is_folder(split_option(rest)[0]):
-            return None
-    path, option = split_option(rest)
+    bare = not colon or kind not in _WITH_SPLITS
+    kind, rest = ("folder", spec) if bare else (kind, rest)
+    try:
+        path, option = split_option(rest)
+    except (ValueError, OSError):  # what was trained on may be elsewhere
+        return None
+    if bare and not files.is_folder(path):
+        return None
     words = option.split(",")
     others = [word for word in words if word.lower() in ("atob", "btoa")]
     split = "".join(word for word in words if word not in others)

@@ -288,6 +288,23 @@ def test_pictures_beside_the_training_ones_are_found_in_any_case(tmp_path):
     fill(tmp_path, "Train/bags", "VAL/bags")
     assert beside(f"folder:{tmp_path}/Train") == f"folder:{tmp_path}/VAL"
     assert Folder(beside(f"folder:{tmp_path}").removeprefix("folder:")).count == 1
+    assert beside(f"folder:{tmp_path}/elsewhere#train") is None and beside("s3://bucket/photos") is None
+
+
+def test_inspect_tells_the_same(tmp_path):
+    fill(tmp_path, "*2")
+    (tmp_path / "gone.jpg").symlink_to("/nowhere/x.jpg")
+    (tmp_path / "a.dng").write_bytes(b"%PDF-")
+    paint(tmp_path / "@eaDir" / "x.jpg")
+    report = tmp_path / "report.json"
+    done = CliRunner().invoke(cli.main, ["inspect", str(tmp_path), "--json", str(report)])
+    assert done.exit_code == 0, done.output
+    found = {(f["kind"], *f["pictures"], f["reason"]) for f in json.loads(report.read_text())["findings"]}
+    assert found >= {
+        ("unreadable", "gone.jpg", "a link to a file that is not there"),
+        ("not_a_picture", "a.dng", "PDF document"),
+        ("not_a_picture", "@eaDir/", "thumbnails or system files"),
+    }
 
 
 # The commands

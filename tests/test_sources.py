@@ -15,6 +15,7 @@ from data.images import decode, save_png
 from data.quarantine import Quarantine
 from data.sources.folder import Folder
 from data.sources.idx import FASHION, Idx
+from data.sources.listed import Listed
 from data.sources.pairs import Pairs
 from data.sources.parallel import ordered_map
 from data.sources.protocol import SourceError
@@ -114,6 +115,12 @@ def test_without_train_a_split_must_be_named(tmp_path):
 def test_a_folder_name_may_hold_the_split_sign(tmp_path):
     paint(tmp_path / "lot #3" / "1.png", 7)
     assert greys(read(Folder(str(tmp_path / "lot #3")))[0]) == [7]
+
+
+def test_a_split_of_what_is_not_there_is_shown_as_it_was_typed(tmp_path):
+    for source in (Folder, Pairs, Idx, Listed):
+        with pytest.raises(SourceError, match="there is no .*/lot #3, and no .*/lot  with a split 3"):
+            source(f"{tmp_path}/lot #3")
 
 
 def test_folder_says_why_nothing_is_usable(tmp_path):

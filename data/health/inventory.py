@@ -80,7 +80,9 @@ def take(spec: str) -> Inventory:
     if kind == "folder" and rest or files.is_folder(root):
         return _of_files(spec, root, list_folder(root), split)
     source = catalogue.open_source(spec)
-    return Inventory(spec, spec, source.count, _source=source)
+    others, unread = _apart(source.left_out)
+    others += [(f"*{extension}", f"{count} files") for extension, count in source.left_out.others.items()]
+    return Inventory(spec, spec, source.count, (), tuple(others), unread, _source=source)
 
 
 def _of_files(spec, root, listing, split):
@@ -105,13 +107,20 @@ def _of_files(spec, root, listing, split):
     if not entries:
         raise SourceError(f"there is no picture under {join(root, folder)}")
     check_classes({entry.label for entry in entries}, root)
-    others, unread = [(name, _kind(join(root, name))) for name in listing.others], Quarantine()
-    for name, reason in listing.left_out(folder).items:
-        if name.endswith("/"):
-            others.append((name, reason))
-        else:
-            unread.add(name, reason)
+    folders, unread = _apart(listing.left_out(folder))
+    others = [*((name, _kind(join(root, name))) for name in listing.others), *folders]
     return Inventory(spec, root, len(entries), tuple(loose), tuple(others), unread, tuple(entries))
+
+
+def _apart(left_out):
+    """(name, reason) of the folders that are passed over, and the account of single pictures."""
+    folders, pictures = [], Quarantine()
+    for name, reason in left_out.items:
+        if name.endswith("/"):
+            folders.append((name, reason))
+        else:
+            pictures.add(name, reason)
+    return folders, pictures
 
 
 def _kind(path):

@@ -74,7 +74,7 @@ def _find(root, stem, kind):
     if not files.is_folder(root):
         raise SourceError(f"there is no folder {root}")
     wanted = {f"{stem}{joint}{kind}-ubyte{end}" for joint in "-." for end in ("", ".gz")}
-    for name in files.walk(root):
+    for name in files.names(root):
         if name in wanted:
             return join(root, name)
     raise SourceError(f"there is no {stem}-{kind}-ubyte or {stem}-{kind}-ubyte.gz in {root}")

@@ -48,10 +48,13 @@ def join(*parts: str) -> str:
 def split_option(path: str) -> tuple[str, str]:
     """Part "PATH#option" into the path, resolved, and the option ("" when there is none).
 
-    A folder or file whose own name holds a "#" is taken whole. Raises files.UnknownScheme.
+    A folder or file whose own name holds a "#" is taken whole. Raises SourceError when neither is there, and files.UnknownScheme.
     """
     path = files.resolve(path)
     if "#" not in path or files.exists(path):
         return path, ""
+    whole = path
     path, _, option = path.rpartition("#")
+    if not files.exists(path):
+        raise SourceError(f"there is no {whole}, and no {path} with a split {option}")
     return path, option
