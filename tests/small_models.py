@@ -47,8 +47,11 @@ def arrays(path):
                 signature.outputs[alias].CopyFrom(both.outputs[alias])
 
 
-def gan(path, label=False):
-    """Pictures of one colour each, which tells seed, truncation in hundredths, and label (0 for a model without)."""
+def gan(path, label=False, classes=()):
+    """Pictures of one colour each, which tells seed, truncation in hundredths, and label (0 for a model without).
+
+    With `classes` it has a signature that answers their names.
+    """
 
     def generate(seed, truncation, label=None):
         label = tf.zeros_like(seed) if label is None else label
@@ -62,6 +65,12 @@ def gan(path, label=False):
     if label:
         inputs["label"] = (ROWS, tf.int64)
     signatures = {"generate": _trace(generate, **inputs), "generate_png": _trace(generate_png, **inputs)}
+    if classes:
+
+        def names(label):
+            return {"name": tf.gather(tf.constant(classes), label), "count": tf.zeros_like(label) + len(classes)}
+
+        signatures["classes"] = _trace(names, label=(ROWS, tf.int64))
     tf.saved_model.save(tf.Module(), str(path), signatures | {"serving_default": signatures["generate"]})
 
 
@@ -172,10 +181,11 @@ def _save_session(path, session, signatures):
 
 
 def save_all(folder):
-    """Version 1 of each of `arrays`, `gan`, `conditional` and `negative`, as `folder`/<name>/1."""
+    """Version 1 of each of `arrays`, `gan`, `conditional`, `named` and `negative`, as `folder`/<name>/1."""
     arrays(folder / "arrays" / "1")
     gan(folder / "gan" / "1")
     gan(folder / "conditional" / "1", label=True)
+    gan(folder / "named" / "1", label=True, classes=("1", "2", "a/b shoes"))
     negative(folder / "negative" / "1")
 
 

@@ -157,6 +157,21 @@ def test_entries_somebody_wrote_keep_their_policy_and_labels(tmp_path):
     assert {model.name: model.loaded for model in plan.models} == {"hats": (1,), "shoes": (1, 3)}
 
 
+def test_a_version_lies_where_its_folder_is_whatever_its_number(tmp_path):
+    folder = bundles.models(tmp_path / "models", shoes=["00000007", 3])
+    plan = bundles.make(folder, tmp_path / "out", {"shoes": GENERATOR})
+    assert plan.models[0].loaded == (7,)
+    readme = (tmp_path / "out" / "README.md").read_text()
+    assert "cp ../models/shoes/00000007 loader:" in readme and "/models/shoes/7\n" in readme
+    assert "shoes) version=7 folder=00000007 ;;" in (tmp_path / "out" / "vertex" / "upload.sh").read_text()
+    (folder / "shoes" / "9").mkdir()
+    with pytest.raises(BundleRefused, match="version 9 in .*models/shoes has no saved_model.pb"):
+        bundles.make(folder, tmp_path / "out", {"shoes": GENERATOR})
+    (folder / "hats" / "1").mkdir(parents=True)  # no version at all is no model
+    (folder / "shoes" / "9").rmdir()
+    assert [model.name for model in bundles.make(folder, tmp_path / "out", {"shoes": GENERATOR}).models] == ["shoes"]
+
+
 def test_versions_follow_the_policy_and_what_a_server_would_wait_for_is_refused():
     def loaded(text):
         return bundle.loaded_versions(text_format.Parse('name: "shoes" ' + text, entry()), (1, 4, 9))
@@ -666,6 +681,31 @@ def test_machines_have_the_cpus_of_the_plan(tmp_path, cpus, machine):
 
 
 # The folder
+
+
+@pytest.mark.parametrize("name", ["a $x `id` b", "#1; echo $HOME", '"quoted" & more', "50% [v2] *", "größe"])
+def test_every_shell_takes_the_names_of_folders_as_they_are(name, tmp_path):
+    folder = bundles.models(tmp_path / name / "models", shoes=[1])
+    out = tmp_path / f"{name} out"
+    bundles.make(folder, out, {"shoes": GENERATOR})
+
+    def shell(script):
+        done = subprocess.run(["sh", "-euc", script], cwd=out, capture_output=True, text=True, timeout=20)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    # Between single quotes compose expands as little as a shell does.
+    said = shell('. ./.env; printf "%s\n" "$MODELS" "$SECRETS"').splitlines()
+    assert (out / said[0]).samefile(folder) and said[1] == f"../{name} out-secrets"
+    readme = (out / "README.md").read_text()
+    told = f'curl() {{ printf "%s\n" "$@"; }}; cat() {{ echo "$1"; }}\n{re.search(r"curl --cacert [^|]*?predict", readme)[0]}'
+    words = shell(told).splitlines()
+    assert words[1] == f"{said[1]}/tls.crt" and words[3] == f"Authorization: Bearer {said[1]}/token"
+    copied = shell(f'cp() {{ echo "$1"; }}\n{re.search(r"cp .* loader:", readme)[0]}x').strip()
+    assert (out / copied).samefile(folder / "shoes" / "1")
+    upload = (out / "vertex" / "upload.sh").read_text()
+    lines = "\n".join(line for line in upload.splitlines() if line.startswith("models="))
+    assert (out / shell(f'here=.\n{lines}\nprintf %s "$models"')).samefile(folder)
 
 
 def test_the_readme_goes_from_a_laptop_to_the_cloud_and_names_files_there_are(made):

@@ -362,6 +362,53 @@ def _saying(*answers, heard=None):
         thread.join(timeout=10)
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x05\x00@\x00\x00",  # HTTP/2, as gRPC speaks it
+        b"\x15\x03\x03\x00\x02\x02F",  # TLS
+        b"220 mail.example ESMTP\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"x" * 70000,
+    ],
+)
+def test_bytes_of_another_protocol_are_not_shown(answer):
+    with _saying(answer) as target, Client(target, retries=0) as client:
+        with pytest.raises(errors.Unavailable, match="what answers there is not HTTP/1.1") as caught:
+            client.status("arrays")
+    assert caught.value.message.isprintable()
+
+
+def test_this_machine_is_asked_directly_and_a_proxy_before_another_is_named(addresses, monkeypatch):
+    for variable in ("grpc_proxy", "https_proxy", "http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    for target in addresses.values():
+        with Client(target, retries=0) as client:
+            assert client.status("arrays")[0].version == 1
+    with Client("tfs.invalid:8500", retries=0) as client:
+        with pytest.raises(
+            errors.Unavailable, match=r"at tfs.invalid:8500 through the proxy http://127.0.0.1:9 \(by grpc"
+        ):
+            client.status("arrays")
+    with Client("http://tfs.invalid:8501", retries=0) as client:
+        with pytest.raises(
+            errors.Unavailable, match=r"asked directly, past the proxy http://127.0.0.1:9 \(by http_proxy"
+        ):
+            client.status("arrays")
+
+
+NO_PORTS = ["0", "65536", "99999", "9" * 30]
+
+
+@pytest.mark.parametrize(
+    "target",
+    [f"{way}localhost:{port}" for way in ("", "http://", "https://") for port in (*NO_PORTS, "-1", "x")]
+    + [f"dns:///localhost:{port}" for port in NO_PORTS],
+)
+def test_ports_that_are_none_are_refused(target):
+    with pytest.raises(ValueError, match="a port from 1 to 65535, not "):
+        Client(target)
+
+
 STATUS = b'{"model_version_status": [{"version": "3", "state": "AVAILABLE", "status": {"error_code": "OK"}}]}'
 
 

@@ -1,8 +1,10 @@
 """An export passes the gate and serves the model's own pixels, or is refused by name and leaves nothing behind."""
 
+import errno
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,10 +16,12 @@ import pytest
 import tensorflow as tf
 from google.protobuf import text_format
 
+from data import files
 from models import signatures
-from serving import protocol, warmup
+from serving import gate, pictures, protocol, warmup
 from serving.export import ExportRefused, export
 from serving.layout import latest, versions
+from serving.patterns import plain
 from serving.session import Session
 
 SIZE, LATENT = 8, 4
@@ -44,7 +48,9 @@ def _painter(dtype=None):
     def generate(z, label):
         return net(tf.concat([z, tf.one_hot(label, 2)], 1), training=False)
 
-    ready = signatures.generation(generate, latent_size=LATENT, classes=2, resolution=SIZE)
+    ready = signatures.generation(
+        generate, latent_size=LATENT, classes=2, class_names=FACTS["classes"], resolution=SIZE
+    )
     return types.SimpleNamespace(signatures=lambda: ready, serving_variables=lambda: _variables(net), net=net)
 
 
@@ -86,7 +92,7 @@ def exported(painter, tmp_path_factory):
 def test_the_version_serves_the_pixels_of_the_live_model(painter, exported):
     _, path = exported
     with Session(path) as session:
-        assert set(session.signatures) == {"serving_default", "generate", "generate_png", "latents"}
+        assert set(session.signatures) == {"serving_default", "generate", "generate_png", "latents", "classes"}
         for name, signature in painter.signatures().items():
             request = signature.samples(np.random.default_rng(7), 2)
             live = signature.function(**{alias: tf.constant(value) for alias, value in request.items()})
@@ -117,7 +123,7 @@ def test_the_warm_up_file_holds_what_a_server_replays_and_what_it_should_answer(
     _, path = exported
     records = list(tf.data.TFRecordDataset(f"{path}/{warmup.FILE}"))  # checks the checksums
     exchanges = list(warmup.read(path))
-    assert len(exchanges) == len(records) == 8  # four signatures, one row and three
+    assert len(exchanges) == len(records) == 10  # five signatures, one row and three
     with Session(path) as session:
         for signature, request, response in exchanges:
             assert len(next(iter(request.values()))) in (1, 3)
@@ -169,6 +175,155 @@ def test_latest_says_what_is_wrong(tmp_path):
         (tmp_path / name / "1" / "saved_model.pb").touch()
     with pytest.raises(FileNotFoundError, match="several models; name one of: a, b"):
         latest(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["my model", "../up", "a/b", "", ".hid", "models.config"])
+def test_a_name_that_no_server_can_serve_is_refused_before_anything_is_made(name, tmp_path):
+    with pytest.raises(ExportRefused, match="the name "):
+        export(None, tmp_path / "models", name, facts={})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_version_follows_all_numbers_that_a_server_would_look_at(tmp_path):
+    for number in ("00000007", "9"):
+        (tmp_path / "sharp" / number).mkdir(parents=True)
+    with pytest.raises(ExportRefused, match="8 is not larger than 9"):
+        export(None, tmp_path, "sharp", 8, facts={})
+    assert export(_enhancer(), tmp_path, "sharp", facts={}).endswith("/10")
+    with pytest.raises(ExportRefused, match="from 1 to 9223372036854775807"):
+        export(None, tmp_path, "sharp", 2**63, facts={})
+
+
+@pytest.mark.parametrize("folder", ["models [v2]", "a[b]", "x*y", "what?", "back\\slash", "100 %41 ü"])
+def test_a_folder_that_tensorflow_takes_for_a_pattern_will_do(folder, painter, tmp_path):
+    path = export(painter, tmp_path / folder, "painter", facts=FACTS)
+    assert path == f"{tmp_path}/{folder}/painter/1"
+    assert os.listdir(tmp_path / folder / "painter") == ["1"]
+    assert f'base_path: "{config_text(tmp_path / folder)}/painter"' in (tmp_path / folder / "models.config").read_text()
+    assert pictures.sample(tmp_path / folder, n=1, seed=0, label="hats").shape == (1, SIZE, SIZE, 3)
+    with plain(path) as way, Session(way) as session:
+        assert "classes" in session.signatures
+
+
+def config_text(path):
+    return text_format.MessageToString(protocol.ModelSpec(name=str(path)), as_utf8=False).split('"')[1]
+
+
+def test_base_paths_follow_a_folder_that_was_moved_or_copied(tmp_path):
+    export(_enhancer(), tmp_path / "old", "sharp", facts={})
+    text = (tmp_path / "old" / "models.config").read_text()
+    kept = 'model_version_policy { specific { versions: 1 } } version_labels { key: "stable" value: 1 }'
+    (tmp_path / "old" / "models.config").write_text(text.replace("base_path", f"{kept} base_path"))
+    shutil.copytree(tmp_path / "old", tmp_path / "copy")
+    os.rename(tmp_path / "old", tmp_path / "new")
+    for place in ("new", "copy"):
+        export(_enhancer(), tmp_path / place, "sharp", facts={})
+        text = (tmp_path / place / "models.config").read_text()
+        (entry,) = text_format.Parse(text, protocol.ModelServerConfig()).model_config_list.config
+        assert entry.base_path == str(tmp_path / place / "sharp")
+        assert list(entry.model_version_policy.specific.versions) == [1] and entry.version_labels["stable"] == 1
+
+
+def _batches(folder):
+    return list(
+        text_format.Parse((folder / "batching.config").read_text(), protocol.BatchingParameters()).allowed_batch_sizes
+    )
+
+
+def test_batches_suit_every_model_of_the_folder(painter, tmp_path):
+    export(painter, tmp_path, "painter", facts=FACTS)
+    assert _batches(tmp_path) == [1, 2, 4, 8, 16]
+    export(_enhancer(), tmp_path, "sharp", facts={})  # whose requests may differ in size, and must not meet
+    assert _batches(tmp_path) == [1]
+    export(painter, tmp_path, "painter", facts=FACTS)
+    assert _batches(tmp_path) == [1]
+    shutil.rmtree(tmp_path / "sharp")
+    export(painter, tmp_path, "painter", facts=FACTS)
+    assert _batches(tmp_path) == [1, 2, 4, 8, 16]
+
+
+def test_two_exports_at_once_are_both_listed(tmp_path, monkeypatch):
+    write = files.write
+
+    def written_before(path, content):
+        monkeypatch.setattr(files, "write", write)
+        if path.endswith("models.config"):
+            export(_enhancer(), tmp_path, "other", facts={})
+        write(path, content)
+
+    monkeypatch.setattr(files, "write", written_before)
+    export(_enhancer(), tmp_path, "sharp", facts={})
+    text = (tmp_path / "models.config").read_text()
+    names = [one.name for one in text_format.Parse(text, protocol.ModelServerConfig()).model_config_list.config]
+    assert names == ["other", "sharp"]
+
+
+def test_the_same_version_twice_at_once_is_refused(tmp_path, monkeypatch):
+    inspect = gate.inspect
+
+    def inspected_late(*arguments):
+        (tmp_path / "sharp" / "1").mkdir()
+        (tmp_path / "sharp" / "1" / "saved_model.pb").touch()
+        return inspect(*arguments)
+
+    monkeypatch.setattr(gate, "inspect", inspected_late)
+    with pytest.raises(ExportRefused, match="/sharp/1 appeared while this export ran"):
+        export(_enhancer(), tmp_path, "sharp", facts={})
+    assert os.listdir(tmp_path / "sharp") == ["1"] and (tmp_path / "sharp" / "1" / "saved_model.pb").stat().st_size == 0
+
+
+FULL = {
+    "by TensorFlow": (tf.saved_model, "save", tf.errors.ResourceExhaustedError(None, None, "No space left on device")),
+    "by Python": (warmup, "write", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "somewhere/.export-1/x")),
+    "at the end": (os, "rename", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "somewhere/.export-1")),
+}
+
+
+@pytest.mark.parametrize("where", FULL)
+def test_a_full_disk_is_told_of_the_version_and_leaves_nothing(where, tmp_path, monkeypatch):
+    module, name, error = FULL[where]
+
+    def full(*_, **__):
+        raise error
+
+    monkeypatch.setattr(module, name, full)
+    (tmp_path / "kept").mkdir()
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        export(_enhancer(), tmp_path / "kept" / "new" / "models", "sharp", facts={})
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, f"{tmp_path}/kept/new/models/sharp/1")
+    assert [path.name for path in tmp_path.rglob("*")] == ["kept"]
+
+
+def test_a_file_in_the_way_is_named_and_stays(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for to, name, way in [
+        ("file", "sharp", "file/sharp"),
+        ("file/models", "sharp", "file/models"),
+        ("", "file", "file"),
+    ]:
+        with pytest.raises(NotADirectoryError) as caught:
+            export(_enhancer(), tmp_path / to, name, facts={})
+        assert caught.value.filename == str(tmp_path / way)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"] and (tmp_path / "file").read_text() == "mine"
+
+
+def test_configs_that_cannot_be_written_are_told_with_the_version_that_is_there(tmp_path):
+    (tmp_path / "monitoring.config").symlink_to(tmp_path / "nowhere" / "else")
+    (tmp_path / "nowhere").write_text("a file")
+    (tmp_path / "batching.config").mkdir()
+    with pytest.raises(IsADirectoryError, match="/sharp/1 is exported, but .* cannot be written"):
+        export(_enhancer(), tmp_path, "sharp", facts={})
+    assert list(versions(str(tmp_path / "sharp"))) == [1]
+
+
+def test_a_scheme_that_tensorflow_does_not_know_is_named(tmp_path):
+    with pytest.raises(files.UnknownScheme, match="s3:// is not known to this TensorFlow"):
+        export(_enhancer(), "s3://bucket/models", "sharp", facts={})
+
+
+def test_a_home_is_a_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert export(_enhancer(), "~/models", "sharp", facts={}) == str(tmp_path / "models" / "sharp" / "1")
 
 
 def test_an_export_to_an_object_store_is_the_same_export():

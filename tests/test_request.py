@@ -17,6 +17,7 @@ from watching import hearing, watched
 from serving.client import Client
 from serving.protocol import CODES
 from serving.session import SessionError
+from trainer import connection
 from trainer.cli import main
 
 ROOT = Path(__file__).parent.parent
@@ -89,6 +90,58 @@ def test_a_conditional_model_wants_a_category(address, tmp_path):
     )
     done = _ask(address, "gan", "generate", "--label", 5)
     assert done.exit_code == 2 and "without categories" in done.output
+
+
+def test_a_category_is_asked_for_by_the_name_it_has_in_the_model(address, tmp_path):
+    for label, number, file in [
+        ("2", 1, "seed-3-label-2.png"),  # the class of that name, as `packshot sample` takes it
+        ("1", 0, "seed-3-label-1.png"),
+        ("a/b shoes", 2, "seed-3-label-a_b_shoes.png"),
+        ("0", 0, "seed-3-label-1.png"),  # no class has that name
+    ]:
+        done = _ask(address, "named", "generate", "--seed", 3, "--label", label, "--out", tmp_path)
+        assert done.exit_code == 0, done.output
+        assert _pixels(tmp_path / file)[0, 0].tolist() == [3, 100, number]
+    assert len(list(tmp_path.iterdir())) == 3
+    for words, sentence in [
+        (["--label", "boots"], "unknown label 'boots'; have: 1, 2, a/b shoes"),
+        (["--label", "3"], "unknown label '3'; have: 1, 2, a/b shoes"),
+        ([], "the model named knows categories; say which by --label: 1, 2, a/b shoes"),
+    ]:
+        done = _ask(address, "named", "generate", *words, "--out", tmp_path)
+        assert (done.exit_code, done.output) == (2, f"Error: {sentence}\n")
+    for label in ("boots", "9" * 30):
+        done = _ask(address, "conditional", "generate", "--label", label)
+        assert done.exit_code == 2 and "have: numbers from 0" in done.output
+    assert _ask(address, "named", "signatures").output.endswith("\ncategories, numbered from 0: 1, 2, a/b shoes\n")
+    assert json.loads(_ask(address, "named", "signatures", "--json").output)["classes"] == ["1", "2", "a/b shoes"]
+
+
+def test_what_is_made_goes_where_it_harms_nothing(address, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):  # its own are replaced
+        assert _ask(address, "gan", "generate", "--seed", 7, "--out", "~/made").exit_code == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+    (tmp_path / "made" / "seed-8.png").write_text("mine")
+    done = _ask(address, "gan", "generate", "--seed", 7, "--n", 2, "--out", "made")
+    assert done.exit_code == 2 and "made/seed-8.png is there and was not made by" in done.output
+    assert (tmp_path / "made" / "seed-8.png").read_text() == "mine"
+    Image.new("RGB", (3, 2)).save("photo.png")
+    before = Path("photo.png").read_bytes()
+    done = _ask(address, "negative", "apply", "~/photo.png", "--out", "~")
+    assert done.exit_code == 2 and Path("photo.png").read_bytes() == before
+
+
+def test_a_place_that_one_picture_cannot_have_does_not_stop_the_others(address, tmp_path):
+    (tmp_path / "photos").mkdir()
+    names = ["a.png", "猫" * 76 + ".png", "z.png"]
+    for name in names:
+        Image.new("RGB", (3, 2)).save(tmp_path / "photos" / name)
+    (tmp_path / "out" / "a.png").mkdir(parents=True)
+    done = _ask(address, "negative", "apply", tmp_path / "photos", "--out", tmp_path / "out")
+    assert done.exit_code == 0 and "2 of 3 pictures" in done.output and "Is a directory" in done.output
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(names)
 
 
 def test_a_model_without_png_is_asked_for_pixels(models, tmp_path):
@@ -290,6 +343,16 @@ def test_what_is_broken_in_the_server_is_exit_code_1(models):
         server.faults.append(SessionError(CODES["INTERNAL"], "cuDNN has gone"))
         done = _ask(server.grpc, "gan", "status")
     assert (done.exit_code, done.output) == (1, "Error: cuDNN has gone\n")
+
+
+def test_nothing_a_server_says_moves_the_cursor():
+    assert connection.sentence("no\x1b[2J\x00 such\nmodel\x9b") == "no\ufffd[2J\ufffd such\nmodel\ufffd"
+
+
+@pytest.mark.parametrize("command", [["request"], ["canary", "start"], ["canary", "promote"]])
+def test_versions_are_those_a_server_can_have(command):
+    done = CliRunner().invoke(main, [*command, "--model", "m", "--version", "99999999999999999999", "status"])
+    assert done.exit_code == 2 and "is not in the range" in done.output
 
 
 def test_no_server_and_no_model_are_said(server):

@@ -29,7 +29,9 @@ def _double(x):
 
 SETS = {
     "generation": signatures.generation(_generate, latent_size=LATENT, resolution=SIZE),
-    "labelled": signatures.generation(_generate, latent_size=LATENT, classes=CLASSES, resolution=SIZE),
+    "labelled": signatures.generation(
+        _generate, latent_size=LATENT, classes=CLASSES, class_names=["1", "größe", "2"], resolution=SIZE
+    ),
     "translation": signatures.pictures(_invert, size=SIZE),
     "enhancement": signatures.pictures(_double, scale=2),
 }
@@ -181,3 +183,14 @@ def test_half_precision_models_answer_in_uint8():
     half = signatures.pictures(lambda x: tf.cast(x, tf.bfloat16), size=SIZE)["apply"]
     answer = half.function(images=tf.constant(_noise(1, SIZE, SIZE, 3)))["images"]
     assert answer.dtype == tf.uint8
+
+
+def test_a_model_tells_the_names_of_its_classes(session):
+    answer = session.run("labelled_classes", {"label": np.array([2, 0, 1, 1], np.int64)})
+    assert [name.decode() for name in answer["name"]] == ["2", "1", "größe", "größe"]
+    assert answer["count"].tolist() == [3, 3, 3, 3] and answer["count"].dtype == np.int64
+    assert session.signatures["labelled_classes"].outputs["name"].shape == (None,)
+    assert "generation_classes" not in session.signatures
+    for label in (-1, 3):
+        with pytest.raises(SessionError, match="label must lie in 0 .. 2"):
+            session.run("labelled_classes", {"label": np.array([0, label], np.int64)})
