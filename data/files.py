@@ -82,7 +82,7 @@ def as_os_error(error: Exception) -> OSError | None:
 
 def _said(message):
     """(errno or None, the rest) of "path; No such file or directory" and the other words in which TensorFlow speaks of files."""
-    line = (message.splitlines() or [""])[0]
+    line = re.sub(r"^\{\{.*?\}\} ", "", (message.splitlines() or [""])[0])  # the name of the function that was running
     for words, number in _WORDS.items():
         if words in line:
             return number, line.partition("; ")[0]

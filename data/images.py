@@ -35,7 +35,11 @@ _TURN = {
 }
 _ORIENTATION = 0x0112
 _SHEET = ("Software", "packshot sheet")  # a text in the PNG files of sheets
-_SHEETS = (b"Software\0packshot sheet", b"Software\0packshot sample", b"Made by packshot sample")  # as `data.outputs` marks its files
+_SHEETS = (
+    b"Software\0packshot sheet",
+    b"Software\0packshot sample",
+    b"Made by packshot sample",
+)  # as `data.outputs` marks its files
 _MAY_TELL_ORIENTATION = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
 
 

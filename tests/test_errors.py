@@ -40,7 +40,6 @@ def raised(error):
             "a/b: No such file or directory",
         ),
         (tf.errors.ResourceExhaustedError(None, None, "/a/b; No space left on device"), Stopped, "no space left in /a"),
-        (RuntimeError("Could not determine home directory."), Refused, "XDG_CACHE_HOME"),
     ],
 )
 def test_what_the_user_can_put_right_is_a_sentence(error, kind, sentence):

@@ -68,7 +68,11 @@ def test_a_file_in_the_way_of_a_folder_is_called_that(tmp_path):
             errno.ENOENT,
             "run/config.json",
         ),
-        (tf.errors.UnknownError(None, None, "run/step; No space left on device [Op:SaveV2]"), errno.ENOSPC, "run/step"),
+        (
+            tf.errors.UnknownError(None, None, "{{function_node save}} run/step; No space left on device [Op:SaveV2]"),
+            errno.ENOSPC,
+            "run/step",
+        ),
         (
             tf.errors.FailedPreconditionError(None, None, "Error executing an HTTP request\n\t when reading gs://b/x"),
             errno.EIO,
