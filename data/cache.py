@@ -7,6 +7,7 @@ nobody used for a month are removed, and of the others the oldest when all toget
 
 import contextlib
 import fcntl
+import functools
 import hashlib
 import json
 import os
@@ -92,27 +93,38 @@ def load_rows(
         return found
     read = Quarantine()
     store = _Store(place, _free_memory() * MEMORY_SHARE if memory is None else memory, source.count, say)
-    most_each = max(1, most // (source.count or FEW_EXAMPLES))
+    draw = _Draw(max(1, most // (source.count or FEW_EXAMPLES)))
     try:
         examples = source.examples(view.size, fit, read)
         for number, example in enumerate(progress(examples, source.count) if progress else examples):
             try:
-                rows = view.rows(example)
+                rows = view.rows(example, functools.partial(draw, number))
             except ValueError as error:
                 read.add(f"example {number}", str(error))
                 continue
-            store.add(rows if len(rows) <= most_each else _drawn(rows, most_each, number))
+            store.add(rows)
         quarantine.extend(read)
         if not store.count:
             raise ValueError(f"nothing usable was found in {source.spec}. {quarantine.sentence()}")
+        if draw.possible > store.count:
+            say(f"of {draw.possible:,} patches {store.count:,} are used, as many of each picture, always the same ones")
         return store.finish(source.classes, read)
     finally:
         store.close()
 
 
-def _drawn(rows, count, number):
-    chosen = np.random.Generator(np.random.PCG64(number)).permutation(len(rows))[:count]
-    return [rows[index] for index in np.sort(chosen)]
+class _Draw:
+    """Chooses at most `most` rows of each example, always the same; `possible` counts those there were."""
+
+    def __init__(self, most):
+        self._most, self.possible = most, 0
+
+    def __call__(self, number, count):
+        """Places of rows of example `number`, which could give `count`, in order."""
+        self.possible += count
+        if count <= self._most:
+            return range(count)
+        return np.sort(np.random.Generator(np.random.PCG64(number)).permutation(count)[: self._most]).tolist()
 
 
 class _Place:
@@ -189,12 +201,13 @@ class _Store:
     def __init__(self, place, memory, examples, say):
         self._place, self._memory, self._examples, self._say = place, memory, examples, say
         self._lists, self._files, self._kinds = {}, None, {}
-        self._held, self._taken, self.count = 0, 0, 0
+        self._held, self._taken, self._coming, self.count = 0, 0, 0, 0
         self._temporary = None
 
     def add(self, rows):
         """Take the rows of one example."""
         self._taken += 1
+        self._coming = self.count + len(rows)
         for row in rows:
             self._add(row)
 
@@ -231,7 +244,7 @@ class _Store:
     def _spill(self):
         parent = self._place.folder.parent
         parent.mkdir(parents=True, exist_ok=True)
-        expected = self._held / self._taken * max(self._examples or 0, self._taken)
+        expected = self._held / self.count * self._coming / self._taken * max(self._examples or 0, self._taken)
         _sweep(parent, expected)
         free = shutil.disk_usage(parent).free
         about = f"about {expected / 1e6:,.0f} MB" if self._examples else "an unknown number of MB"

@@ -6,6 +6,9 @@ import io
 import numpy as np
 from PIL import Image, ImageChops, ImageCms
 
+TWELVE_BITS = (
+    4095.0  # white of cameras and scanners; a picture in 16 bits that is darker than this everywhere would be black
+)
 _SPACE_OF_MODE = {"RGB": "RGB", "L": "GRAY", "CMYK": "CMYK"}
 
 
@@ -28,12 +31,13 @@ def plain(image: Image.Image) -> Image.Image:
 def eight_bits(values: np.ndarray, wide: bool = False) -> np.ndarray:
     """Scale grey values [height, width] of any number type to uint8.
 
-    `wide` says that they are known to fill 16 bits. Otherwise white is the first of 1, 255 and 65535
-    that no value exceeds, else the largest value. What is negative or not a number becomes black.
+    `wide` says that they come in 16 bits; when none exceeds 4095, they are the 12 bits of a camera or scanner.
+    Otherwise white is the first of 1, 255 and 65535 that no value exceeds, else the largest value. What is negative or not a number becomes
+    black.
     """
     values = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
     largest = values.max()
-    whites = (65535.0,) if wide else (1.0, 255.0, 65535.0)
+    whites = (TWELVE_BITS, 65535.0) if wide else (1.0, 255.0, 65535.0)
     white = next((white for white in whites if largest <= white), largest)
     return np.rint(np.clip(values / white, 0, 1) * 255).astype(np.uint8)
 

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, JpegImagePlugin, PngImagePlugin
 
 from data import files
-from data.colour import plain, to_srgb
+from data.colour import TWELVE_BITS, plain, to_srgb
 from data.content import describe
 
 FITS = ("crop", "pad", "stretch")
@@ -34,12 +34,13 @@ _TURN = {
     8: Image.Transpose.ROTATE_90,
 }
 _ORIENTATION = 0x0112
+SHEET_START = 256  # bytes of a file that tell whether it is a sheet
 _SHEET = ("Software", "packshot sheet")  # a text in the PNG files of sheets
-_SHEETS = (
+_SHEETS = (  # the last two as `data.outputs` marks what `packshot sample` makes
     b"Software\0packshot sheet",
     b"Software\0packshot sample",
     b"Made by packshot sample",
-)  # as `data.outputs` marks its files
+)
 _MAY_TELL_ORIENTATION = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
 
 
@@ -78,7 +79,10 @@ def _decode(content, size, fit):
             image.draft(None, _scaled(image.size, size, fit))
         if image.width * image.height > MAX_PIXELS:
             raise _too_large(image.size)
+        raw = _raw_mode(image)
         image.load()
+        if ";16" in raw and max(high for _, high in image.getextrema()[:3]) <= TWELVE_BITS // 256:
+            image = _from_twelve_bits(image, content, raw)
         profile, turn = image.info.get("icc_profile"), _TURN.get(orientation(image))
         image = plain(image)
         if size is not None:
@@ -91,6 +95,29 @@ def _decode(content, size, fit):
         raise BadPicture(f"more than {MAX_PIXELS // 1_000_000} million pixels") from error
     except Exception as error:  # on damaged bytes Pillow's decoders raise nearly any type
         raise BadPicture(f"truncated or damaged {kind} ({error})") from error
+
+
+def _raw_mode(image):
+    """How the pixels of an RGB picture stand in its file, such as "RGB;16B"; "" where Pillow does not say."""
+    args = image.tile[0].args if image.tile and image.mode in ("RGB", "RGBA") else ""
+    return str(args[0] if isinstance(args, tuple) else args)
+
+
+def _from_twelve_bits(image, content, raw):
+    """A picture of 12 bits in 16, of which Pillow keeps the upper 8: decoded again with the bytes exchanged, to have the lower ones."""
+    exchanged = raw[:-1] + ("L" if raw[-1] == "B" else "B")
+    again = open_undecoded(content)
+    again.tile = [
+        tile._replace(args=(exchanged, *tile.args[1:]) if isinstance(tile.args, tuple) else exchanged)
+        for tile in again.tile
+    ]
+    again.load()
+    upper, lower = np.array(image), np.asarray(again)
+    values = upper[:, :, :3].astype(np.float64) * 256 + lower[:, :, :3]
+    upper[:, :, :3] = np.rint(np.minimum(values / TWELVE_BITS, 1) * 255)
+    found = Image.fromarray(upper)
+    found.info, found.format = image.info, image.format
+    return found
 
 
 def square(array: np.ndarray, size: int | None, fit: str = "crop") -> np.ndarray:
@@ -209,7 +236,7 @@ def encode_png(array: np.ndarray, sheet: bool = False) -> bytes:
 
 def is_sheet(content: bytes) -> bool:
     """Whether the bytes of a picture file begin as a sheet that packshot made."""
-    return any(mark in content[:256] for mark in _SHEETS)
+    return any(mark in content[:SHEET_START] for mark in _SHEETS)
 
 
 def encode_jpeg(array: np.ndarray, quality: int = 95) -> bytes:

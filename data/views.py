@@ -1,8 +1,8 @@
 """What a task trains on, made from one example: rows of pictures of a fixed size.
 
-A view says at what size it wants to read (`size`; None: as they are) and turns an example into a list of rows, each a dict of uint8
-pictures [side, side, 3] (mask [side, side, 1]) and perhaps `label` (int) and `caption` (str). Everything here is done once an example,
-before the cache, so it may be slow and exact.
+A view says at what size it wants to read (`size`; None: as they are) and turns an example into a list of rows, of which `choose(count)`
+gives the places of those to make; each is a dict of uint8 pictures [side, side, 3] (mask [side, side, 1]) and perhaps `label` (int) and
+`caption` (str). Everything here is done once an example, before the cache, so it may be slow and exact.
 """
 
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class Generation:
     def check(self, keys):
         _require("image", keys, "generation trains on single pictures")
 
-    def rows(self, example):
+    def rows(self, example, choose=range):
         return [{key: example[key] for key in ("image", *EXTRAS) if key in example}]
 
     def describe(self):
@@ -55,7 +55,7 @@ class Translation:
         elif "source" not in keys:
             _require("image", keys, "translation starts from a picture or a pair")
 
-    def rows(self, example):
+    def rows(self, example, choose=range):
         kind = self.kind
         if kind == "auto":
             kind = "pair" if "source" in example else "outline" if "mask" in example else "edges"
@@ -90,22 +90,23 @@ class Enhancement:
     def check(self, keys):
         _require("image", keys, "enhancement makes its own low-resolution pictures")
 
-    def rows(self, example):
+    def rows(self, example, choose=range):
         high = modcrop(example["image"], self.scale)
         height, width = high.shape[:2]
         if min(height, width) < self.side:
             raise ValueError(f"too small: {width}x{height} px, patches are {self.side}x{self.side}")
         low = downscale(high, self.scale)
+        tops, lefts = self._starts(height), self._starts(width)
         found = []
-        for top in self._starts(height):
-            for left in self._starts(width):
-                y, x, small = top // self.scale, left // self.scale, self.side // self.scale
-                found.append(
-                    {
-                        "high": high[top : top + self.side, left : left + self.side],
-                        "low": low[y : y + small, x : x + small],
-                    }
-                )
+        for place in choose(len(tops) * len(lefts)):
+            top, left = tops[place // len(lefts)], lefts[place % len(lefts)]
+            y, x, small = top // self.scale, left // self.scale, self.side // self.scale
+            found.append(
+                {
+                    "high": high[top : top + self.side, left : left + self.side],
+                    "low": low[y : y + small, x : x + small],
+                }
+            )
         return found
 
     def _starts(self, length):

@@ -232,6 +232,124 @@ def test_what_killed_processes_left_is_swept_after_a_day(tmp_path):
     assert {".writing-new", "kept"} <= set(os.listdir(tmp_path)) and len(os.listdir(tmp_path)) == 3
 
 
+def spill(source, folder, **options):
+    said = []
+    return load(source, folder, memory=1, say=said.append, **options), said
+
+
+@pytest.mark.parametrize("memory", [None, 1])
+def test_no_more_rows_than_are_worth_keeping(tmp_path, memory):
+    """Drawn from all pictures alike, and always the same ones."""
+
+    def source():
+        return Source({"image"}, sizes=[40, 16] + [80] * (COUNT - 2))
+
+    view, said = enhancement(8, 2, 4), []
+    everything = load(source(), tmp_path / "all", view)
+    some = load(source(), tmp_path / "some", view, most=9 * COUNT + 3, memory=memory, say=said.append)
+    assert everything.count == 9**2 + 3**2 + 5 * 19**2 and some.count == 9 * COUNT
+    assert said[-1] == "of 1,895 patches 63 are used, as many of each picture, always the same ones"
+    same(load(source(), tmp_path / "again", view, most=9 * COUNT + 3), some)
+    high = {row.tobytes() for row in everything.arrays["high"]}
+    assert all(row.tobytes() in high for row in some.arrays["high"])
+    np.testing.assert_array_equal(some.arrays["high"][9:18], everything.arrays["high"][81:90])  # all of the second
+    assert load(source(), tmp_path / "one", view, most=1).count == COUNT
+    assert load(Source(), tmp_path / "single", most=1).count == COUNT
+
+
+def test_the_size_is_told_before_it_is_written(tmp_path):
+    rows, said = spill(Source(count=40_000), tmp_path)
+    assert said == [
+        f"the data do not fit in memory: about {rows.nbytes / 1e6:,.0f} MB are written to {tmp_path}, and used again by later runs"
+    ]
+    assert spill(Source(count=40_000), tmp_path)[1] == []
+
+
+@pytest.mark.parametrize("spoil", ["truncate", "missing", "empty report", "no report"])
+def test_a_damaged_set_is_made_again_with_a_sentence(tmp_path, spoil):
+    first, _ = spill(Source(), tmp_path)
+    expected = {key: np.array(array) for key, array in first.arrays.items()}
+    (name,) = names(tmp_path)
+    {
+        "truncate": lambda: os.truncate(tmp_path / name / "image.raw", 100),
+        "missing": lambda: (tmp_path / name / "label.raw").unlink(),
+        "empty report": lambda: (tmp_path / name / "rows.json").write_bytes(b""),
+        "no report": lambda: (tmp_path / name / "rows.json").unlink(),
+    }[spoil]()
+    again, said = spill(Source(), tmp_path)
+    for key, array in expected.items():
+        np.testing.assert_array_equal(again.arrays[key], array)
+    assert any("is damaged, and is made again" in line for line in said) == (spoil != "no report") and names(
+        tmp_path
+    ) == [name]
+
+
+def test_too_little_disk_is_known_before_anything_is_written(tmp_path, monkeypatch):
+    free = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: free)
+    with pytest.raises(ValueError, match=r"take about 0 MB on disk, and .* has 0 MB free; XDG_CACHE_HOME"):
+        spill(Source(count=400), tmp_path)
+    assert names(tmp_path) == []
+
+
+def test_old_sets_are_removed_but_none_that_is_used(tmp_path, monkeypatch):
+    from data import cache
+
+    def put(name, days, size=10):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "image.raw").write_bytes(b"x" * size)
+        (tmp_path / name / "rows.json").write_text("{}")
+        os.utime(tmp_path / name / "rows.json", times=(time.time() - 86400 * days,) * 2)
+
+    put("a" * 24, 31)
+    put("b" * 24, 29, 1500)
+    put("weights of something", 99)
+    used, _ = spill(Source(name="used"), tmp_path)
+    (used_name,) = set(names(tmp_path)) - {"b" * 24, "weights of something"}
+    os.utime(tmp_path / used_name / "rows.json", times=(0, 0))
+    spill(Source(), tmp_path)
+    assert {"b" * 24, used_name, "weights of something"} < set(names(tmp_path)) and len(names(tmp_path)) == 4
+    monkeypatch.setattr(cache, "KEPT_BYTES", 4500)
+    put("c" * 24, 1, 1500)
+    del used
+    spill(Source(name="other"), tmp_path)
+    assert "c" * 24 in names(tmp_path) and not {"b" * 24, used_name} & set(names(tmp_path))
+
+
+def test_a_set_that_is_opened_counts_as_used_today(tmp_path):
+    spill(Source(), tmp_path)
+    (name,) = names(tmp_path)
+    os.utime(tmp_path / name / "rows.json", times=(0, 0))
+    load(Unreadable(), tmp_path)
+    assert time.time() - (tmp_path / name / "rows.json").stat().st_mtime < 3600
+
+
+def test_without_a_home_everything_works_in_memory(monkeypatch):
+    from data import cache
+
+    def nobody(*_):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(cache.Path, "home", nobody)
+    assert load_rows(Source(), generation(SIDE)).count == COUNT
+    with pytest.raises(ValueError, match="let XDG_CACHE_HOME name a folder"):
+        load_rows(Source(), generation(SIDE), memory=1)
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    assert load(Source(), tmp_path / "file" / "deep").count == COUNT
+    with pytest.raises(ValueError, match="deep cannot be written: .*XDG_CACHE_HOME may name another place"):
+        spill(Source(), tmp_path / "file" / "deep")
+
+
+def test_classes_without_rows_are_known(tmp_path):
+    source = Source({"image", "label"}, count=1)
+    assert load(source, tmp_path).empty_classes == ("shoe",)
+    assert load(Source({"image"}), tmp_path).empty_classes == ()
+
+
 class Uneven(Source):
     def __init__(self, spoil):
         super().__init__()

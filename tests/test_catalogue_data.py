@@ -186,6 +186,81 @@ def test_preparing_refuses_to_overwrite_and_reading_wants_its_facts(shop, tmp_pa
         open_source(f"tfrecord:{out}")
 
 
+@pytest.mark.parametrize("folder", ["shards [v1]", "a*b", "what?", "ü #1"])
+def test_a_prepared_folder_may_have_any_name(shop, tmp_path, folder):
+    tfrecord.write(open_source(str(shop)), str(tmp_path / folder), 8, "crop", 2)
+    whole, pattern = (
+        open_source(f"tfrecord:{tmp_path}/{folder}"),
+        open_source(f"tfrecord:{tmp_path}/{folder}/*.tfrecord"),
+    )
+    assert len(read(whole)[0]) == 7 and pattern.fingerprint() == whole.fingerprint()
+    one = open_source(f"tfrecord:{tmp_path}/{folder}/pictures-00001-of-00002.tfrecord")
+    assert one.count is None and len(read(one)[0]) == 3
+    with pytest.raises(SourceError, match="no file matches .*none"):
+        open_source(f"tfrecord:{tmp_path}/{folder}/none*")
+
+
+@pytest.mark.parametrize(
+    "features, reason",
+    [
+        ({"image/encoded": b"x", "image/class/label": 1}, "has no image .* but: image/class/label, image/encoded"),
+        ({"image": b"x"}, "image .* damaged|not a picture"),
+        ({"image": 7, "label": 0}, "has no image of the kind"),
+        ({"label": 9}, "has no image"),
+        (None, "is no tf.train.Example"),
+    ],
+)
+def test_records_of_other_makers_are_named(shop, tmp_path, features, reason):
+    import tensorflow as tf
+
+    out = tmp_path / "out"
+    tfrecord.write(open_source(str(shop)), str(out), 8, "crop", 1)
+    with tf.io.TFRecordWriter(str(out / "pictures-00000-of-00001.tfrecord")) as writer:
+        feature = {
+            key: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+            if isinstance(value, bytes)
+            else tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+            for key, value in (features or {}).items()
+        }
+        record = (
+            tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
+            if features
+            else b"\xff\xff{}"
+        )
+        writer.write(record)
+    with pytest.raises(SourceError, match=f"nothing usable was found .*record 0 .*({reason})"):
+        read(open_source(f"tfrecord:{out}"))
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        "[]",
+        "{}",
+        '{"classes": 3}',
+        "not json",
+        '{"classes": [], "keys": ["x"], "count": 1, "shards": 1, "fingerprint": "a"}',
+    ],
+)
+def test_facts_of_other_makers_are_refused(shop, tmp_path, held):
+    out = tmp_path / "out"
+    tfrecord.write(open_source(str(shop)), str(out), 8, "crop", 1)
+    (out / "dataset.json").write_text(held)
+    with pytest.raises(SourceError, match="dataset.json (is damaged|was not written by|has keys that nothing)"):
+        open_source(f"tfrecord:{out}")
+
+
+def test_a_label_without_a_class_is_left_out(shop, tmp_path):
+    out = tmp_path / "out"
+    tfrecord.write(open_source(str(shop)), str(out), 8, "crop", 1)
+    facts = json.loads((out / "dataset.json").read_text())
+    (out / "dataset.json").write_text(json.dumps(facts | {"classes": ["hat"]}))
+    examples, quarantine = read(open_source(f"tfrecord:{out}"))
+    assert len(examples) == 3 and {reason for _, reason in quarantine.items} == {
+        "has the label 1, and there are 1 classes"
+    }
+
+
 @pytest.fixture
 def tiny(tmp_path, monkeypatch):
     """A dataset of TensorFlow Datasets, kept under tmp_path: five grey pictures of two classes, three in train."""
@@ -250,7 +325,10 @@ def test_tfds_that_cannot_be_prepared(monkeypatch, tmp_path):
     tfds = pytest.importorskip("tensorflow_datasets")
 
     def offline(self, **_):
+        assert downloader.MAX_RETRIES <= 4  # not minutes
         raise ConnectionError("no network")
+
+    from tensorflow_datasets.core.download import downloader
 
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", offline)

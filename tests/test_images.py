@@ -139,6 +139,33 @@ def test_sixteen_bits_are_scaled_not_clipped(kind):
     assert decode(saved(Image.fromarray(values), kind))[0, :, 0].tolist() == [0, 1, 128, 255]
 
 
+def deep_png(values):
+    """PNG bytes of uint16 [height, width, 3 or 4], which Pillow cannot write."""
+
+    def chunk(kind, body):
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    height, width, channels = values.shape
+    header = struct.pack(">IIBBBBB", width, height, 16, {3: 2, 4: 6}[channels], 0, 0, 0)
+    lines = b"".join(b"\0" + line.astype(">u2").tobytes() for line in values)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_twelve_bits_in_sixteen_are_as_light_as_they_were(kind):
+    values = np.array([[0, 16, 2048, 4095]], np.uint16)
+    assert decode(saved(Image.fromarray(values), kind))[0, :, 0].tolist() == [0, 1, 128, 255]
+    assert decode(saved(Image.fromarray(values * 0), kind)).max() == 0
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_twelve_bits_of_colour(channels):
+    values = np.array([[[0, 16, 2048, 65535], [4095, 255, 300, 65535]]], np.uint16)
+    assert decode(deep_png(values[..., :channels]))[0].tolist() == [[0, 1, 128], [255, 16, 19]]
+    values = np.array([[[0, 4096, 65535, 65535], [257, 2570, 300, 65535]]], np.uint16)  # full 16 bits are as before
+    assert decode(deep_png(values[..., :channels]))[0].tolist() == [[0, 16, 255], [1, 10, 1]]
+
+
 @pytest.mark.parametrize(
     "values, expected",
     [

@@ -90,6 +90,49 @@ def test_a_list_says_what_is_wrong(shop):
         Listed(f"{file}#test")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lists_as_people_save_them(shop, encoding, end, monkeypatch):
+    paint(shop / "train" / "schürze" / "6.png", 6)
+    monkeypatch.setenv("HOME", str(shop.parent))
+    lines = [
+        "# Zürich",
+        "",
+        "train/schürze/6.png",
+        "~/photos/train/hat/1.png",
+        "./train/hat/deep/../1.png",
+        str(shop / "train/shoe/3.png"),
+    ]
+    (shop / "shop#1.txt").write_bytes(end.join(lines).encode(encoding))
+    assert read(open_source(f"list:{shop}/shop#1.txt")) == [(0, 0), (6, 1), (2, 2)]
+
+
+def test_a_list_in_another_coding_is_named_for_it(shop):
+    file = shop / "list.txt"
+    file.write_bytes("train/hat/1.png\n".encode("utf-16-le"))
+    with pytest.raises(SourceError, match="no text in UTF-8: it holds bytes of 0, as UTF-16 does"):
+        Listed(str(file))
+    file.write_bytes("train/hat/1.png\n".encode("utf-16")[:-1])
+    with pytest.raises(SourceError, match="begins as UTF-16, but is damaged"):
+        Listed(str(file))
+
+
+@pytest.mark.parametrize(
+    "line", ["train/hat/1.png ", '"train/hat/1.png"', "train/hat/1.png,3", "train\\hat\\1.png", "\ttrain/hat/1.png"]
+)
+def test_what_cannot_be_found_is_shown_as_it_was_typed(shop, line):
+    (shop / "list.txt").write_text(f"{line}\ntrain/shoe/3.png\n")
+    with pytest.raises(SourceError) as caught:
+        Listed(str(shop / "list.txt"))
+    assert f"1 of 2: {line!r}; the first was looked for at '{shop}/" in str(caught.value)
+
+
+def test_a_list_of_an_unknown_scheme(shop):
+    (shop / "list.txt").write_text("s3://shop/hat/1.png\n")
+    with pytest.raises(ValueError, match="s3:// is not known"):
+        Listed(str(shop / "list.txt"))
+
+
 def test_remote_lists_keep_their_scheme(tmp_path):
     file = tmp_path / "list.txt"
     file.write_text("gs://shop/photos/hat/1.png\ngs://shop/photos/shoe/2.png\n")

@@ -43,6 +43,7 @@ def describe_data(run: RunConfig) -> dict:
         "examples": source.count,
         "classes": list(source.classes),
         "keys": sorted(source.keys),
+        "left_out": source.left_out.sentence(),
         "fingerprint": source.fingerprint(),
         "view": make_view(run, configuration(run)).describe(),
     }
@@ -80,8 +81,9 @@ def train(
         quarantine, view = Quarantine(), make_view(run, config)
         rows = load_rows(source, view, fit=run.fit, quarantine=quarantine, progress=writers.counting, say=say)
         if run.conditional and rows.empty_classes:
+            missing = ", ".join(rows.empty_classes)
             raise ValueError(
-                f"--conditional: of {', '.join(rows.empty_classes)} there is no picture to learn from in {run.data}. {quarantine.sentence()}"
+                f"--conditional: {run.data} has no picture of {missing} to learn from; {quarantine.sentence()}"
             )
         _check_batch(config, strategy)
         checkpoints = Checkpoints(folder.checkpoints, model.state())

@@ -98,7 +98,7 @@ def in_class_folders(names: list[str], root: str) -> bool:
 def check_classes(classes, root: str) -> None:
     """Raise SourceError when two names of classes differ only in what nobody sees: case, blanks, or how accents are coded."""
     seen = {}
-    for name in classes:
+    for name in sorted(classes):
         plain = unicodedata.normalize("NFC", name).casefold().strip()
         if plain in seen:
             raise SourceError(

@@ -6,7 +6,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from data import files
+from data.images import SHEET_START, is_sheet
 from data.quarantine import Quarantine
+from data.sources.parallel import SHEET, ordered_map
 from data.sources.protocol import SourceError, join
 
 # HEIC is listed although Pillow cannot read it: such a photo is then reported, not silently ignored.
@@ -81,10 +83,26 @@ def list_folder(root: str) -> Listing:
                 odd[f"{join(inside, name)}/"] = "thumbnails or system files"
             elif not name.startswith("."):
                 waiting.append((join(inside, name), (*above, place)))
+    if not files.is_remote(
+        root
+    ):  # elsewhere a look into every file costs more than reading it later, when it is found too
+        sheets = _sheets(root, [name for name in pictures if suffix(name) == ".png"])
+        odd |= dict.fromkeys(sheets, SHEET)
+        pictures = [name for name in pictures if name not in sheets]
     found = Listing(sorted(pictures), sorted(others), dict(sorted(odd.items())))
     if not pictures:
         raise SourceError(f"the folder {root} is empty" if not found.left_out() else _nothing(root, found.left_out()))
     return found
+
+
+def _sheets(root, names):
+    def is_sheet_there(name):
+        try:
+            return is_sheet(files.read(join(root, name), SHEET_START))
+        except OSError:
+            return False
+
+    return {name for name, sheet in zip(names, ordered_map(is_sheet_there, names), strict=True) if sheet}
 
 
 def _nothing(root, left_out):
@@ -139,7 +157,7 @@ def _unreadable(folder, error):
 
 
 def _is_run(folder, folders, names):
-    if "config.json" not in names or not ("metrics.jsonl" in names or {"checkpoints", "samples"} & set(folders)):
+    if "config.json" not in names or not ("metrics.jsonl" in names or "checkpoints" in folders):
         return False
     try:
         held = json.loads(files.read(join(folder, "config.json")))

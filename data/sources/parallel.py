@@ -11,6 +11,7 @@ from data.images import BadPicture, is_sheet
 from data.quarantine import Quarantine
 from data.sources.protocol import SourceError, join
 
+SHEET = "a sheet of samples that packshot made"
 _CHUNK = 8  # items a task: one at a time, handing over costs a tenth of decoding a small picture
 
 
@@ -39,7 +40,7 @@ def read_picture(path: str) -> bytes:
     """The bytes of a picture file. Raises OSError, and BadPicture for a sheet of samples that packshot made."""
     content = files.read(path)
     if is_sheet(content):
-        raise BadPicture("a sheet of samples that packshot made")
+        raise BadPicture(SHEET)
     return content
 
 

@@ -10,7 +10,6 @@ from data.quarantine import Quarantine
 from data.sources.parallel import read_good
 from data.sources.protocol import SourceError, digest
 
-
 _ATTEMPTS = 4  # at each file: the ten of TensorFlow Datasets take minutes before it says that there is no network
 
 
