@@ -1,6 +1,36 @@
 """Packaging of packshot; tool settings are in pyproject.toml."""
 
 from setuptools import setup
+from setuptools.command.build_py import build_py
+
+# Every project has packages called `data` and `models`. So what a client needs is installed a second time, under a name
+# of its own: these modules of serving/ and data/, which import each other by relative imports, and nothing else of ours.
+CLIENT = {
+    "packshot_client": (
+        "__init__",
+        "calls",
+        "channels",
+        "class_names",
+        "client",
+        "client_metrics",
+        "errors",
+        "picture_files",
+        "protocol",
+        "proxies",
+        "rest_channel",
+        "rest_messages",
+        "tensors",
+        "tls",
+    ),
+    "packshot_client.data": ("__init__", "colour", "content", "files", "images"),
+}
+
+
+class Build(build_py):
+    def find_package_modules(self, package, package_dir):
+        found = super().find_package_modules(package, package_dir)
+        return [entry for entry in found if entry[1] in CLIENT.get(package, [entry[1]])]
+
 
 setup(
     name="packshot",
@@ -18,6 +48,8 @@ setup(
         "models.layers",
         "models.losses",
         "models.translation",
+        "packshot_client",
+        "packshot_client.data",
         "serving",
         "serving.deploy",
         "serving.server",
@@ -27,6 +59,8 @@ setup(
         "trainer.metrics",
         "trainer.rating",
     ],
+    package_dir={"packshot_client": "serving", "packshot_client.data": "data"},
+    cmdclass={"build_py": Build},
     package_data={
         "data.health": ["page.html", "lettering.npz", "softness.npz"],
         "trainer.evaluation": ["*.html"],
@@ -51,7 +85,6 @@ setup(
         "protobuf>=5.29",
         "pyyaml>=6.0",
         "waitress>=3.0",
-        "jinja2>=3.1",
     ],
     extras_require={
         "test": [

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, JpegImagePlugin, PngImagePlugin
 
-from data import files
-from data.colour import TWELVE_BITS, plain, to_srgb
-from data.content import describe
+from . import files
+from .colour import TWELVE_BITS, plain, to_srgb
+from .content import describe
 
 FITS = ("crop", "pad", "stretch")
 MAX_PIXELS = (

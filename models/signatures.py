@@ -6,7 +6,7 @@ server checks no shapes, and a picture of the wrong rank aborts its process: hen
 else.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,7 +29,12 @@ class Signature:
 
 
 def generation(
-    generate: Callable[[tf.Tensor, tf.Tensor | None], tf.Tensor], *, latent_size: int, classes: int = 0, resolution: int
+    generate: Callable[[tf.Tensor, tf.Tensor | None], tf.Tensor],
+    *,
+    latent_size: int,
+    classes: int = 0,
+    class_names: Sequence[str] = (),
+    resolution: int,
 ) -> dict[str, Signature]:
     """The signatures of a model that makes pictures from noise, the default first.
 
@@ -40,6 +45,7 @@ def generation(
         -> images uint8 [n, resolution, resolution, 3]
     generate_png: the same -> image_bytes, PNG files [n]
     latents: z float32 [n, latent_size], label int64 [n] -> images
+    classes: label int64 [n] -> name string [n], count int64 [n], of all classes; only with `class_names`, in their order
 
     A label outside 0 .. classes - 1 is answered with INVALID_ARGUMENT.
     """
@@ -69,6 +75,7 @@ def generation(
     label = {"label": tf.TensorSpec([None], tf.int64)} if classes else {}
     seeded = {"seed": tf.TensorSpec([None], tf.int64), "truncation": tf.TensorSpec([None], tf.float32)} | label
     images = Signature(lambda **request: {"images": from_seed(**request)}, seeded, requests)
+    named = {"classes": _names(class_names, label, labels)} if class_names else {}
     return {
         "serving_default": images,
         "generate": images,
@@ -78,7 +85,7 @@ def generation(
         "latents": Signature(
             from_latents, {"z": tf.TensorSpec([None, latent_size], tf.float32)} | label, latent_requests
         ),
-    }
+    } | named
 
 
 def pictures(
@@ -146,6 +153,17 @@ def _noise(seed, latent_size):
         seed,
         fn_output_signature=tf.TensorSpec([latent_size], tf.float32),
     )
+
+
+def _names(class_names, inputs, samples):
+    """What says which class a number is. How many there are goes with every row, since every answer has the batch axis."""
+    names = tf.constant(list(class_names), tf.string)
+
+    def answer(label):
+        label = _known_label(label, len(class_names))
+        return {"name": tf.gather(names, label), "count": tf.fill(tf.shape(label), tf.size(names, tf.int64))}
+
+    return Signature(answer, inputs, samples)
 
 
 def _known_label(label, classes):

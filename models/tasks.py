@@ -11,6 +11,8 @@ class Generation:
     """
 
     task = GENERATION
+    conditional = True  # can be told the categories
+    class_names = ()  # in the order of the labels: what an export answers when it is asked for them
 
     def play(self, batch):
         """Pictures float32 [batch, resolution, resolution, 3] from fresh z, the generator in training mode."""
@@ -31,7 +33,11 @@ class Generation:
     def signatures(self):
         config = self.config
         return signatures.generation(
-            self.generate, latent_size=config.latent_size, classes=self.classes, resolution=config.resolution
+            self.generate,
+            latent_size=config.latent_size,
+            classes=self.classes,
+            class_names=self.class_names,
+            resolution=config.resolution,
         )
 
 
@@ -39,6 +45,7 @@ class Translation:
     """From one picture to another of the same fixed size, `config.resolution`."""
 
     task = TRANSLATION
+    conditional = False
 
     def apply(self, pictures):
         """float32 [n, resolution, resolution, 3] in [-1, 1] -> the same shape, by the served network."""
@@ -55,6 +62,7 @@ class Enhancement:
     """From a picture of any size to one `config.scale` times as large."""
 
     task = ENHANCEMENT
+    conditional = False
 
     def apply(self, pictures):
         """float32 [n, height, width, 3] in [-1, 1] -> [n, scale * height, scale * width, 3], by the served network."""

@@ -21,16 +21,15 @@ from pathlib import Path
 from google.protobuf import text_format
 
 from data import files as paths
-from serving import config, sizing
+from serving import config, layout, sizing
 from serving.deploy import command, compose, envoy, keys, kserve, kubernetes, monitoring, readme, vertex
 from serving.deploy.documents import json_text
-from serving.deploy.plan import SERVER_IMAGE, Model, Plan
+from serving.deploy.plan import SERVER_IMAGE, Model, Plan, kubernetes_name
 from serving.protocol import BatchingParameters, ModelServerConfig
 
 MARKER, FORMAT = "bundle.json", "packshot bundle 1"
 MEASUREMENTS = "measurements.json"
 _IMAGE = re.compile(r"[a-z0-9][a-z0-9._/:-]*(:[\w.-]+|@sha256:[0-9a-f]{64})")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _TARGETS = (compose, envoy, monitoring, kubernetes, kserve, vertex, keys, readme)
 
 
@@ -74,11 +73,10 @@ def bundle(
     models = tuple(
         Model(
             name,
-            versions=found[name],
-            loaded=loaded[name],
+            folders={number: os.path.basename(path) for number, path in loaded[name].items()},
             file_bytes=_size(Path(models_dir, name)),
             measurement=sizing.measure(
-                f"{models_dir}/{name}/{loaded[name][-1]}",
+                _newest(loaded[name]),
                 cpus=cpus,
                 pixels=pixels,
                 timed=timed,
@@ -101,7 +99,7 @@ def bundle(
         secrets_folder=f"../{os.path.basename(out)}-secrets",
         user=f"{os.getuid()}:{os.getgid()}" if os.getuid() else "1000:1000",
     )
-    facts = {name: _provenance(f"{models_dir}/{name}/{loaded[name][-1]}", loaded[name]) for name in found}
+    facts = {name: _provenance(_newest(loaded[name]), list(loaded[name])) for name in found}
     write(out, texts(plan), facts)
     return plan
 
@@ -197,13 +195,10 @@ def _local(folder):
 
 
 def _find_models(models_dir, only):
-    """Name -> versions, rising, of the models in a folder."""
-    found = {}
-    for folder in sorted(path for path in Path(models_dir).iterdir() if path.is_dir()):
-        if folder.name.isdecimal() and (folder / "saved_model.pb").exists():
-            raise BundleRefused(f"{models_dir} is the folder of one model; give the folder above it")
-        if versions := sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal() and path.is_dir()):
-            found[folder.name] = tuple(versions)
+    """Name -> the paths of its versions by number, rising, of the models in a folder."""
+    if layout.is_version(models_dir) or layout.versions(models_dir):
+        raise BundleRefused(f"{models_dir} is the folder of one model; give the folder above it")
+    found = {name: layout.versions(f"{models_dir}/{name}") for name in layout.models(models_dir)}
     if unknown := [name for name in only if name not in found]:
         raise BundleRefused(f"{models_dir} has no model {unknown[0]}; it has: {', '.join(found) or 'none'}")
     if only:
@@ -211,25 +206,36 @@ def _find_models(models_dir, only):
     if not found:
         raise BundleRefused(f"no exported model in {models_dir}")
     for name in found:
-        if not _NAME.fullmatch(name):
-            raise BundleRefused(f"the name {name!r} cannot stand in a URL; letters, digits and . _ - can")
-    tidied = [Model(name, (), (), 0, None).kubernetes_name for name in found]
+        try:
+            layout.check_name(name)
+        except layout.BadName as error:
+            raise BundleRefused(str(error)) from error
+    tidied = [kubernetes_name(name) for name in found]
     if len(set(tidied)) < len(tidied):
         raise BundleRefused(f"Kubernetes cannot tell these names apart: {', '.join(found)}")
     return found
 
 
 def _models_config(models_dir, found):
-    """(text for the container, name -> versions it has loaded); what somebody wrote beside the models is kept."""
+    """(text for the container, name -> numbers and paths of the versions it has loaded, rising); what somebody wrote beside
+    the models is kept.
+    """
     kept = Path(models_dir, "models.config")
     text = config.models(
         {name: f"{models_dir}/{name}" for name in found}, kept.read_text(encoding="utf-8") if kept.exists() else ""
     )
     parsed = text_format.Parse(text, ModelServerConfig())
+    loaded = {}
     for entry in parsed.model_config_list.config:
         entry.base_path = f"{command.MODELS}/{entry.name}"
         entry.model_platform = "tensorflow"
-    loaded = {entry.name: loaded_versions(entry, found[entry.name]) for entry in parsed.model_config_list.config}
+        there, folder = found[entry.name], f"{models_dir}/{entry.name}"
+        numbers = loaded_versions(entry, tuple(layout.taken(folder)))
+        if empty := [number for number in numbers if number not in there]:
+            raise BundleRefused(
+                f"version {empty[0]} in {folder} has no saved_model.pb, and a server would wait for it; remove it"
+            )
+        loaded[entry.name] = {number: there[number] for number in numbers}
     return text_format.MessageToString(parsed), loaded
 
 
@@ -346,6 +352,10 @@ def _check_place(out):
         raise BundleRefused(
             f"{out}/{changed[0]} is not as the bundle was written; keep changes outside of it, or give another --out"
         )
+
+
+def _newest(versions):
+    return versions[max(versions)]
 
 
 def _list(numbers):

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from google.protobuf import text_format
 
-from serving import protocol
-from serving.errors import from_code
-from serving.tensors import MOST_BYTES, proto_to_tensor, tensor_to_proto
+from . import protocol
+from .errors import from_code
+from .tensors import MOST_BYTES, proto_to_tensor, tensor_to_proto
 
 SIGNATURES = "signature_def"  # the one field of metadata there is
 

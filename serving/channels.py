@@ -11,9 +11,10 @@ from collections.abc import Mapping
 
 import grpc
 
-from serving.errors import ServingError, from_code
-from serving.protocol import CODES, SERVICES
-from serving.tls import TLS
+from . import proxies
+from .errors import ServingError, from_code
+from .protocol import CODES, SERVICES
+from .tls import TLS
 
 _LARGEST = 2**31 - 1  # bytes of a message; clients would take no more than 4 MiB
 _OPTIONS = (
@@ -21,7 +22,8 @@ _OPTIONS = (
     ("grpc.max_receive_message_length", _LARGEST),
     ("grpc.initial_reconnect_backoff_ms", 100),  # else a second passes in which every retry fails unsent
 )
-_TARGET = re.compile(r"(?:(?:dns|ipv4|ipv6|xds):.+|[^\s/]+:\d{1,5})")
+_TARGET = re.compile(r"(?:dns|ipv4|ipv6|xds|unix):.+|[^\s/]+:[0-9]+")
+_PORT = re.compile(r":([0-9]+)$")
 _UNREACHABLE = ("failed to connect", "errors resolving", "DNS resolution failed")
 _LAST_ERROR = re.compile(r".*last error: \w+: ", re.DOTALL)
 
@@ -35,15 +37,15 @@ class GrpcChannel:
     knows_types = True  # of what it carries
 
     def __init__(self, target: str, tls: TLS | None = None):
-        self._target = target
-        self._channel, self._methods = _connect(grpc, _checked(target), tls)
+        self._way = _Way(target)
+        self._channel, self._methods = self._way.connect(grpc, tls)
 
     async def send(self, call, seconds: float | None, headers: Mapping[str, str]):
         """The reply to `call`. Raises ServingError, a DeadlineExceeded after `seconds`."""
         try:
             return self._methods[call.method](call.request, timeout=seconds, metadata=_metadata(headers))
         except grpc.RpcError as error:
-            raise _error(error, self._target, seconds) from error
+            raise self._way.error(error, seconds) from error
 
     async def pause(self, seconds: float) -> None:
         time.sleep(seconds)
@@ -58,17 +60,17 @@ class AsyncGrpcChannel:
     knows_types = True
 
     def __init__(self, target: str, tls: TLS | None = None):
-        self._target, self._tls = _checked(target), tls
+        self._way, self._tls = _Way(target), tls
         self._channel = None
 
     async def send(self, call, seconds: float | None, headers: Mapping[str, str]):
         """The reply to `call`. Raises ServingError, a DeadlineExceeded after `seconds`."""
         if self._channel is None:
-            self._channel, self._methods = _connect(grpc.aio, self._target, self._tls)
+            self._channel, self._methods = self._way.connect(grpc.aio, self._tls)
         try:
             return await self._methods[call.method](call.request, timeout=seconds, metadata=_metadata(headers))
         except grpc.RpcError as error:
-            raise _error(error, self._target, seconds) from error
+            raise self._way.error(error, seconds) from error
 
     async def pause(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -78,41 +80,50 @@ class AsyncGrpcChannel:
             await self._channel.close()
 
 
-def _checked(target):
-    if not target.startswith("unix:") and not _TARGET.fullmatch(target):
-        raise ValueError(f"a server is host:port, unix:/path, http://host:port or https://host:port, not {target!r}")
-    return target
+class _Way:
+    """To a server: its target, and the proxy before it. Raises ValueError for a target that is none."""
 
+    def __init__(self, target):
+        port = None if target.startswith("unix:") else _PORT.search(target)
+        # Of a larger port gRPC would take the rest of a division.
+        if not _TARGET.fullmatch(target) or (port and not 1 <= int(port[1][:9]) <= 65535):
+            raise ValueError(
+                "a server is host:port, unix:/path, http://host:port or https://host:port, with a port from 1 to 65535, "
+                f"not {target!r}"
+            )
+        self._target, self._proxy = target, proxies.of_grpc(target)
+        self._named = target if self._proxy is None else f"{target} through {self._proxy}"
 
-def _connect(library, target, tls):
-    """A channel, and its methods by name; `library` is `grpc` or `grpc.aio`."""
-    options = list(_OPTIONS)
-    if target.startswith("unix:"):
-        options.append(("grpc.default_authority", "localhost"))  # a path is no name of a host
-    if tls is None:
-        channel = library.insecure_channel(target, options)
-    else:
-        if tls.name:
-            options.append(("grpc.ssl_target_name_override", tls.name))
-        channel = library.secure_channel(target, tls.credentials(), options)
-    return channel, {
-        name: channel.unary_unary(
-            f"/{service}/{name}", request_serializer=request.SerializeToString, response_deserializer=reply.FromString
-        )
-        for service, methods in SERVICES.items()
-        for name, (request, reply) in methods.items()
-    }
+    def connect(self, library, tls):
+        """A channel, and its methods by name; `library` is `grpc` or `grpc.aio`."""
+        options = [*_OPTIONS, ("grpc.enable_http_proxy", int(self._proxy is not None))]
+        if self._target.startswith("unix:"):
+            options.append(("grpc.default_authority", "localhost"))  # a path is no name of a host
+        if tls is None:
+            channel = library.insecure_channel(self._target, options)
+        else:
+            if tls.name:
+                options.append(("grpc.ssl_target_name_override", tls.name))
+            channel = library.secure_channel(self._target, tls.credentials(), options)
+        return channel, {
+            name: channel.unary_unary(
+                f"/{service}/{name}",
+                request_serializer=request.SerializeToString,
+                response_deserializer=reply.FromString,
+            )
+            for service, methods in SERVICES.items()
+            for name, (request, reply) in methods.items()
+        }
+
+    def error(self, error: grpc.RpcError, seconds: float | None) -> ServingError:
+        """The server's sentence is kept; where gRPC speaks for itself, one that names the target takes its place."""
+        code, details = error.code().value[0], error.details() or ""
+        if code == CODES["UNAVAILABLE"] and details.startswith(_UNREACHABLE):
+            details = f"no gRPC server can be reached at {self._named}: {_LAST_ERROR.sub('', details)}"
+        elif code == CODES["DEADLINE_EXCEEDED"] and details == "Deadline Exceeded" and seconds is not None:
+            details = f"{self._named} has not answered within {seconds:.1f} s"
+        return from_code(code, details)
 
 
 def _metadata(headers):
     return tuple((name.lower(), value) for name, value in headers.items())
-
-
-def _error(error: grpc.RpcError, target: str, seconds: float | None) -> ServingError:
-    """The server's sentence is kept; where gRPC speaks for itself, one that names the target takes its place."""
-    code, details = error.code().value[0], error.details() or ""
-    if code == CODES["UNAVAILABLE"] and details.startswith(_UNREACHABLE):
-        details = f"no gRPC server can be reached at {target}: {_LAST_ERROR.sub('', details)}"
-    elif code == CODES["DEADLINE_EXCEEDED"] and details == "Deadline Exceeded" and seconds is not None:
-        details = f"{target} has not answered within {seconds:.1f} s"
-    return from_code(code, details)

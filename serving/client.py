@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from serving import calls
-from serving.calls import Metadata, VersionStatus
-from serving.client_metrics import ClientMetrics, Labels
-from serving.errors import DeadlineExceeded, NotFound, ServingError, Unavailable, from_code
-from serving.protocol import CODES
-from serving.tls import TLS
+from . import calls
+from .calls import Metadata, VersionStatus
+from .client_metrics import ClientMetrics, Labels
+from .errors import DeadlineExceeded, NotFound, ServingError, Unavailable, from_code
+from .protocol import CODES
+from .tls import TLS
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds before a call is sent again
 POLL = 0.2  # seconds between two looks at a model that is awaited
@@ -282,7 +282,7 @@ class AsyncClient(_Caller):
         tls: TLS | None = None,
         headers: Headers | None = None,
     ):
-        from serving.channels import AsyncGrpcChannel
+        from .channels import AsyncGrpcChannel
 
         if target.startswith(_REST):
             raise ValueError(f"the client that does not block speaks gRPC: host:port or unix:/path, not {target!r}")
@@ -304,10 +304,10 @@ class AsyncClient(_Caller):
 
 def _channel(target, tls):
     if target.startswith(_REST):
-        from serving.rest_channel import RestChannel
+        from .rest_channel import RestChannel
 
         return RestChannel(target, tls)
-    from serving.channels import GrpcChannel
+    from .channels import GrpcChannel
 
     return GrpcChannel(target, tls)
 

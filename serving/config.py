@@ -18,9 +18,9 @@ METRICS_PATH = "/monitoring/prometheus/metrics"
 def models(base_paths: Mapping[str, str], kept: str = "") -> str:
     """The text of a ModelServerConfig for the models of `base_paths` (name -> absolute path or URI).
 
-    A model that is in the text `kept` keeps its entry, with the policy and the labels somebody gave it; one that is
-    only there is dropped, because a missing base path keeps the server from loading any model. Raises ValueError when
-    `kept` is no such text, or a path is not absolute.
+    A model that is in the text `kept` keeps the policy and the labels somebody gave it, but not its base path: the folder
+    may have been moved or copied. One that is only there is dropped, because a missing base path keeps the server from
+    loading any model. Raises ValueError when `kept` is no such text, or a path is not absolute.
     """
     try:
         known = {entry.name: entry for entry in text_format.Parse(kept, ModelServerConfig()).model_config_list.config}
@@ -31,9 +31,12 @@ def models(base_paths: Mapping[str, str], kept: str = "") -> str:
     for name, base_path in sorted(base_paths.items()):
         if not base_path.startswith("/") and "://" not in base_path:
             raise ValueError(f"the server wants an absolute path for the model {name!r}, not {base_path!r}")
-        entry = config.model_config_list.config.add(name=name, base_path=base_path, model_platform="tensorflow")
+        entry = config.model_config_list.config.add()
         if name in known:
             entry.CopyFrom(known[name])
+        entry.name, entry.base_path = name, base_path
+        if not entry.model_platform and not entry.model_type:
+            entry.model_platform = "tensorflow"
     return text_format.MessageToString(config)
 
 

@@ -5,7 +5,7 @@ Source: tensorflow/serving util/net_http and servables/tensorflow/http_rest_api_
 RFC 9110.
 """
 
-from serving.protocol import CODES
+from .protocol import CODES
 
 
 class ServingError(Exception):

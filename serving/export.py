@@ -23,10 +23,12 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from data import files
-from serving import config, gate, warmup
+from serving import config, gate, layout, warmup
 from serving.gate import ExportRefused
+from serving.patterns import plain
 
 REPORT = "export.json"
 
@@ -35,51 +37,30 @@ def export(model, to: str, name: str, version: int | None = None, *, facts: Mapp
     """Write `model` as `<to>/<name>/<version>` and return that path; `to` may be a folder or a URI such as gs://bucket/models.
 
     `model` has `signatures()` and `serving_variables()`. `version` defaults to the newest one plus 1. `facts` go into
-    export.json as they are: task, classes, configuration, fingerprint of the data. Raises ExportRefused when the
-    version exists or is not larger than the newest, when the model cannot be saved, and when the gate finds a fault.
+    export.json as they are: task, classes, configuration, fingerprint of the data. Raises ExportRefused when no server
+    could serve the name or the version, the version exists or is not larger than the newest, the model cannot be saved,
+    and when the gate finds a fault; OSError, with the path, for what cannot be written; UnknownScheme for `to`.
     """
-    to, remote = os.fspath(to).rstrip("/"), _is_remote(to)
-    if not remote:
+    to = files.resolve(to).rstrip("/")
+    if not files.is_remote(to):
         to = os.path.abspath(to)
-    version = _next_version(f"{to}/{name}", version)
+    version = _next_version(f"{to}/{name}", name, version)
+    path = f"{to}/{name}/{version}"
     _models_config(to)  # one that cannot be kept is better found before the work than after
-    with _staging(None if remote else f"{to}/{name}") as staged:
+    with _staging(f"{to}/{name}") as staged:
         signatures, variables = model.signatures(), model.serving_variables()
-        _save(signatures, variables, staged)
+        with _errors_of(path):
+            _save(signatures, variables, staged)
         figures, exchanges = gate.inspect(staged, signatures, np.random.default_rng(version))
-        warmup.write(staged, name, exchanges)
-        _write_report(staged, name, version, facts, variables, figures)
-        path = f"{to}/{name}/{version}"
-        if remote:
-            _upload(staged, path)
-        else:
-            _settle(staged, path)
+        with _errors_of(path):
+            warmup.write(staged, name, exchanges)
+            _write_report(staged, name, version, facts, variables, figures)
+            if files.is_remote(path):
+                _upload(staged, path)
+            else:
+                _settle(staged, path)
     _write_configs(to)
     return path
-
-
-def versions(folder: str) -> list[int]:
-    """The versions of the model in `folder`, rising; [] when there is none. Names that are no numbers do not count."""
-    names = tf.io.gfile.listdir(folder) if tf.io.gfile.isdir(folder) else []
-    return sorted(int(name.rstrip("/")) for name in names if name.rstrip("/").isdecimal())
-
-
-def latest(path: str) -> str:
-    """The newest version under `path`: a version itself, the folder of a model, or a folder of one model.
-
-    Raises FileNotFoundError with a sentence when there is no version, or more than one model.
-    """
-    path = os.fspath(path).rstrip("/")
-    if tf.io.gfile.exists(f"{path}/saved_model.pb"):
-        return path
-    if found := versions(path):
-        return f"{path}/{found[-1]}"
-    models = _models(path)
-    if len(models) == 1:
-        return latest(f"{path}/{models[0]}")
-    if models:
-        raise FileNotFoundError(f"{path} holds several models; name one of: {', '.join(models)}")
-    raise FileNotFoundError(f"no exported model in {path}")
 
 
 def report(version: str) -> dict:
@@ -88,43 +69,57 @@ def report(version: str) -> dict:
         return json.loads(file.read())
 
 
-def _is_remote(path):
-    return "://" in os.fspath(path)
-
-
-def _models(folder):
-    names = tf.io.gfile.listdir(folder) if tf.io.gfile.isdir(folder) else []
-    return sorted(name for name in (name.rstrip("/") for name in names) if versions(f"{folder}/{name}"))
-
-
-def _next_version(folder, version):
-    newest = max(versions(folder), default=0)
-    if version is None:
-        return newest + 1
-    if version < 1:
-        raise ExportRefused(f"version: a version is a whole number from 1, not {version}")
+def _next_version(folder, name, version):
+    try:
+        layout.check_name(name)
+        newest = max(layout.taken(folder), default=0)
+        if version is None:
+            return layout.check_version(newest + 1)
+        layout.check_version(version)
+    except layout.BadName as error:
+        raise ExportRefused(str(error)) from error
     if version <= newest:
         raise ExportRefused(f"version: {version} is not larger than {newest}, the newest version in {folder}")
     return version
 
 
 @contextlib.contextmanager
-def _staging(beside):
-    """A folder to build in, gone afterwards; within `beside` the last step is a rename, and servers ignore its name."""
-    if beside is None:
-        with tempfile.TemporaryDirectory() as folder:
-            yield folder
+def _staging(folder):
+    """A folder to build in, gone afterwards; within the local `folder` the last step is a rename, and servers ignore its name.
+
+    Folders that were made for it go too, if nothing else has come into them: an empty folder of a model keeps a server
+    waiting for ever.
+    """
+    if files.is_remote(folder):
+        with tempfile.TemporaryDirectory() as elsewhere:
+            yield elsewhere
         return
-    folder = os.path.join(beside, f".export-{uuid.uuid4().hex[:8]}")
-    os.makedirs(folder)
-    files.sweep(beside, ".export-")
+    made = [folder]
+    while not os.path.exists(os.path.dirname(made[-1])):
+        made.append(os.path.dirname(made[-1]))
+    staged = os.path.join(folder, f".export-{uuid.uuid4().hex[:8]}")
     try:
-        yield folder
+        files.make_folder(folder)
+        with _errors_of(folder):
+            os.mkdir(staged)
+        files.sweep(folder, ".export-")
+        with plain(folder) as way:
+            yield os.path.join(way, os.path.basename(staged))
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        # An empty folder of a model keeps a server waiting for ever.
+        shutil.rmtree(staged, ignore_errors=True)
         with contextlib.suppress(OSError):
-            os.rmdir(beside)
+            for empty in made:
+                os.rmdir(empty)
+
+
+@contextlib.contextmanager
+def _errors_of(path):
+    """What cannot be written, by Python or TensorFlow, is told of `path`: nobody knows the folder it is built in."""
+    try:
+        with files.os_errors(path):
+            yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from error
 
 
 def _save(signatures, variables, folder):
@@ -180,7 +175,9 @@ def _settle(staged, path):
     try:
         os.rename(staged, path)
     except OSError as error:
-        raise ExportRefused(f"version: {path} appeared while this export ran") from error
+        if os.path.lexists(path):
+            raise ExportRefused(f"version: {path} appeared while this export ran") from error
+        raise
 
 
 def _upload(staged, path):
@@ -192,25 +189,32 @@ def _upload(staged, path):
 
 
 def _write_configs(to):
-    """models.config lists every model there is; the others are written once, and then are for people to change."""
-    _replace(f"{to}/models.config", _models_config(to))
-    for file, text in (("batching.config", config.batching()), ("monitoring.config", config.monitoring())):
-        if not tf.io.gfile.exists(f"{to}/{file}"):
-            _replace(f"{to}/{file}", text)
+    """models.config lists every model there is; the others stand as people have changed them."""
+    while (text := _models_config(to)) != _text(f"{to}/models.config"):  # again, if another export came between
+        files.write(f"{to}/models.config", text.encode())
+    ours = {any_size: config.batching(*([(1,)] if any_size else [])) for any_size in (False, True)}
+    if _text(f"{to}/batching.config") in (None, *ours.values()):
+        any_size = any(_takes_any_size(layout.latest(f"{to}/{name}")) for name in layout.models(to))
+        files.write(f"{to}/batching.config", ours[any_size].encode())
+    if _text(f"{to}/monitoring.config") is None:
+        files.write(f"{to}/monitoring.config", config.monitoring().encode())
 
 
 def _models_config(to):
-    kept = ""
-    if tf.io.gfile.exists(f"{to}/models.config"):
-        with tf.io.gfile.GFile(f"{to}/models.config") as file:
-            kept = file.read()
+    kept = _text(f"{to}/models.config") or ""
     try:
-        return config.models({name: f"{to}/{name}" for name in _models(to)}, kept)
+        return config.models({name: f"{to}/{name}" for name in layout.models(to)}, kept)
     except ValueError as error:
         raise ExportRefused(f"models.config: {error}") from error
 
 
-def _replace(path, text):
-    with tf.io.gfile.GFile(f"{path}.new", "w") as file:
-        file.write(text)
-    tf.io.gfile.rename(f"{path}.new", path, overwrite=True)
+def _text(path):
+    """What a file holds, None when there is none."""
+    return files.read(path).decode("utf-8", "replace") if files.exists(path) else None
+
+
+def _takes_any_size(version):
+    """Whether rows of a request to the version may differ in shape, so that requests must not share batches."""
+    graph = saved_model_pb2.SavedModel.FromString(files.read(f"{version}/saved_model.pb")).meta_graphs[0]
+    shapes = [tensor.tensor_shape for signature in graph.signature_def.values() for tensor in signature.inputs.values()]
+    return any(shape.unknown_rank or any(dim.size < 0 for dim in shape.dim[1:]) for shape in shapes)

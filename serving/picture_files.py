@@ -12,9 +12,14 @@ from collections.abc import Iterable
 import numpy as np
 from PIL import Image, ImageOps
 
-from data import files, images
-from data.colour import plain, to_srgb
-from data.images import BadPicture
+if __package__ == "serving":
+    from data import files, images
+    from data.colour import plain, to_srgb
+    from data.images import BadPicture
+else:  # installed as packshot_client, which has its own copies of these
+    from .data import files, images
+    from .data.colour import plain, to_srgb
+    from .data.images import BadPicture
 
 
 def to_file(picture, as_is: bool = False) -> bytes:

@@ -7,7 +7,10 @@ import numpy as np
 
 from data import files
 from data.images import BadPicture, decode, encode_png
-from serving.export import latest, report
+from serving import class_names
+from serving.export import report
+from serving.layout import latest
+from serving.patterns import plain
 from serving.session import Session, SessionError
 
 
@@ -83,7 +86,7 @@ def changed(export: str, pictures: Iterable[np.ndarray]) -> Iterator[np.ndarray]
 def _session(path):
     """The model in `path`; what it refuses inside becomes a CannotServe."""
     try:
-        with Session(path) as session:
+        with plain(path) as way, Session(way) as session:
             yield session
     except SessionError as error:
         raise CannotServe(f"{path}: {error}") from error
@@ -103,10 +106,7 @@ def _labels(path, n, label):
         if not classes:
             raise CannotServe(f"{path} does not say what its classes are; give a label by number")
         return np.arange(n, dtype=np.int64) % len(classes)
-    if label in classes:
-        number = classes.index(label)
-    elif str(label).isdecimal() and (not classes or int(label) < len(classes)):
-        number = int(label)
-    else:
-        raise CannotServe(f"unknown label {label!r}; have: {', '.join(classes) or 'numbers from 0'}")
-    return np.full(n, number, np.int64)
+    try:
+        return np.full(n, class_names.number(label, classes), np.int64)
+    except ValueError as error:
+        raise CannotServe(str(error)) from error

@@ -6,9 +6,9 @@ import time
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from serving import rest_messages
-from serving.errors import DeadlineExceeded, ServingError, Unavailable, from_http
-from serving.tls import TLS
+from . import proxies, rest_messages
+from .errors import DeadlineExceeded, ServingError, Unavailable, from_http
+from .tls import TLS
 
 _CHUNK = 1 << 20
 
@@ -23,9 +23,16 @@ class RestChannel:
     knows_types = False  # of the numbers in JSON
 
     def __init__(self, target: str, tls: TLS | None = None):
-        parts = urlsplit(target)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-            raise ValueError(f"a REST server is http://host:port or https://host:port, not {target!r}")
+        try:
+            parts = urlsplit(target)
+            fits = parts.scheme in ("http", "https") and parts.hostname and not parts.query and not parts.fragment
+            fits = fits and parts.port != 0  # raises for one that is too large
+        except ValueError:
+            fits = False
+        if not fits:
+            raise ValueError(
+                f"a REST server is http://host:port or https://host:port, with a port from 1 to 65535, not {target!r}"
+            )
         if parts.scheme == "http" and tls is not None:
             raise ValueError(f"{target} is not encrypted; TLS needs https://")
         self._target, self._root = target, parts.path.rstrip("/")
@@ -45,8 +52,7 @@ class RestChannel:
         except TimeoutError as error:
             raise DeadlineExceeded(f"{self._target} has not answered within {seconds:.1f} s") from error
         except (OSError, http.client.HTTPException) as error:
-            problem = str(error) or type(error).__name__
-            raise Unavailable(f"no REST server can be reached at {self._target}: {problem}") from error
+            raise Unavailable(f"no REST server can be reached at {self._target}: {self._problem(error)}") from error
         text = answer.decode("utf-8", "surrogateescape")
         if status != http.client.OK:
             raise _error(status, reason, text, self._target)
@@ -58,6 +64,14 @@ class RestChannel:
     async def close(self) -> None:
         while self._idle:
             self._idle.pop().close()
+
+    def _problem(self, error):
+        if isinstance(error, http.client.HTTPException) and not isinstance(error, OSError | http.client.IncompleteRead):
+            # Not what it sent instead: that may be bytes for no terminal.
+            return "what answers there is not HTTP/1.1 (a gRPC port is asked without http://, one with TLS by https://)"
+        proxy = proxies.passed_over(f"{self._host}:{self._port or 0}")
+        past = f"; it was asked directly, past {proxy}" if proxy else ""
+        return (str(error) or type(error).__name__) + past
 
     def _exchange(self, request, deadline):
         try:

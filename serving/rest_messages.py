@@ -14,10 +14,10 @@ from urllib.parse import quote
 import numpy as np
 from google.protobuf import json_format
 
-from serving import protocol
-from serving.calls import SIGNATURES, Signature, Tensor
-from serving.errors import Internal, InvalidArgument, Unimplemented
-from serving.tensors import proto_to_tensor, tensor_to_proto
+from . import protocol
+from .calls import SIGNATURES, Signature, Tensor
+from .errors import Internal, InvalidArgument, Unimplemented
+from .tensors import proto_to_tensor, tensor_to_proto
 
 _VERBS = {"Predict": ":predict", "Classify": ":classify", "Regress": ":regress"}
 _PAGES = {"GetModelMetadata": "/metadata", "GetModelStatus": ""}

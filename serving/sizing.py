@@ -148,10 +148,11 @@ def _measure_and_send(connection, log, version, cpus, pixels, timed):
 
 
 def _measure_here(version, pixels, timed, progress):
+    from serving.patterns import plain
     from serving.session import Session
 
     before = _peak_bytes()
-    with Session(version) as session:
+    with plain(version) as path, Session(path) as session:
         loaded = _peak_bytes()
         row = _row(version, session.signatures, pixels) if timed else {}
         runs = {size: [] for size in SIZES} if timed else {}

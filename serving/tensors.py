@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from serving.protocol import DATA_TYPES, TensorProto
+from .protocol import DATA_TYPES, TensorProto
 
 MOST_BYTES = 2**31  # of a tensor: what a message can hold
 MOST_AXES = 64  # of an array in NumPy

@@ -21,8 +21,9 @@ def imports(path):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            assert node.level == 0, f"{path}: relative import"
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            found |= {f"{module(path.parent)}.{node.module or alias.name}" for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
             found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
     return {name for name in found if name.split(".")[0] in PACKAGES}
 
@@ -77,14 +78,39 @@ def test_no_file_is_named_for_nothing():
 
 
 def test_packages_are_listed():
-    listed = set(ast.literal_eval(setup_argument("packages")))
+    listed = set(setup_value(keyword="packages"))
     there = {".".join(path.parent.relative_to(ROOT).parts) for path in FILES}
-    assert listed == there
+    assert listed == there | set(CLIENT)
 
 
-def setup_argument(name):
-    call = next(node for node in ast.walk(ast.parse((ROOT / "setup.py").read_text())) if isinstance(node, ast.Call))
-    return ast.unparse(next(keyword.value for keyword in call.keywords if keyword.arg == name))
+def setup_value(keyword=None, name=None):
+    """A literal of setup.py: what a keyword of `setup` has, or a name is given."""
+    nodes = list(ast.walk(ast.parse((ROOT / "setup.py").read_text())))
+    found = [node.value for node in nodes if isinstance(node, ast.keyword) and node.arg == keyword and keyword]
+    found += [node.value for node in nodes if isinstance(node, ast.Assign) and node.targets[0].id == name and name]
+    return ast.literal_eval(found[0])
+
+
+CLIENT = setup_value(name="CLIENT")
+CLIENT_FILES = [
+    ROOT / package / f"{name}.py"
+    for installed, package in setup_value(keyword="package_dir").items()
+    for name in CLIENT[installed]
+]
+
+
+@pytest.mark.parametrize("path", FILES, ids=module)
+def test_relative_imports_are_those_of_the_client_and_reach_nothing_else(path):
+    """What is installed a second time, as packshot_client, must find its neighbours there."""
+    nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+    relative = {node.module or alias.name for node in nodes if node.level for alias in node.names}
+    ours = {node.module for node in nodes if not node.level and node.module.split(".")[0] in PACKAGES}
+    if path not in CLIENT_FILES:
+        assert relative == set()
+    elif path.name == "picture_files.py":  # stands on data/, and has two names for it
+        assert relative == ours == {"data", "data.colour", "data.images"}
+    else:
+        assert ours == set() and all(path.with_name(f"{name}.py") in CLIENT_FILES for name in relative)
 
 
 QUICK = [

@@ -709,7 +709,7 @@ def test_a_bundle_is_replaced_when_it_is_as_it_was_written_and_left_alone_otherw
     marker = json.loads((out / "bundle.json").read_text())
     assert marker["models"] == {"shoes": {"served": [1], "weights sha256": "shoes1"}}
     assert os.access(out / "keys/laptop.sh", os.X_OK)
-    (folder / "shoes/2").mkdir()
+    bundles.models(folder, shoes=[2])
     write()
     assert json.loads((out / "bundle.json").read_text())["models"]["shoes"]["served"] == [2]
     for spoil in (

@@ -16,7 +16,8 @@ from google.protobuf import text_format
 
 from models import signatures
 from serving import protocol, warmup
-from serving.export import ExportRefused, export, latest, versions
+from serving.export import ExportRefused, export
+from serving.layout import latest, versions
 from serving.session import Session
 
 SIZE, LATENT = 8, 4
@@ -154,7 +155,7 @@ def test_versions_count_up_and_never_back(tmp_path):
     for version in (7, 3, 0, -1):
         with pytest.raises(ExportRefused, match="version"):
             export(model, tmp_path, "sharp", version, facts={})
-    assert versions(tmp_path / "sharp") == [1, 7]
+    assert versions(tmp_path / "sharp") == {n: f"{tmp_path}/sharp/{n}" for n in (1, 7)}
     assert (
         latest(tmp_path) == latest(tmp_path / "sharp") == latest(tmp_path / "sharp" / "7") == str(tmp_path / "sharp/7")
     )
@@ -165,6 +166,7 @@ def test_latest_says_what_is_wrong(tmp_path):
         latest(tmp_path / "nothing")
     for name in ("a", "b"):
         (tmp_path / name / "1").mkdir(parents=True)
+        (tmp_path / name / "1" / "saved_model.pb").touch()
     with pytest.raises(FileNotFoundError, match="several models; name one of: a, b"):
         latest(tmp_path)
 
@@ -279,5 +281,5 @@ export.export(model, {str(tmp_path)!r}, "sharp", facts={{}})
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
-    assert versions(tmp_path / "sharp") == [] and os.listdir(tmp_path / "sharp")
+    assert versions(tmp_path / "sharp") == {} and os.listdir(tmp_path / "sharp")
     assert export(_enhancer(), tmp_path, "sharp", facts={}).endswith("/1")

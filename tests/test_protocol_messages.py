@@ -140,14 +140,14 @@ def test_configs_read_back_and_say_what_was_asked():
     assert text_format.Parse(config.monitoring(), protocol.MonitoringConfig()).prometheus_config.enable
 
 
-def test_an_entry_somebody_wrote_is_kept_and_one_without_a_model_is_dropped():
+def test_policy_and_labels_somebody_wrote_are_kept_with_the_path_there_is_and_one_without_a_model_is_dropped():
     kept = """model_config_list {
       config { name: "shoes" base_path: "/srv/shoes" model_platform: "tensorflow"
                model_version_policy { specific { versions: 3 versions: 4 } } version_labels { key: "stable" value: 3 } }
       config { name: "gone" base_path: "/m/gone" model_platform: "tensorflow" } }"""
     text = config.models({"shoes": "/m/shoes", "hats": "/m/hats"}, kept)
     hats, shoes = text_format.Parse(text, protocol.ModelServerConfig()).model_config_list.config
-    assert (hats.name, shoes.base_path) == ("hats", "/srv/shoes")
+    assert (hats.name, shoes.base_path) == ("hats", "/m/shoes")
     assert list(shoes.model_version_policy.specific.versions) == [3, 4] and shoes.version_labels["stable"] == 3
 
 

@@ -85,7 +85,7 @@ def test_a_conditional_model_wants_a_category(address, tmp_path):
     done = _ask(address, "conditional", "generate")
     assert (done.exit_code, done.output) == (
         2,
-        "Error: the model conditional knows categories; say which by --label N\n",
+        "Error: the model conditional knows categories; say which by --label: numbers from 0\n",
     )
     done = _ask(address, "gan", "generate", "--label", 5)
     assert done.exit_code == 2 and "without categories" in done.output

@@ -13,44 +13,19 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from click.testing import CliRunner
 from PIL import Image
+from running import TINY, checkpoint, invoke, lines, photos, train
 
-from trainer import cli, task
+from trainer import cli
 from trainer.config import RunConfig, differences, parse_settings
 
 ROOT = Path(__file__).parent.parent
-TINY = ["--preset", "tiny", "--data", "studio:40"]
 
 
 @pytest.fixture(autouse=True)
 def float32():
     yield
     keras.config.set_dtype_policy("float32")
-
-
-def invoke(command, *arguments, **environment):
-    result = CliRunner().invoke(command, [str(a) for a in arguments], env=environment or None)
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
-
-
-def train(*arguments, **environment):
-    return invoke(task.main, *arguments, **environment)
-
-
-def checkpoint(folder):
-    """Every variable of the newest checkpoint of a run, by name."""
-    reader = tf.train.load_checkpoint(f"{folder}/checkpoints")
-    names = [
-        name for name in reader.get_variable_to_shape_map() if ".ATTRIBUTES" in name and "save_counter" not in name
-    ]
-    return {name: reader.get_tensor(name) for name in names}
-
-
-def lines(folder):
-    return [json.loads(line) for line in (Path(folder) / "metrics.jsonl").read_text().splitlines()]
 
 
 @pytest.fixture(scope="module")
@@ -369,15 +344,6 @@ def test_wrong_input_gets_a_sentence(wrong, tmp_path):
     assert result.exit_code == 2, result.output
     assert sentence in " ".join(result.output.replace("│", " ").split()) and "Traceback" not in result.output
     assert not (tmp_path / "run").exists()
-
-
-def photos(folder, *contents):
-    folder.mkdir(parents=True)
-    for number, content in enumerate(contents):
-        if isinstance(content, bytes):
-            (folder / f"{number}.jpg").write_bytes(content)
-        else:
-            Image.fromarray(np.full((20, 24, 3), content, np.uint8)).save(folder / f"{number}.jpg")
 
 
 def test_bad_pictures_are_named_and_left_out(tmp_path):

@@ -4,6 +4,7 @@ import click
 
 from trainer import task
 from trainer.errors import refusing
+from trainer.options import PATH
 
 
 # fmt: off
@@ -15,8 +16,8 @@ Examples:
 \b
 deploy/README.md says how to go on, from a laptop to Kubernetes and Vertex AI.
 """)
-@click.argument("models_dir", metavar="MODELS_DIR")
-@click.option("--out",        help="Folder to write; one that was written before is replaced", metavar="DIR", required=True)
+@click.argument("models_dir", metavar="MODELS_DIR", type=PATH)
+@click.option("--out",        help="Folder to write; one that was written before is replaced", metavar="DIR", type=PATH, required=True)
 @click.option("--model",      "only", help="Take only this model; repeatable [default: all]", metavar="NAME", multiple=True)
 @click.option("--latency-ms", help="What a batch may take", metavar="MS", type=click.FloatRange(0, min_open=True), default=100.0)
 @click.option("--cpus",       help="CPUs of a server; measured on as many [default: all here]", metavar="N", type=click.IntRange(1, 1024))

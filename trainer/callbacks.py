@@ -6,10 +6,10 @@ import time
 import keras
 import numpy as np
 
+from data import files
 from data.images import encode_png
 from trainer.errors import Interrupted, Stopped
 from trainer.history import Evaluation
-from trainer.rundir import write_whole
 
 
 class Progress:
@@ -124,7 +124,7 @@ class SampleSheets(keras.callbacks.Callback):
         """Draw and write one sheet."""
         self._last = self.progress.step
         sheet, self._spread = self.draw()
-        write_whole(self.path(self.progress.images), encode_png(sheet, sheet=True))
+        files.write(self.path(self.progress.images), encode_png(sheet, sheet=True))
         for show in self.show:
             show(self.progress.images, sheet)
 
@@ -167,12 +167,13 @@ class Evaluations(keras.callbacks.Callback):
 class Saving(keras.callbacks.Callback):
     """Saves a checkpoint every `minutes`, at the end, and when the process is asked to stop (SIGTERM, SIGINT).
 
-    Only finite weights are saved, so the newest checkpoint is always a good one.
+    Only finite weights are saved, so the newest checkpoint is always a good one. `saved` is called when one has been written.
     """
 
-    def __init__(self, progress, checkpoints, minutes, metrics):
+    def __init__(self, progress, checkpoints, minutes, metrics, saved):
         super().__init__()
         self.progress, self.checkpoints, self.minutes, self.metrics = progress, checkpoints, minutes, metrics
+        self.saved = saved
         self._asked = None
         self._handlers = {}
 
@@ -203,6 +204,7 @@ class Saving(keras.callbacks.Callback):
         self.metrics.flush()
         self.check()
         self.checkpoints.save(self.progress.step)
+        self.saved()
         self._saved = time.monotonic()
 
     def check(self):

@@ -5,12 +5,13 @@ import contextlib
 import click
 
 from trainer import connection, task
+from trainer.options import PATH, VERSION
 
 # fmt: off
 _OPTIONS = [
     connection.options,
     click.option("--model",  help="Name of the model", metavar="NAME", required=True),
-    click.option("--config", help="The models.config the server was started with", metavar="FILE", default="models.config"),
+    click.option("--config", help="The models.config the server was started with", metavar="FILE", type=PATH, default="models.config"),
 ]
 # fmt: on
 
@@ -69,7 +70,7 @@ def prepare(**options):
 # fmt: off
 @main.command(context_settings=task.CONTEXT)
 @_options
-@click.option("--version", help="Version to load", metavar="N", type=click.IntRange(0), required=True)
+@click.option("--version", help="Version to load", metavar="N", type=VERSION, required=True)
 @click.option("--wait",    help="How long it may take to load", metavar="SECONDS", type=click.FloatRange(0, min_open=True), default=600.0)
 # fmt: on
 def start(version, wait, **options):
@@ -84,7 +85,7 @@ def start(version, wait, **options):
 
 @main.command(context_settings=task.CONTEXT)
 @_options
-@click.option("--version", help="The canary's, to be sure", metavar="N", type=click.IntRange(0))
+@click.option("--version", help="The canary's, to be sure", metavar="N", type=VERSION)
 def promote(version, **options):
     """Move the label stable to the canary. The old version stays loaded, labelled previous, until the next start."""
     with _canary(**options) as canary:

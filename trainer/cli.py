@@ -7,7 +7,7 @@ import click
 from data.catalogue import KINDS
 from trainer import bundle, canary, evaluate, inspect_data, rate, request, task
 from trainer.errors import Printing, Refused, refusing
-from trainer.options import PATH
+from trainer.options import MODEL_NAME, PATH, VERSION
 
 
 class Packshot(Printing, click.Group):
@@ -41,7 +41,7 @@ Examples:
 @click.argument("export_or_run", type=PATH)
 @click.option("--n",          help="Number of pictures", metavar="N", type=click.IntRange(1, 4096), default=64)
 @click.option("--seed",       help="Seed of the first picture; the others follow", metavar="N", type=click.IntRange(0), default=0)
-@click.option("--label",      help="Category, for a conditional model [default: all in turn]", metavar="NAME")
+@click.option("--label",      help="Category by name, or by number from 0 where none has that name [default: all in turn]", metavar="NAME")
 @click.option("--truncation", help="Below 1: more typical, less varied pictures", metavar="X", type=click.FloatRange(0, 2), default=1.0)
 @click.option("--best",       help="Of a run: its best checkpoint, not its newest", is_flag=True)
 @click.option("--out",        help="Picture to write, .png or .jpg", metavar="FILE", type=PATH, default="samples.png")
@@ -107,8 +107,8 @@ Examples:
 """)
 @click.argument("run_folder", metavar="RUN", type=PATH)
 @click.option("--to",      help="Folder of models, as TensorFlow Serving's base paths lie in it", metavar="DIR", type=PATH, required=True)
-@click.option("--name",    help="Name of the model [default: the family's]", metavar="NAME")
-@click.option("--version", help="Version [default: the last plus one]", metavar="N", type=click.IntRange(1))
+@click.option("--name",    help="Name of the model [default: the family's]", metavar="NAME", type=MODEL_NAME)
+@click.option("--version", help="Version [default: the last plus one]", metavar="N", type=click.IntRange(1, VERSION.max))
 @click.option("--best",    help="The best checkpoint, as the evaluations of the run found, not the newest", is_flag=True)
 # fmt: on
 def export(run_folder, to, name, version, best):

@@ -5,13 +5,17 @@ Precedence, as on Vertex AI: flag > AIP_* variable > default.
 
 import dataclasses
 import json
+import math
 import os
 import re
 import types
 import typing
 
+from data import files
+
 STRATEGIES = ("auto", "one", "mirrored", "multiworker", "tpu")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+WORDS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 LENGTH = "images"  # the one setting that a resumed run may change
 
 
@@ -30,6 +34,7 @@ class RunConfig:
     conditional: bool
     augment: str
     settings: dict
+    mirror: bool = True  # as all runs were before there was a choice
 
     def to_json(self) -> str:
         """The configuration as indented JSON, keys in a fixed order."""
@@ -39,8 +44,10 @@ class RunConfig:
     def from_json(text: str) -> "RunConfig":
         """The inverse of `to_json`. ValueError if the text is not such a configuration."""
         try:
-            return RunConfig(**json.loads(text))
-        except (TypeError, json.JSONDecodeError) as error:
+            found = RunConfig(**json.loads(text))
+            found.settings.items()
+            return found
+        except (TypeError, AttributeError, json.JSONDecodeError) as error:
             raise ValueError(f"not a run configuration: {error}") from error
 
 
@@ -106,16 +113,17 @@ def read(text: str, kind, name: str):
     if isinstance(kind, types.UnionType):
         kind = typing.get_args(kind)[0]
     if kind is bool:
-        words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-        if text.lower() not in words:
+        if text.lower() not in WORDS:
             raise ValueError(f"{name} takes true or false, not {text!r}")
-        return words[text.lower()]
+        return WORDS[text.lower()]
     try:
         if kind is int:
-            number = float(text.replace("_", ""))
+            number = float(text)
             if number != int(number):
                 raise ValueError
             return int(number)
+        if kind is float and math.isinf(float(text)):
+            raise ValueError
         return kind(text)
     except (ValueError, OverflowError):
         raise ValueError(f"{name} takes {'a whole number' if kind is int else 'a number'}, not {text!r}") from None
@@ -137,8 +145,11 @@ def check_positive(config) -> None:
 
 
 def from_environment(name: str) -> str | None:
-    """An AIP_* variable of Vertex AI, without its trailing slash; None when unset or empty."""
-    return os.environ.get(name, "").rstrip("/") or None
+    """The path in an AIP_* variable of Vertex AI, without its trailing slash; None when unset or empty.
+
+    Raises ValueError for schemes that cannot be read, such as s3://.
+    """
+    return files.resolve(os.environ.get(name, "").rstrip("/")) or None
 
 
 def data_from_environment() -> str | None:

@@ -1,20 +1,22 @@
 """How commands reach a server: the options they share, the client made of them, and what a person is told of errors."""
 
 import contextlib
+import os
 import re
 
 import click
 
 from trainer.errors import Refused, refusing
+from trainer.options import PATH
 
 # fmt: off
 _OPTIONS = [
     click.option("--server",   help="host:port or unix:/path (gRPC), or http://host:port", metavar="TARGET", default="localhost:8500"),
     click.option("--timeout",  help="For a call and its retries", metavar="SECONDS", type=click.FloatRange(0, min_open=True), default=60.0),
     click.option("--tls",      help="Encrypt gRPC, and trust the usual authorities", is_flag=True),
-    click.option("--tls-ca",   help="Certificate of the authority to trust instead (PEM); implies --tls", metavar="FILE"),
-    click.option("--tls-cert", help="Own certificate, for a server that asks who is calling (PEM)", metavar="FILE"),
-    click.option("--tls-key",  help="Its key (PEM)", metavar="FILE"),
+    click.option("--tls-ca",   help="Certificate of the authority to trust instead (PEM); implies --tls", metavar="FILE", type=PATH),
+    click.option("--tls-cert", help="Own certificate, for a server that asks who is calling (PEM)", metavar="FILE", type=PATH),
+    click.option("--tls-key",  help="Its key (PEM)", metavar="FILE", type=PATH),
     click.option("--tls-name", help="Name in the server's certificate, when it is not the host", metavar="NAME"),
     click.option("--header",   help='"name: value", such as a token, sent with every call; repeatable', metavar="TEXT", multiple=True),
 ]
@@ -30,6 +32,7 @@ def options(command):
 
 def connect(server, timeout, tls, tls_ca, tls_cert, tls_key, tls_name, header):
     """A `serving.client.Client`. Raises Refused for options that make none."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what gRPC logs of a failure, its error says again
     from serving.client import Client
     from serving.tls import TLS
 
@@ -61,8 +64,9 @@ def answered():
 
 
 def sentence(message):
-    """What a server says, without TensorFlow's lines on where in the graph it happened."""
-    return re.sub(r"\n\s*\[\[.*", "", message)
+    """What a server says, without TensorFlow's lines on where in the graph it happened, and nothing that moves a cursor."""
+    said = re.sub(r"\n\s*\[\[.*", "", message)
+    return "".join(letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in said)
 
 
 def _header(line):

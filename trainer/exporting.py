@@ -5,19 +5,24 @@ from dataclasses import asdict
 
 import tensorflow as tf
 
+from data import files
 from data.catalogue import open_source
-from serving.export import export, latest, report, versions
+from serving.export import export, report
+from serving.layout import latest, versions
+from trainer import record
 from trainer.build import make_model
-from trainer.checkpoints import Checkpoints, best_facts, newest_step
+from trainer.checkpoints import Checkpoints, best_facts, newest_step, steps
+from trainer.config import RunConfig
 from trainer.rundir import RunDir
 from trainer.strategy import set_precision
 
 
-def export_run(run, model, source, step, export_to, say, version=None, facts=None):
+def export_run(run, model, data, step, export_to, say, version=None, facts=None):
     """Export the model's served network, computing in float32, with what it was made from; returns the version's folder.
 
     Args:
-        step: how far the run has come. facts: what best.json says, when the model is as it was at its best.
+        data: what it was trained on, a `record.Data`. step: how far the run has come.
+        facts: what best.json says, when the model is as it was at its best.
     """
     if run.precision != "float32":
         set_precision("float32")
@@ -30,12 +35,13 @@ def export_run(run, model, source, step, export_to, say, version=None, facts=Non
         "model": run.model,
         "task": model.task,
         "configuration": asdict(run),
-        "classes": list(source.classes) if model.classes else [],
-        "data": {"spec": run.data, "fingerprint": source.fingerprint()},
+        "classes": list(data.classes) if model.classes else [],
+        "data": {"spec": run.data, "fingerprint": data.fingerprint},
         "step": shown,
         "images_seen": shown * model.config.batch_size * model.rows_per_step,
         "of_run_at_step": step,
     }
+    model.class_names = tuple(made_from["classes"])
     if facts:
         made_from["best"] = facts
         say(f"the best of the run: {facts['metric']} {facts['value']:.4g} at {facts['images']:,} pictures")
@@ -45,18 +51,27 @@ def export_run(run, model, source, step, export_to, say, version=None, facts=Non
 
 
 def export_checkpoint(root: str, to: str, name: str | None, version: int | None, say, at_best=False) -> str:
-    """Export the newest checkpoint of the run in folder `root`, or its best; returns the version's folder. ValueError if there is none."""
+    """Export the newest checkpoint of the run in folder `root`, or its best; returns the version's folder. ValueError if there is none.
+
+    Reads the run alone: what it was trained on may have changed since, or be gone.
+    """
     folder = RunDir(root)
     run = folder.read_config()
     set_precision(run.precision)
-    source = open_source(run.data, run.seed)
-    model = make_model(run, len(source.classes) if run.conditional else 0)
+    data = trained_on(folder, run)
+    model = make_model(run, len(data.classes) if run.conditional else 0)
     checkpoints = Checkpoints(folder.checkpoints, model.state())
     facts = checkpoints.restore_best() if at_best else None
-    step = newest_step(folder.checkpoints) if at_best else checkpoints.restore()
+    step = newest_step(folder.checkpoints) if at_best else checkpoints.restore(say)
     if not step and not at_best:
         raise ValueError(f"{root} holds no checkpoint yet")
-    return export_run(run, model, source, step, (to, name or run.model), say, version, facts)
+    return export_run(run, model, data, step, (to, name or run.model), say, version, facts)
+
+
+def trained_on(folder: RunDir, run: RunConfig) -> record.Data:
+    """What the run was trained on, by its record; of runs that are older than records, what the data hold now."""
+    known = record.read(folder.record)
+    return known.data if known else record.Data.of(open_source(run.data, run.seed))
 
 
 def find_export(path: str, say, at_best=False) -> str:
@@ -66,7 +81,7 @@ def find_export(path: str, say, at_best=False) -> str:
     only, one whose newest export is not of its best.
     """
     folder = RunDir(path)
-    if not tf.io.gfile.exists(folder.config):
+    if not files.exists(folder.config):
         if at_best:
             raise ValueError(f"--best is for run folders, and {path} is none")
         return latest(path)
@@ -74,13 +89,24 @@ def find_export(path: str, say, at_best=False) -> str:
     exported = posixpath.join(folder.exports, run.model)
     if versions(exported):
         newest = latest(exported)
-        facts = report(newest)["facts"]
+        facts = _facts(newest, say)
         if at_best and facts.get("best") and facts["best"] == best_facts(folder.checkpoints):
             return newest
-        if not at_best and facts.get("of_run_at_step", facts["step"]) >= newest_step(folder.checkpoints):
+        at = facts.get("of_run_at_step", facts.get("step", -1))
+        # Reading a whole checkpoint only where its name says that it is a newer one.
+        if not at_best and (at >= max(steps(folder.checkpoints), default=0) or at >= newest_step(folder.checkpoints)):
             return newest
     say(f"exporting the {'best' if at_best else 'newest'} checkpoint of {path}")
     return export_checkpoint(path, folder.exports, run.model, None, say, at_best)
+
+
+def _facts(version, say):
+    """What an export's report says of the run; {} when it is damaged, which is said."""
+    try:
+        return report(version)["facts"]
+    except (ValueError, KeyError, TypeError, OSError, tf.errors.NotFoundError):
+        say(f"the export.json of {version} is missing or damaged")
+        return {}
 
 
 def split_model_dir(uri: str) -> tuple[str, str]:

@@ -8,8 +8,7 @@ import math
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import tensorflow as tf
-
+from data import files
 from trainer.metrics.estimate import Estimate
 
 
@@ -37,15 +36,25 @@ class History:
 def read(path: str, of: str | None = None) -> History:
     """The history in a metrics.jsonl, which may be gs://, with the evaluations of that kind; empty when there is no such file."""
     history = History()
-    if not tf.io.gfile.exists(path):
-        return history
-    with tf.io.gfile.GFile(path) as file:
-        for line in map(json.loads, file.read().splitlines()):
-            if "evaluation" not in line and "warning" not in line:
-                history.lines.append(line)
-            elif of is not None and line.get("evaluation") == of:
-                history.evaluations.append(_evaluation(line))
+    for line in lines(path):
+        if "evaluation" not in line and "warning" not in line:
+            history.lines.append(line)
+        elif of is not None and line.get("evaluation") == of:
+            history.evaluations.append(_evaluation(line))
     return history
+
+
+def lines(path: str) -> list[dict]:
+    """Each line of a metrics.jsonl, those left out that a process was killed in; [] when there is no such file. Raises OSError."""
+    found = []
+    for line in files.read(path).splitlines() if files.exists(path) else ():
+        try:
+            content = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(content, dict) and isinstance(content.get("step"), int):
+            found.append(content)
+    return found
 
 
 def _evaluation(line):

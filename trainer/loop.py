@@ -1,21 +1,26 @@
 """One run, from configuration to export: a list of calls."""
 
+import contextlib
+import errno
 import math
+import re
 from dataclasses import asdict, dataclass, replace
 
 import tensorflow as tf
 
-from data import pipeline
+from data import files, pipeline
 from data.batch import ENHANCEMENT, GENERATION, TRANSLATION
 from data.cache import load_rows
 from data.catalogue import open_source
 from data.quarantine import Quarantine
-from trainer import best, callbacks, history, writers
+from trainer import best, callbacks, history, memory, record, writers
 from trainer.build import configuration, make_model, make_view
-from trainer.checkpoints import Checkpoints, best_facts
+from trainer.checkpoints import Checkpoints, best_facts, newest_step, steps
+from trainer.cluster import workers
 from trainer.config import Measuring, RunConfig
-from trainer.errors import refusing
+from trainer.errors import Refused, Stopped, refusing
 from trainer.exporting import export_run
+from trainer.lock import Lock
 from trainer.measuring import make_plan
 from trainer.rundir import RunDir
 from trainer.sheets import make_draw
@@ -23,6 +28,7 @@ from trainer.strategy import is_chief, make_strategy, set_precision
 from trainer.watchdog import Watchdog
 
 AUGMENT_ROWS = {GENERATION: ("flip",), TRANSLATION: ("flip", "jitter"), ENHANCEMENT: ("dihedral",)}
+UNMIRRORED = {GENERATION: (), TRANSLATION: ("jitter",), ENHANCEMENT: ()}
 
 
 @dataclass(frozen=True)
@@ -35,28 +41,95 @@ class Cadence:
     steps_per_execution: int | None = None  # steps TensorFlow takes in one call; None: what suits the family
 
 
-def describe_data(run: RunConfig) -> dict:
-    """What `--dry-run` says of the data, without reading the pictures. ValueError if there is nothing usable."""
-    source = open_source(run.data, run.seed)
+def describe(run: RunConfig, folder: RunDir, measuring: Measuring, accept_new_data: bool, say) -> dict:
+    """What `--dry-run` says of the data. Builds the model and reads up to the first picture that can be used, and changes nothing.
+
+    Raises ValueError or OSError, as `train` would.
+    """
+    strategy = make_strategy(run.strategy) if workers() < 2 else tf.distribute.get_strategy()
+    ready = _prepare(run, folder, measuring, strategy, accept_new_data, say)
+    quarantine = Quarantine()
+    for example in ready.source.examples(ready.view.size, run.fit, quarantine):
+        try:
+            ready.view.rows(example)
+            break
+        except ValueError as error:
+            quarantine.add("an example", str(error))
+    else:
+        raise ValueError(f"nothing usable was found in {run.data}. {quarantine.sentence()}")
     return {
-        "spec": source.spec,
-        "examples": source.count,
-        "classes": list(source.classes),
-        "keys": sorted(source.keys),
-        "left_out": source.left_out.sentence(),
-        "fingerprint": source.fingerprint(),
-        "view": make_view(run, configuration(run)).describe(),
+        "spec": ready.data.spec,
+        "examples": ready.data.count,
+        "classes": list(ready.data.classes),
+        "keys": sorted(ready.source.keys),
+        "left_out": ready.source.left_out.sentence(),
+        "fingerprint": ready.data.fingerprint,
+        "view": ready.view.describe(),
     }
 
 
+@dataclass(frozen=True)
+class Ready:
+    """What a run needs, found to be good. changed: how the data differ from those it was trained on, None when they do not."""
+
+    source: object
+    data: record.Data
+    known: record.Record | None
+    changed: str | None
+    model: object
+    view: object
+
+
+def _prepare(run, folder, measuring, strategy, accept_new_data, say) -> Ready:
+    """All that can be refused before the pictures are read. Raises ValueError or OSError."""
+    set_precision(run.precision)
+    config = configuration(run)
+    folder.check(run)
+    _check_measuring(measuring, strategy)
+    _check_batch(config, strategy)
+    source = open_source(run.data, run.seed)
+    folder.check_apart(source)
+    if run.conditional and not source.classes:
+        raise ValueError(f"--conditional needs categories, and {run.data} has none")
+    view = make_view(run, config)
+    view.check(source.keys)
+    data, known, changed = record.Data.of(source), record.read(folder.record), None
+    if steps(folder.checkpoints):
+        if not files.exists(folder.config):
+            say(f"{folder.config} is missing: the settings of this command are taken for those of the run")
+        if known:
+            changed = record.difference(known.data, data, run.conditional)
+        else:
+            say(f"{folder.record} is missing: what {run.data} holds now is taken for what the run was trained on")
+    if changed and not accept_new_data:
+        raise ValueError(
+            f"{folder.root} was trained on other data: {changed}. Put the data back, or go on with the new ones by --accept-new-data, which"
+            " is written down in the run"
+        )
+    try:
+        with strategy.scope():
+            model = make_model(run, len(source.classes) if run.conditional else 0)
+    except (tf.errors.ResourceExhaustedError, MemoryError) as error:
+        raise ValueError(f"the model is too large for the memory of this machine: {_first_line(error)}") from error
+    memory.check(model, config.batch_size // strategy.num_replicas_in_sync)
+    return Ready(source, data, known, changed, model, view)
+
+
 def train(
-    run: RunConfig, root: str, cadence: Cadence, measuring: Measuring, export_to: tuple[str, str] | None, say
+    run: RunConfig,
+    folder: RunDir,
+    cadence: Cadence,
+    measuring: Measuring,
+    export_to: tuple[str, str] | None,
+    accept_new_data: bool,
+    say,
 ) -> str | None:
-    """Train, or go on training, the run in folder `root`, and export it: as it ends, or at its best if the user named what is best or
+    """Train, or go on training, the run in `folder`, and export it: as it ends, or at its best if the user named what is best or
     gave a patience, which makes a run go on past its best.
 
     Args:
         export_to: (folder, name) of the export; None: do not export.
+        accept_new_data: go on although the data are not those that the run was trained on.
         say: function (sentence) for the user.
 
     Returns:
@@ -65,54 +138,134 @@ def train(
     Raises:
         Refused, Stopped, Interrupted: see `trainer.errors`.
     """
-    with refusing():
-        strategy = make_strategy(run.strategy)
-        set_precision(run.precision)
-        config = configuration(run)
-        folder, chief = RunDir(root), is_chief(strategy)
-        folder.check(run)
-        _check_patience(measuring, strategy)
-        source = open_source(run.data, run.seed)
-        classes = len(source.classes) if run.conditional else 0
-        if run.conditional and not classes:
-            raise ValueError(f"--conditional needs categories, and {run.data} has none")
-        with strategy.scope():
-            model = make_model(run, classes)
-        quarantine, view = Quarantine(), make_view(run, config)
-        rows = load_rows(source, view, fit=run.fit, quarantine=quarantine, progress=writers.counting, say=say)
-        if run.conditional and rows.empty_classes:
-            missing = ", ".join(rows.empty_classes)
-            raise ValueError(
-                f"--conditional: {run.data} has no picture of {missing} to learn from; {quarantine.sentence()}"
-            )
-        _check_batch(config, strategy)
-        checkpoints = Checkpoints(folder.checkpoints, model.state())
-        rows_per_step = config.batch_size * model.rows_per_step
-        progress = callbacks.Progress(checkpoints.restore(), math.ceil(config.images / rows_per_step), rows_per_step)
-        plan = None
-        if chief and progress.left:
-            plan = make_plan(measuring, run, config, model, view, rows, say)
-        if chief:
-            folder.open(run)
-            folder.forget_metrics_after(progress.step)
-            _describe(run, folder, rows, quarantine, say)
-    past = history.read(folder.metrics, plan.judge.of if plan else None) if chief else history.History()
-    planned = progress.steps
-    if plan and plan.patience_is_over(past):
-        progress.end()
-    elif progress.step:
-        say(f"going on at {progress.images:,} of {progress.steps * rows_per_step:,} pictures")
-    if progress.left:
-        _fit(run, config, folder, cadence, strategy, chief, model, rows, checkpoints, progress, plan, past)
-    if progress.steps < planned:
-        say(_ended_early(plan, past))
-    if not (chief and export_to):
+    with Lock(folder.root) as lock:
+        with refusing():
+            strategy = make_strategy(run.strategy, say)
+            chief = is_chief(strategy)
+            ready = _prepare(run, folder, measuring, strategy, accept_new_data, say)
+            was_there = files.exists(folder.root)
+            if chief and was_there:
+                lock.take()
+            config, model, view = configuration(run), ready.model, ready.view
+            quarantine = Quarantine()
+            rows = load_rows(ready.source, view, fit=run.fit, quarantine=quarantine, progress=writers.counting, say=say)
+            if run.conditional and rows.empty_classes:
+                missing = ", ".join(rows.empty_classes)
+                raise ValueError(
+                    f"--conditional: {run.data} has no picture of {missing} to learn from; {quarantine.sentence()}"
+                )
+            checkpoints = Checkpoints(folder.checkpoints, model.state())
+            rows_per_step = config.batch_size * model.rows_per_step
+            restored = checkpoints.restore(say)
+            if not restored:
+                _check_beginning(folder, ready.known, say)
+            progress = callbacks.Progress(restored, math.ceil(config.images / rows_per_step), rows_per_step)
+            plan = None
+            if chief and progress.left:
+                plan = make_plan(measuring, run, config, model, view, rows, say)
+        with _stopping(folder):
+            if chief:
+                files.make_folder(folder.root)
+                with refusing():
+                    lock.take()
+                    if not was_there and steps(folder.checkpoints):
+                        raise ValueError(
+                            f"another training has begun in {folder.root} meanwhile; repeat the command to go on"
+                        )
+                folder.open(run)
+                checkpoints.tidy()
+                folder.forget_metrics_after(progress.step)
+                writers.forget_events_after(folder.tensorboard, progress.images if progress.step else -1)
+                _write_record(folder, ready, restored, say)
+                _describe(run, folder, rows, quarantine, say)
+            past = history.read(folder.metrics, plan.judge.of if plan else None) if chief else history.History()
+            planned = progress.steps
+            if plan and plan.patience_is_over(past):
+                progress.end()
+            elif progress.step:
+                say(f"going on at {progress.images:,} of {progress.steps * rows_per_step:,} pictures")
+            if progress.left:
+                _fit(run, config, folder, cadence, strategy, chief, model, rows, checkpoints, progress, plan, past, say)
+            if progress.steps < planned:
+                say(_ended_early(plan, past))
+            if not (chief and export_to):
+                return None
+            facts = _restore_best(checkpoints, say) if measuring.best or measuring.patience else None
+            try:
+                return export_run(run, model, ready.data, progress.step, export_to, say, facts=facts)
+            except ValueError as error:
+                raise Refused(str(error)) from error
+
+
+def _check_beginning(folder, known, say):
+    """ValueError if this folder has lost its checkpoints: a training is not begun over what is left of another."""
+    written = history.lines(folder.metrics)
+    if known.saved if known else written:
+        raise ValueError(
+            f"{folder.root} was trained in, but {folder.checkpoints} holds no checkpoint any more: put them back (AIP_CHECKPOINT_DIR says"
+            " where they are, when it is set), or begin anew in another --job-dir"
+        )
+    if written:
+        say(f"nothing was saved before this run stopped at {written[-1]['images']:,} pictures: it begins anew")
+
+
+def _write_record(folder, ready, step, say):
+    if ready.changed:
+        say(f"going on with other data, as --accept-new-data allows: {ready.changed}; written down in {folder.record}")
+        record.write(folder.record, ready.known.changed(ready.data, step))
+    elif not ready.known or not step:
+        record.write(folder.record, record.Record(ready.data, saved=step > 0))
+
+
+def _note_saved(folder):
+    known = record.read(folder.record)
+    if known and not known.saved:
+        record.write(folder.record, replace(known, saved=True))
+
+
+def _best_facts(folder, say):
+    """What best.json says; None when there is none, or when it is damaged, which is said."""
+    try:
+        return best_facts(folder.checkpoints)
+    except ValueError as error:
+        say(f"{error}; the next evaluation is kept as the best")
         return None
-    with refusing():
-        facts = None
-        if (measuring.best or measuring.patience) and best_facts(folder.checkpoints):
-            facts = checkpoints.restore_best()
-        return export_run(run, model, source, progress.step, export_to, say, facts=facts)
+
+
+def _restore_best(checkpoints, say):
+    try:
+        return checkpoints.restore_best()
+    except ValueError as error:
+        say(f"{error}; the newest is exported")
+        return None
+
+
+@contextlib.contextmanager
+def _stopping(folder):
+    """Turn what the disk or the memory refuses to a run that has begun into `Stopped`, which says how to go on."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise  # of the terminal, not of the run's files
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        at = error.filename or folder.root
+        cause = f"no space left in {at}" if full else f"{at}: {error.strerror or error}"
+    except (tf.errors.ResourceExhaustedError, MemoryError) as error:
+        cause = f"out of memory; a smaller --batch-size or a smaller network needs less ({_first_line(error)})"
+    else:
+        return
+    with contextlib.suppress(OSError):
+        saved = newest_step(folder.checkpoints)
+        kept = f"the last good checkpoint is step {saved}" if saved else "no checkpoint was written yet"
+        cause = f"{cause}; {kept}; the same command goes on"
+    raise Stopped(cause)
+
+
+def _first_line(error):
+    """What TensorFlow says, without the names that it has for parts of its graph."""
+    line = (str(error).splitlines() or [type(error).__name__])[0]
+    return re.sub(r"^\{\{.*\}\} | on /job.*", "", line)
 
 
 def _describe(run, folder, rows, quarantine, say):
@@ -141,17 +294,19 @@ def _check_batch(config, strategy):
         raise ValueError(f"batch_size={config.batch_size} cannot be shared evenly by {replicas} replicas")
 
 
-def _check_patience(measuring, strategy):
+def _check_measuring(measuring, strategy):
+    if measuring.every == 0 and (measuring.best or measuring.patience):
+        raise ValueError("--best and --patience need evaluations, and --eval-every is 0")
     if measuring.patience and isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         raise ValueError("--patience is for one worker: only the first evaluates, and the others would wait for it")
 
 
-def _fit(run, config, folder, cadence, strategy, chief, model, rows, checkpoints, progress, plan, past):
+def _fit(run, config, folder, cadence, strategy, chief, model, rows, checkpoints, progress, plan, past, say):
     waiting = pipeline.Waiting()
     watchers, release = [callbacks.Steps(progress)], []
     if chief:
         found, release = _watchers(
-            run, config, folder, cadence, model, rows, checkpoints, progress, plan, past, waiting
+            run, config, folder, cadence, model, rows, checkpoints, progress, plan, past, waiting, say
         )
         watchers += found
     try:
@@ -169,7 +324,7 @@ def _fit(run, config, folder, cadence, strategy, chief, model, rows, checkpoints
                     batch_size=progress.rows,
                     seed=run.seed,
                     position=progress.images,
-                    augment=AUGMENT_ROWS[model.task],
+                    augment=AUGMENT_ROWS[model.task] if run.mirror else UNMIRRORED[model.task],
                     keys=("label",) if model.classes else (),
                 )
                 model.compile(steps_per_execution=together)
@@ -179,7 +334,7 @@ def _fit(run, config, folder, cadence, strategy, chief, model, rows, checkpoints
             close()
 
 
-def _watchers(run, config, folder, cadence, model, rows, checkpoints, progress, plan, past, waiting):
+def _watchers(run, config, folder, cadence, model, rows, checkpoints, progress, plan, past, waiting, say):
     """(callbacks, functions to call at the end) of the process that writes the run folder."""
     lines = writers.JsonLines(folder.metrics)
     board = writers.TensorBoard(folder.tensorboard, asdict(replace(run, settings={})) | run.settings)
@@ -193,13 +348,13 @@ def _watchers(run, config, folder, cadence, model, rows, checkpoints, progress, 
     rates |= {"data_wait": waiting.share, "sample_spread": sheets.spread}
     every = cadence.log_steps or max(1, min(50, progress.steps // 200))
     metrics = callbacks.Metrics(progress, every, rates, [lines, board, watchdog, console])
-    saving = callbacks.Saving(progress, checkpoints, cadence.checkpoint_minutes, metrics)
+    saving = callbacks.Saving(progress, checkpoints, cadence.checkpoint_minutes, metrics, lambda: _note_saved(folder))
     # What may end the run stands before what does something at its end.
     found = [sheets, metrics, saving]
     if plan:
 
         def keep(evaluation):
-            if best.beats(evaluation, best_facts(folder.checkpoints), metric):
+            if best.beats(evaluation, _best_facts(folder, say), metric):
                 saving.check()
                 checkpoints.keep_best(best.facts(evaluation, metric))
 

@@ -46,8 +46,6 @@ def make_plan(wanted: Measuring, run: RunConfig, config, model, view, rows, say)
     Raises:
         ValueError, OSError: what was asked for cannot be opened, is too little to measure with, or contradicts itself.
     """
-    if wanted.every == 0 and (wanted.best or wanted.patience):
-        raise ValueError("--best and --patience need evaluations, and --eval-every is 0")
     count = wanted.count or min(FAKES if model.task == GENERATION else PAIRS, rows.count)
     every = wanted.every if wanted.every is not None else usual_every(wanted, run.preset, config.images, count)
     if not every:

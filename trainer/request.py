@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 from concurrent import futures
 from typing import NamedTuple
 
@@ -10,9 +11,10 @@ import click
 
 from trainer import connection, task
 from trainer.errors import Refused
-from trainer.options import PATH
+from trainer.options import PATH, VERSION
 
 ROWS = 16  # pictures asked for at once
+GENERATE = "packshot request generate"
 
 
 class Asked(NamedTuple):
@@ -23,20 +25,29 @@ class Asked(NamedTuple):
     version: int | None
     label: str | None
 
+    @property
+    def which(self):
+        return {"version": self.version, "label": self.label}
+
     def output(self, alias, inputs, signature):
         """One output of a signature, by alias."""
-        choice = {"signature": signature, "version": self.version, "label": self.label, "outputs": [alias]}
-        return self.client.predict(self.model, inputs, **choice)[alias]
+        return self.client.predict(self.model, inputs, signature=signature, outputs=[alias], **self.which)[alias]
 
     def metadata(self):
-        return self.client.metadata(self.model, version=self.version, label=self.label)
+        return self.client.metadata(self.model, **self.which)
 
-    def inputs_of(self, *names):
-        """The first of the signatures `names` that the model has, and its inputs. Raises Refused when it has none."""
+    def classes(self, signatures):
+        """The names of the classes, in the order of their numbers, if one of `signatures` answers them; else ()."""
+        from serving import class_names
+
+        return class_names.served(self.client, self.model, **self.which) if class_names.SIGNATURE in signatures else ()
+
+    def first_of(self, *names):
+        """The first of the signatures `names` that the model has, and all it has. Raises Refused when it has none."""
         have = self.metadata().signatures
         for name in names:
             if name in have:
-                return name, have[name].inputs
+                return name, have
         raise Refused(f"the model {self.model} has no signature {' or '.join(names)}; it has: {', '.join(have)}")
 
 
@@ -51,7 +62,7 @@ Examples:
 """)
 @connection.options
 @click.option("--model",         help="Name of the model on the server", metavar="NAME")
-@click.option("--version",       help="Version [default: the newest that is loaded]", metavar="N", type=click.IntRange(0))
+@click.option("--version",       help="Version [default: the newest that is loaded]", metavar="N", type=VERSION)
 @click.option("--version-label", help="Version by its label, such as stable", metavar="LABEL")
 # fmt: on
 @click.pass_context
@@ -78,13 +89,13 @@ def _asking(context):
 \b
 Examples:
   packshot request --model r3gan generate --seed 7 --n 64 --out pictures/
-  packshot request --model r3gan generate --seed 7 --label 2 --truncation 0.7
+  packshot request --model r3gan generate --seed 7 --label shoes --truncation 0.7
 """)
 @click.option("--seed",       help="Seed of a picture; repeatable", metavar="N", type=click.IntRange(0, 2**62), multiple=True, default=[0])
 @click.option("--n",          help="Pictures from each seed on: it and the next", metavar="N", type=click.IntRange(1, 4096), default=1)
-@click.option("--label",      help="Category by number, for a conditional model", metavar="N", type=click.IntRange(0))
+@click.option("--label",      help="Category by name, or by number from 0 where none has that name", metavar="NAME")
 @click.option("--truncation", help="Below 1: more typical, less varied pictures", metavar="X", type=click.FloatRange(0, 2), default=1.0)
-@click.option("--out",        help="Folder for the PNG files", metavar="DIR", default="generated")
+@click.option("--out",        help="Folder for the PNG files", metavar="DIR", type=PATH, default="generated")
 # fmt: on
 @click.pass_context
 def generate(context, seed, n, label, truncation, out):
@@ -92,29 +103,35 @@ def generate(context, seed, n, label, truncation, out):
     import numpy as np
     from tqdm import tqdm
 
-    from data.files import write
+    from data import outputs
     from data.images import encode_png
+    from serving import class_names
 
     seeds = list(dict.fromkeys(first + i for first in seed for i in range(n)))
     with _asking(context) as asked:
-        signature, wanted = asked.inputs_of("generate_png", "generate")
-        if "label" in wanted and label is None:
-            raise Refused(f"the model {asked.model} knows categories; say which by --label N")
-        if "label" not in wanted and label is not None:
+        signature, have = asked.first_of("generate_png", "generate")
+        knows_classes = "label" in have[signature].inputs
+        if label is not None and not knows_classes:
             raise Refused(f"the model {asked.model} was trained without categories; leave --label out")
-        suffix = "" if label is None else f"-label-{label}"
+        classes = asked.classes(have) if knows_classes else ()
+        if label is None and knows_classes:
+            raise Refused(f"the model {asked.model} knows categories; say which by --label: {class_names.listed(classes)}")
+        number = None if label is None else class_names.number(label, classes)
+        suffix = "" if number is None else f"-label-{_in_a_name(classes[number] if classes else label)}"
+        targets = {one: os.path.join(out, f"seed-{one}{suffix}.png") for one in seeds}
+        outputs.check(targets.values(), GENERATE, folder=out)
         with tqdm(total=len(seeds), unit="img", disable=None) as bar:
             for start in range(0, len(seeds), ROWS):
                 part = np.array(seeds[start : start + ROWS], np.int64)
                 inputs = {"seed": part, "truncation": np.full(len(part), truncation, np.float32)}
-                if label is not None:
-                    inputs["label"] = np.full(len(part), label, np.int64)
+                if number is not None:
+                    inputs["label"] = np.full(len(part), number, np.int64)
                 if signature == "generate_png":
                     contents = asked.output("image_bytes", inputs, signature)
                 else:
                     contents = map(encode_png, asked.output("images", inputs, signature))
-                for number, content in zip(part, contents, strict=True):
-                    write(os.path.join(out, f"seed-{number}{suffix}.png"), content)
+                for one, content in zip(part, contents, strict=True):
+                    outputs.write(targets[one], content, GENERATE)
                     bar.update()
     task.say(f"{len(seeds)} pictures: {out}")
 
@@ -156,7 +173,7 @@ def apply(context, photos, out, parallel, as_is):
 
     with _asking(context) as asked, futures.ThreadPoolExecutor(parallel) as pool:
         work = pairs(photos, out, task.say)
-        asked.inputs_of("apply_bytes")
+        asked.first_of("apply_bytes")
         failed = 0
         try:
             results = pool.map(send, *zip(*work, strict=True))
@@ -194,15 +211,17 @@ def status(context, as_json):
 @click.option("--json", "as_json", help="For machines", is_flag=True)
 @click.pass_context
 def signatures(context, as_json):
-    """What the model can be asked: its signatures, with the types and shapes of inputs and outputs."""
+    """What the model can be asked: its signatures, with the types and shapes of inputs and outputs, and its categories."""
     with _asking(context) as asked:
         model, version, found = asked.metadata()
+        classes = asked.classes(found)
     if as_json:
         described = {
             name: {end: {alias: tensor._asdict() for alias, tensor in tensors.items()} for end, tensors in ends.items()}
             for name, ends in ((name, signature._asdict()) for name, signature in found.items())
         }
-        click.echo(json.dumps({"model": model, "version": version, "signatures": described}, indent=2))
+        whole = {"model": model, "version": version, "signatures": described, "classes": list(classes)}
+        click.echo(json.dumps(whole, indent=2))
         return
     click.echo(f"{model}, version {version}")
     for name, (inputs, outputs) in found.items():
@@ -210,6 +229,13 @@ def signatures(context, as_json):
         for arrow, tensors in (("  ", inputs), ("->", outputs)):
             for alias, tensor in tensors.items():
                 click.echo(f"  {arrow} {alias}: {tensor.dtype} {_shape(tensor.shape)}")
+    if classes:
+        click.echo(f"\ncategories, numbered from 0: {', '.join(classes)}")
+
+
+def _in_a_name(text):
+    """Text as a part of a file's name."""
+    return re.sub(r"[^\w.-]+", "_", text)[:60]
 
 
 def _shape(sizes):

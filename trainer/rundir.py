@@ -1,23 +1,27 @@
-"""The run folder: every path inside it, and how files get there whole. All paths may be gs://."""
+"""The run folder: every path inside it, and what may become one. All paths may be gs://."""
 
 import json
+import os
 import posixpath
 from pathlib import Path
 
-import tensorflow as tf
-
+from data import files
+from data.sources.listing import PICTURES
+from data.sources.protocol import split_option
+from trainer import history
 from trainer.config import RunConfig, differences, from_environment
 
 
 class RunDir:
-    """`config.json`, `checkpoints/`, `metrics.jsonl`, `tensorboard/`, `samples/`, `export/` under one root.
+    """`config.json`, `record.json`, `checkpoints/`, `metrics.jsonl`, `tensorboard/`, `samples/`, `export/` under one root.
 
     AIP_CHECKPOINT_DIR and AIP_TENSORBOARD_LOG_DIR, when set, stand in for the two folders they name.
     """
 
     def __init__(self, root: str):
-        self.root = str(root).rstrip("/")
+        self.root = str(root).rstrip("/") or "/"
         self.config = posixpath.join(self.root, "config.json")
+        self.record = posixpath.join(self.root, "record.json")
         self.metrics = posixpath.join(self.root, "metrics.jsonl")
         self.quarantine = posixpath.join(self.root, "left_out.json")
         self.samples = posixpath.join(self.root, "samples")
@@ -28,54 +32,76 @@ class RunDir:
     def check(self, run: RunConfig) -> None:
         """Raise ValueError if this folder cannot be that of `run`: a file is in its place, or a run with another configuration is
         (the sentence shows the difference)."""
-        if tf.io.gfile.exists(self.config):
+        if files.exists(self.config):
             changed = differences(self.read_config(), run)
             if changed:
                 raise ValueError(
                     f"{self.root} holds a run with another configuration; use another --job-dir, or undo: "
                     + "; ".join(changed)
                 )
-        elif tf.io.gfile.exists(self.root) and not tf.io.gfile.isdir(self.root):
+        elif files.exists(self.root) and not files.is_folder(self.root):
             raise ValueError(f"{self.root} is a file; --job-dir takes a folder")
 
+    def check_apart(self, source) -> None:
+        """Raise ValueError if this folder is that of the data, or holds some, or writes among them: a run would be trained on its own
+        samples. A new folder inside that of the data is none of it (sources know it by its config.json)."""
+        spec = source.spec.partition(":")[2].removesuffix(",BtoA")
+        places = {getattr(source, "root", None)}
+        if source.spec.partition(":")[0] in ("folder", "pairs", "idx", "list"):
+            place = split_option(spec)[0]
+            places.add(place if files.is_folder(place) else None)
+        elif source.spec.startswith("tfrecord:"):
+            places.add(spec if files.is_folder(spec) else os.path.dirname(spec) or ".")
+        here, elsewhere = _real(self.root), "; use another --job-dir, such as a folder inside it"
+        for place in map(_real, filter(None, places)):
+            if here == place:
+                raise ValueError(
+                    f"{self.root} is the folder of the data, which the run would fill with its files{elsewhere}"
+                )
+            for own in (self.samples, self.checkpoints, self.tensorboard, self.exports):
+                if place == _real(own) or place.startswith(f"{_real(own)}/"):
+                    raise ValueError(f"{source.spec} lies in {own}, where this run writes; use another --job-dir")
+            inside = here.startswith(f"{place.rstrip('/')}/") and not files.exists(self.config)
+            if inside and files.is_folder(here) and any(_is_picture(name) for name in files.walk(here)):
+                raise ValueError(f"{self.root} holds pictures of the data, which a run folder is no part of{elsewhere}")
+
     def open(self, run: RunConfig) -> None:
-        """Make the folder for `run`, once everything that the user gave has been found to be good."""
+        """Make the folder for `run`, once everything that the user gave has been found to be good. Raises OSError."""
         for folder in (self.root, self.samples, self.checkpoints, self.tensorboard):
-            tf.io.gfile.makedirs(folder)
-        write_whole(self.config, run.to_json())
+            files.make_folder(folder)
+        files.write(self.config, run.to_json().encode())
 
     def read_config(self) -> RunConfig:
         """The run's configuration. ValueError if there is none or it cannot be read."""
-        if not tf.io.gfile.exists(self.config):
+        if not files.exists(self.config):
             raise ValueError(f"{self.root} is not a run folder: it has no config.json")
-        with tf.io.gfile.GFile(self.config) as file:
-            return RunConfig.from_json(file.read())
+        content = files.read(self.config)
+        try:
+            return RunConfig.from_json(content.decode())
+        except ValueError as error:
+            why = "it is empty" if not content.strip() else str(error)
+            raise ValueError(
+                f"{self.config} is damaged ({why}): put it back from a copy, or remove it and repeat the command that the run was begun"
+                " with, which writes it again and goes on from the checkpoints"
+            ) from error
 
     def forget_metrics_after(self, step: int) -> None:
-        """Drop the lines of metrics.jsonl that a resumed run will write again, and a half-written last line."""
-        if not tf.io.gfile.exists(self.metrics):
-            return
-        kept = []
-        with tf.io.gfile.GFile(self.metrics) as file:
-            for line in file.read().splitlines():
-                try:
-                    if json.loads(line)["step"] <= step:
-                        kept.append(line)
-                except (json.JSONDecodeError, KeyError):
-                    continue
-        write_whole(self.metrics, "".join(f"{line}\n" for line in kept))
+        """Drop the lines of metrics.jsonl that a resumed run will write again, and half-written ones. Raises OSError."""
+        if files.exists(self.metrics):
+            kept = [json.dumps(line) for line in history.lines(self.metrics) if line["step"] <= step]
+            files.write(self.metrics, "".join(f"{line}\n" for line in kept).encode())
 
     def sample_path(self, images: int) -> str:
         """Where the sample sheet after so many pictures goes."""
         return posixpath.join(self.samples, f"{images:09d}.png")
 
 
-def write_whole(path: str, content: str | bytes) -> None:
-    """Write a file under a temporary name, then rename it: a reader never sees half of it."""
-    temporary = f"{path}.writing"
-    with tf.io.gfile.GFile(temporary, "wb" if isinstance(content, bytes) else "w") as file:
-        file.write(content)
-    tf.io.gfile.rename(temporary, path, overwrite=True)
+def _real(path):
+    return path.rstrip("/") if files.is_remote(path) else os.path.realpath(path)
+
+
+def _is_picture(name):
+    return os.path.splitext(name)[1].lower() in PICTURES
 
 
 def default_root(model: str, preset: str | None, data: str) -> str:

@@ -1,27 +1,26 @@
 """Where a run computes: the distribution strategy and the precision, by name."""
 
-import json
-import os
-
 import keras
 import tensorflow as tf
 
+from trainer.cluster import wait_for_others, workers
 from trainer.config import STRATEGIES
 
 
-def make_strategy(name: str) -> tf.distribute.Strategy:
+def make_strategy(name: str, say=lambda sentence: None) -> tf.distribute.Strategy:
     """The strategy of that name.
 
     auto: `multiworker` when TF_CONFIG names more than one worker, `tpu` when a TPU answers, `mirrored` on several GPUs, else `one`.
     mirrored: all GPUs, or all logical CPUs when there is no GPU.
 
     Raises:
-        ValueError: an unknown name, `tpu` without a TPU, `multiworker` without a cluster in TF_CONFIG.
+        ValueError: an unknown name, `tpu` without a TPU, `multiworker` without a cluster in TF_CONFIG, a TF_CONFIG that is none.
+        Stopped: the other workers did not come; `say` is told for whom it waits.
     """
     if name not in STRATEGIES:
         raise ValueError(f"unknown strategy {name!r}; have: {', '.join(STRATEGIES)}")
     if name == "auto":
-        if _workers() > 1:
+        if workers() > 1:
             name = "multiworker"
         elif tf.config.list_physical_devices("TPU"):
             name = "tpu"
@@ -33,19 +32,15 @@ def make_strategy(name: str) -> tf.distribute.Strategy:
         kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
         return tf.distribute.MirroredStrategy([device.name for device in tf.config.list_logical_devices(kind)])
     if name == "multiworker":
-        if not _workers():
+        if not workers():
             raise ValueError("--strategy multiworker needs a cluster in the TF_CONFIG variable, and there is none")
+        wait_for_others(say)
         return tf.distribute.MultiWorkerMirroredStrategy()
     try:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect()
     except (ValueError, tf.errors.NotFoundError) as error:
         raise ValueError(f"--strategy tpu found no TPU: {error}") from error
     return tf.distribute.TPUStrategy(resolver)
-
-
-def _workers() -> int:
-    cluster = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
-    return sum(len(cluster.get(job, [])) for job in ("chief", "worker"))
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:

@@ -4,15 +4,20 @@ TensorFlow is imported only once there is something to compute, so that `--help`
 """
 
 import dataclasses
+import difflib
+import itertools
 import json
+import shlex
 
 import click
 
+from data.batch import TRANSLATION
 from data.catalogue import KINDS
 from models import catalogue
 from trainer.config import (
     PRECISIONS,
     STRATEGIES,
+    WORDS,
     Measuring,
     RunConfig,
     check_positive,
@@ -21,6 +26,7 @@ from trainer.config import (
     parse_settings,
 )
 from trainer.errors import Printing, refusing
+from trainer.options import MODEL_NAME, PATH, Number, Whole
 
 CONTEXT = {"show_default": True, "max_content_width": 110}
 
@@ -49,20 +55,44 @@ def say(sentence: str) -> None:
     click.echo(sentence, err=True)
 
 
-class EitherSpelling(Printing, click.Command):
-    """Takes --batch_size=8, as Vertex AI passes hyperparameters, for --batch-size 8."""
+class AsVertexWrites(Printing, click.Command):
+    """Takes what Vertex AI passes for hyperparameters: --batch_size=8 for --batch-size 8, --conditional=True for --conditional, and
+    --learning_rate=0.001, which is no option, for --set learning_rate=0.001.
+    """
 
     def parse_args(self, ctx, args):
-        return super().parse_args(ctx, [dashed(word) if word.startswith("--") else word for word in args])
+        options = {name: option for option in self.get_params(ctx) for name in (*option.opts, *option.secondary_opts)}
+        words, rest = [], iter(args)
+        for word in rest:
+            name, equals, value = word.partition("=")
+            name = name.replace("_", "-")
+            option = options.get(name)
+            if not name.startswith("--") or name == "--":
+                words.append(word)
+            elif option is None:
+                ctx.meta.setdefault(SETTINGS, []).append((name, value if equals else next(rest, None)))
+            elif option.is_flag and equals:
+                words += _flag(option, name, value, ctx)
+            elif option.is_flag or equals:
+                words.append(name + equals + value)
+            else:
+                words += [name, *itertools.islice(rest, 1)]
+        return super().parse_args(ctx, words)
 
 
-def dashed(word: str) -> str:
-    """ "--batch_size=a_b" -> "--batch-size=a_b"."""
-    name, equals, value = word.partition("=")
-    return name.replace("_", "-") + equals + value
+SETTINGS = "trainer.task.settings"  # what was written as an option and is none: [(name, value), ...]
 
 
-@click.command(cls=EitherSpelling, epilog=EXAMPLES, context_settings=CONTEXT)
+def _flag(option, name, value, ctx):
+    """The word for a flag that was given a value; none for one that is false anyway."""
+    if value.lower() not in WORDS:
+        raise click.BadOptionUsage(name, f"{name} takes true or false, not {value!r}", ctx)
+    if WORDS[value.lower()]:
+        return [name]
+    return [other for other in (*option.opts, *option.secondary_opts) if other != name and option.secondary_opts]
+
+
+@click.command(cls=AsVertexWrites, epilog=EXAMPLES, context_settings=CONTEXT)
 # fmt: off
 @click.option("--model", help="Family, see `packshot families`", metavar="NAME", default="r3gan")
 @click.option("--preset", help="Row of the family's table of settings [default: its first]", metavar="NAME")
@@ -71,16 +101,18 @@ def dashed(word: str) -> str:
     "--resolution",
     help="Side of the pictures; picks the preset of that size when there is one",
     metavar="PX",
-    type=click.IntRange(8, 2048),
+    type=Whole(8, 2048),
 )
-@click.option("--batch-size", help="Pictures a step, over all replicas", metavar="N", type=click.IntRange(1))
+@click.option("--batch-size", help="Pictures a step, over all replicas", metavar="N", type=Whole(1))
 @click.option(
     "--images",
     help="Length of training, in pictures shown; may grow when a run is resumed",
     metavar="N",
-    type=click.IntRange(1),
+    type=Whole(1),
 )
-@click.option("--job-dir", help="The run's folder, local or gs:// [default: runs/MODEL-PRESET-DATA]", metavar="DIR")
+@click.option(
+    "--job-dir", help="The run's folder, local or gs:// [default: runs/MODEL-PRESET-DATA]", metavar="DIR", type=PATH
+)
 @click.option("--set", "pairs", help="Any setting of the family, repeatable", metavar="NAME=VALUE", multiple=True)
 @click.option("--conditional", help="Tell the model the categories of the data", is_flag=True)
 @click.option("--augment", help="What the critic sees", type=click.Choice(catalogue.AUGMENTS), default="none")
@@ -93,35 +125,38 @@ def dashed(word: str) -> str:
     type=click.Choice(["auto", "edges", "outline", "mask", "pair"]),
     default="auto",
 )
+@click.option(
+    "--mirror/--no-mirror",
+    help="Show pictures mirrored as well; off for goods whose lettering must be learnt",
+    default=True,
+)
 @click.option("--strategy", help="Where to compute", type=click.Choice(STRATEGIES), default="auto")
 @click.option("--precision", help="What layers compute in", type=click.Choice(PRECISIONS), default="float32")
-@click.option(
-    "--seed", help="Decides every random number of the run", metavar="N", type=click.IntRange(0, 2**31 - 1), default=0
-)
+@click.option("--seed", help="Decides every random number of the run", metavar="N", type=Whole(0, 2**31 - 1), default=0)
 @click.option(
     "--log-steps",
     help="Steps between two lines of metrics [default: 200 lines a run, 50 steps at most]",
     metavar="N",
-    type=click.IntRange(1),
+    type=Whole(1),
 )
 @click.option(
     "--sample-images",
     help="Pictures between two sample sheets [default: 20 sheets a run]",
     metavar="N",
-    type=click.IntRange(1),
+    type=Whole(1),
 )
 @click.option(
     "--checkpoint-minutes",
     help="Minutes between two checkpoints",
     metavar="MIN",
-    type=click.FloatRange(0, min_open=True),
+    type=Number(0, min_open=True),
     default=5.0,
 )
 @click.option(
     "--eval-every",
     help="Pictures between two evaluations; 0: none [default: 10 a run at most, so that they cost little; none for short runs]",
     metavar="N",
-    type=click.IntRange(0),
+    type=Whole(0),
 )
 @click.option(
     "--eval-data", help="Pictures not trained on [default: the split beside train, if there is one]", metavar="SOURCE"
@@ -130,7 +165,7 @@ def dashed(word: str) -> str:
     "--eval-count",
     help="Pictures made an evaluation [default: 1,000, of pairs 200, or as many as there are real ones]",
     metavar="N",
-    type=click.IntRange(1),
+    type=Whole(1),
 )
 @click.option("--features", help="Network that evaluations look through", metavar="SPEC", default="packshot")
 @click.option(
@@ -143,20 +178,26 @@ def dashed(word: str) -> str:
     "--patience",
     help="Ends training after so many evaluations without a better one, beyond the error bar; exports the best",
     metavar="N",
-    type=click.IntRange(1),
+    type=Whole(1),
 )
 @click.option(
     "--steps-per-execution",
     help="Steps TensorFlow takes in one call [default: what suits the family]",
     metavar="N",
-    type=click.IntRange(1),
+    type=Whole(1),
 )
 @click.option(
     "--export-to",
     help="Folder of exported models [default: AIP_MODEL_DIR, else export/ in the run's folder]",
     metavar="DIR",
+    type=PATH,
 )
-@click.option("--name", help="Name of the exported model [default: the family's]", metavar="NAME")
+@click.option(
+    "--accept-new-data",
+    help="Go on although the pictures have changed since the run was begun; written down in its record.json",
+    is_flag=True,
+)
+@click.option("--name", help="Name of the exported model [default: the family's]", metavar="NAME", type=MODEL_NAME)
 @click.option("--no-export", help="Leave out the export at the end", is_flag=True)
 @click.option(
     "--dry-run", help="Print the resolved configuration and what data was found, as JSON, and stop", is_flag=True
@@ -169,19 +210,10 @@ def main(**options):
     checkpoints/, metrics.jsonl, tensorboard/, samples/ and export/.
     """
     with refusing():
-        run = resolve(options)
+        run = resolve(options, click.get_current_context().meta.get(SETTINGS, []))
     from trainer import loop
     from trainer.rundir import RunDir, default_root
 
-    root = options["job_dir"] or _vertex_root() or default_root(run.model, run.preset, run.data)
-    if options["dry_run"]:
-        with refusing():
-            found = loop.describe_data(run)
-        click.echo(json.dumps({"run": json.loads(run.to_json()), "job_dir": root, "data": found}, indent=2))
-        return
-    cadence = loop.Cadence(
-        options["log_steps"], options["sample_images"], options["checkpoint_minutes"], options["steps_per_execution"]
-    )
     measuring = Measuring(
         options["eval_every"],
         options["eval_data"],
@@ -190,21 +222,36 @@ def main(**options):
         options["best"],
         options["patience"],
     )
-    say(f"run folder: {root}   (watch it: tensorboard --logdir {RunDir(root).tensorboard})")
-    loop.train(run, root, cadence, measuring, None if options["no_export"] else _export_to(options, root, run), say)
+    with refusing():
+        root = options["job_dir"] or _vertex_root() or default_root(run.model, run.preset, run.data)
+        folder, export_to = RunDir(root), _export_to(options, root, run)
+        if options["dry_run"]:
+            found = loop.describe(run, folder, measuring, options["accept_new_data"], say)
+            click.echo(json.dumps({"run": json.loads(run.to_json()), "job_dir": root, "data": found}, indent=2))
+            return
+    cadence = loop.Cadence(
+        options["log_steps"], options["sample_images"], options["checkpoint_minutes"], options["steps_per_execution"]
+    )
+    say(f"run folder: {root}   (watch it: tensorboard --logdir {shlex.quote(folder.tensorboard)})")
+    export_to = None if options["no_export"] else export_to
+    loop.train(run, folder, cadence, measuring, export_to, options["accept_new_data"], say)
 
 
-def resolve(options: dict) -> RunConfig:
+def resolve(options: dict, written_as_options=()) -> RunConfig:
     """The run that the options, the environment and the defaults describe. Imports the family, and TensorFlow with it.
+
+    Args:
+        written_as_options: (name, value) of words such as --learning-rate=0.001, which are settings of the family or mistakes.
 
     Raises:
         ValueError: an unknown model, preset or setting, or a value out of range.
+        click.NoSuchOption: a word that is neither an option nor a setting.
     """
     data = options["data"] or data_from_environment() or "studio"
-    if options["model"] not in catalogue.names():
-        catalogue.load(options["model"])
     family = catalogue.load(options["model"])
-    changes = parse_settings(options["pairs"], family.Config)
+    _check_meaning(options, family)
+    pairs = [*options["pairs"], *_settings(written_as_options, family)]
+    changes = parse_settings(pairs, family.Config)
     for name in ("resolution", "batch_size", "images"):
         if options[name] is not None:
             changes[name] = options[name]
@@ -223,7 +270,33 @@ def resolve(options: dict) -> RunConfig:
         conditional=options["conditional"],
         augment=options["augment"],
         settings=dataclasses.asdict(config),
+        mirror=options["mirror"],
     )
+
+
+def _check_meaning(options, family):
+    """ValueError for an option that says nothing to this family, and would be passed over."""
+    name, task = options["model"], family.Model.task
+    if options["conditional"] and not family.Model.conditional:
+        raise ValueError(
+            f"--conditional is for generation: {name} ({task}) starts from pictures and is not told their categories"
+        )
+    if options["augment"] != "none" and not hasattr(family.Model, "critic_terms"):
+        raise ValueError(f"--augment {options['augment']} changes what a critic sees, and {name} has none")
+    if options["view"] != "auto" and task != TRANSLATION:
+        raise ValueError(f"--view {options['view']} is for translation, and {name} is of {task}")
+
+
+def _settings(written_as_options, family):
+    """The name=value of each; click.NoSuchOption for what is no setting of the family."""
+    settings = {field.name for field in dataclasses.fields(family.Config)}
+    options = [name for option in main.params for name in (*option.opts, *option.secondary_opts)]
+    for name, value in written_as_options:
+        setting = name.removeprefix("--").replace("-", "_")
+        if setting not in settings or value is None:
+            known = [*options, *(f"--{other.replace('_', '-')}" for other in sorted(settings))]
+            raise click.NoSuchOption(name, possibilities=difflib.get_close_matches(name, known))
+        yield f"{setting}={value}"
 
 
 def _vertex_root():

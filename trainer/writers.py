@@ -4,14 +4,19 @@ Each is called with (step, images, dict of name -> float) for a line of training
 made pictures, and `warning` for what the watchdog has to say.
 """
 
+import contextlib
 import json
 import math
+import posixpath
 import sys
 import time
 
 import tensorflow as tf
+from tensorboard.compat.proto import event_pb2
 from tensorboard.plugins.hparams import api as hparams
 from tqdm import tqdm
+
+from data import files
 
 
 class JsonLines:
@@ -41,21 +46,25 @@ class JsonLines:
 
     def _append(self, step, images, content):
         line = {"step": step, "images": images, "time": round(time.time(), 3)} | content
-        with tf.io.gfile.GFile(self._path, "a") as file:
-            file.write(json.dumps(line) + "\n")
+        files.append(self._path, (json.dumps(line) + "\n").encode())
 
 
 class TensorBoard:
-    """Scalars, sample sheets, warnings and hyperparameters for TensorBoard; the horizontal axis is pictures."""
+    """Scalars, sample sheets, warnings and hyperparameters for TensorBoard; the horizontal axis is pictures.
+
+    What cannot be written raises OSError.
+    """
 
     def __init__(self, folder, hyperparameters):
-        self._writer = tf.summary.create_file_writer(folder)
+        self._folder = folder
         plain = {
             name: value if isinstance(value, (bool, int, float, str)) else str(value)
             for name, value in hyperparameters.items()
         }
-        with self._writer.as_default(step=0):
-            hparams.hparams(plain)
+        with files.os_errors(folder):
+            self._writer = tf.summary.create_file_writer(folder)
+            with self._writer.as_default(step=0):
+                hparams.hparams(plain)
 
     def __call__(self, step, images, values):
         tags = {}
@@ -70,21 +79,58 @@ class TensorBoard:
         self._scalars(made.images, tags | {"run/evaluation_seconds": seconds})
 
     def warning(self, step, images, name, sentence):
-        with self._writer.as_default(step=images):
+        with self._at(images):
             tf.summary.text(f"warnings/{name}", sentence)
-        self._writer.flush()
 
     def sheet(self, images, picture):
         """Show a sample sheet, uint8 [height, width, 3]."""
-        with self._writer.as_default(step=images):
+        with self._at(images):
             tf.summary.image("samples", picture[None])
-        self._writer.flush()
 
     def _scalars(self, images, tags):
-        with self._writer.as_default(step=images):
+        with self._at(images):
             for tag, value in tags.items():
                 tf.summary.scalar(tag, value)
-        self._writer.flush()
+
+    @contextlib.contextmanager
+    def _at(self, images):
+        """What is written inside belongs to so many pictures, and is on disk afterwards."""
+        with files.os_errors(self._folder), self._writer.as_default(step=images):
+            yield
+            self._writer.flush()
+
+
+def forget_events_after(folder, images):
+    """Drop from TensorBoard's files what a resumed run will write again, as is done with metrics.jsonl: each point stands there once.
+
+    Raises OSError.
+    """
+    for name in files.names(folder) if files.is_folder(folder) else ():
+        path = posixpath.join(folder, name)
+        if "tfevents" not in name or files.is_folder(path):
+            continue
+        records = list(_records(path))
+        kept = [record for record in records if event_pb2.Event.FromString(record).step <= images]
+        if len(kept) == len(records):
+            continue
+        if not kept:
+            files.remove(path)
+            continue
+        beside = posixpath.join(folder, ".cutting")  # a name that TensorBoard does not look at
+        with files.os_errors(path):
+            with tf.io.TFRecordWriter(beside) as writer:
+                for record in kept:
+                    writer.write(record)
+            tf.io.gfile.rename(beside, path, overwrite=True)
+
+
+def _records(path):
+    """The records of a file, up to one that a process was killed in."""
+    try:
+        for record in tf.data.TFRecordDataset(path):
+            yield record.numpy()
+    except tf.errors.DataLossError:
+        return
 
 
 class Console:

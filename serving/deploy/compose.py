@@ -3,6 +3,8 @@
 Source: the Compose specification; tensorflow/serving's image (Ubuntu, runs as root when not told otherwise).
 """
 
+import re
+
 from serving.deploy import command, envoy, monitoring
 from serving.deploy.documents import yaml_text
 from serving.deploy.plan import ENVOY_IMAGE, GRAFANA_IMAGE, PROMETHEUS_IMAGE, Plan
@@ -49,7 +51,7 @@ def files(plan: Plan) -> dict[str, str]:
     }
     settings = (
         "# Read by docker compose; variables of the shell go before these.\n"
-        f"MODELS={plan.models_folder}\nSECRETS={plan.secrets_folder}\nRUN_AS={plan.user}\n"
+        f"MODELS={_quoted(plan.models_folder)}\nSECRETS={_quoted(plan.secrets_folder)}\nRUN_AS={plan.user}\n"
     )
     return {
         FILE: yaml_text(COMMENT, document),
@@ -166,6 +168,11 @@ def _service(image, *, memory_mib, cpus, **settings):
         "stop_grace_period": "30s",
         "logging": {"driver": "json-file", "options": {"max-size": "10m", "max-file": "3"}},
     }
+
+
+def _quoted(value):
+    """A value in .env; between single quotes compose expands nothing."""
+    return value if re.fullmatch(r"[\w./-]+", value) else "'" + value.replace("'", "\\'") + "'"
 
 
 def _mount(source, target):

@@ -1,6 +1,6 @@
 """What every file of a bundle is made from: which models, in what batches, on how many CPUs, in how much memory."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from serving import sizing
@@ -15,20 +15,27 @@ GRAFANA_IMAGE = "grafana/grafana:12.3.1"
 
 @dataclass(frozen=True)
 class Model:
-    """One model: the versions there are, those its policy has loaded, the bytes of its files, and what the newest of
-    the loaded ones was measured to take.
+    """One model: the versions its policy has loaded, rising, with the names of their folders (7 may lie in `00000007`), the
+    bytes of its files, and what the newest of those versions was measured to take.
     """
 
     name: str
-    versions: tuple[int, ...]
-    loaded: tuple[int, ...]
+    folders: Mapping[int, str]
     file_bytes: int
     measurement: Measurement
 
     @property
+    def loaded(self) -> tuple[int, ...]:
+        return tuple(self.folders)
+
+    @property
     def kubernetes_name(self) -> str:
-        """The name as Kubernetes allows it: lower case, with dashes."""
-        return self.name.lower().replace("_", "-").replace(".", "-")
+        return kubernetes_name(self.name)
+
+
+def kubernetes_name(model: str) -> str:
+    """The name of a model as Kubernetes allows it: lower case, with dashes."""
+    return model.lower().replace("_", "-").replace(".", "-").rstrip("-")
 
 
 @dataclass(frozen=True)

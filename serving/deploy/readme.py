@@ -1,6 +1,7 @@
 """README.md of a bundle: what is in it, what was measured, and the way from a laptop to a cluster and to Vertex AI."""
 
 import json
+import shlex
 import textwrap
 
 from serving import sizing
@@ -130,7 +131,7 @@ def _docker(plan):
 
 For trying out, a certificate for localhost, a key that signs tokens, and a token:
 
-    {keys.LAPTOP} {secrets}
+    {keys.LAPTOP} {_path(secrets)}
 
 Then
 
@@ -154,12 +155,12 @@ def _kubernetes(plan):
     space = f"kubectl -n {kubernetes.NAMESPACE}"
     copies = "\n".join(
         f"    {space} exec loader -- mkdir -p {command.MODELS}/{model.name}\n"
-        f"    {space} cp {plan.models_folder}/{model.name}/{version} loader:{command.MODELS}/{model.name}/.incoming\n"
+        f"    {space} cp {_path(plan.models_folder, model.name, folder)} loader:{command.MODELS}/{model.name}/.incoming\n"
         f"    {space} exec loader -- mv {command.MODELS}/{model.name}/.incoming {command.MODELS}/{model.name}/{version}"
         for model in plan.models
-        for version in model.loaded
+        for version, folder in model.folders.items()
     )
-    secret = " \\\n      ".join(f"--from-file={plan.secrets_folder}/{name}" for name in keys.FILES)
+    secret = " \\\n      ".join(f"--from-file={_path(plan.secrets_folder, name)}" for name in keys.FILES)
     return f"""
 ## 3. Kubernetes
 
@@ -253,7 +254,7 @@ board.
 
 def _credentials(plan):
     secrets = plan.secrets_folder
-    return f'--cacert {secrets}/tls.crt -H "Authorization: Bearer $(cat {secrets}/token)"'
+    return f'--cacert {_path(secrets, "tls.crt")} -H "Authorization: Bearer $(cat {_path(secrets, "token")})"'
 
 
 def _request(model, address, options=""):
@@ -271,6 +272,11 @@ def _request(model, address, options=""):
         row = {alias: 0 if alias == "label" else numbers[kind] for alias, kind in sorted(kinds.items())}
         return f"{curl} -d '{json.dumps({'instances': [row]})}'"
     return f"{curl} -d @request.json"
+
+
+def _path(*parts):
+    """A path as a shell takes it."""
+    return shlex.quote("/".join(parts))
 
 
 def _list(things):

@@ -6,6 +6,8 @@ read from the copy that Vertex AI keeps of the artifacts (AIP_STORAGE_URI). It e
 Sources: Vertex AI, custom container requirements and ModelContainerSpec; `gcloud ai models upload --help`, 528.0.
 """
 
+import shlex
+
 from serving.deploy import command
 from serving.deploy.plan import Plan
 
@@ -44,7 +46,10 @@ USER 1000:1000
 
 
 def _script(plan):
-    versions = "\n".join(f"  {model.name}) version={model.loaded[-1]} ;;" for model in plan.models)
+    versions = "\n".join(
+        f"  {model.name}) version={model.loaded[-1]} folder={model.folders[model.loaded[-1]]} ;;"
+        for model in plan.models
+    )
     names = " ".join(model.name for model in plan.models)
     flags = ",".join(arguments(plan)).replace("$(", "\\$(")
     environment = ",".join(f"{name}={value}" for name, value in command.ENVIRONMENT.items())
@@ -64,12 +69,13 @@ case $model in
   *) echo "this bundle has no model $model; it has: {names}" >&2; exit 2 ;;
 esac
 : "${{PROJECT:?}}" "${{REGION:?}}" "${{BUCKET:?}}" "${{REPOSITORY:?}}"
-models=${{MODELS:-$here/{plan.models_folder}}}
+models={shlex.quote(plan.models_folder)}  # as seen from the bundle
+models=${{MODELS:-$here/$models}}
 artifacts=$BUCKET/$model-$version
 image=$REGION-docker.pkg.dev/$PROJECT/$REPOSITORY/packshot-serving:$model-$version
 
 # The server wants its versions as numbered folders in what Vertex AI copies.
-gcloud storage rsync --recursive "$models/$model/$version" "$artifacts/$version"
+gcloud storage rsync --recursive "$models/$model/$folder" "$artifacts/$version"
 
 context=$(mktemp -d)
 trap 'rm -r "$context"' EXIT

@@ -1,12 +1,10 @@
 """What is evaluated: an exported model, with the run that it came from."""
 
-import json
 from dataclasses import asdict, dataclass
 
-import tensorflow as tf
-
+from data import files
 from serving.export import report
-from trainer import exporting
+from trainer import exporting, history
 from trainer.config import RunConfig
 from trainer.rundir import RunDir
 from trainer.short_names import short_names
@@ -54,7 +52,7 @@ def open_subject(path: str, say) -> Subject:
     version = exporting.find_export(path, say)
     facts = report(version)
     folder = RunDir(path)
-    is_run = tf.io.gfile.exists(folder.config)
+    is_run = files.exists(folder.config)
     try:
         return Subject(
             name=short_names([path if is_run else version])[0],
@@ -66,21 +64,8 @@ def open_subject(path: str, say) -> Subject:
             images=facts["facts"]["images_seen"],
             parameters=facts["parameters"],
             fingerprint=facts["facts"]["data"]["fingerprint"],
-            history=_history(folder.metrics) if is_run else (),
+            history=tuple(history.lines(folder.metrics)) if is_run else (),
             root=folder.root if is_run else None,
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"the export.json of {version} does not say how the model was made ({error})") from error
-
-
-def _history(path):
-    if not tf.io.gfile.exists(path):
-        return ()
-    lines = []
-    with tf.io.gfile.GFile(path) as file:
-        for line in file.read().splitlines():
-            try:
-                lines.append(json.loads(line))
-            except json.JSONDecodeError:
-                continue  # the last line of a process that was killed
-    return tuple(lines)

@@ -1,0 +1,109 @@
+"""The other workers of a training, as TF_CONFIG names them, and waiting for them.
+
+TensorFlow itself waits without a word, without an end, and deaf to signals; so it is asked only when all are there.
+"""
+
+import contextlib
+import json
+import os
+import socket
+import time
+
+from trainer.errors import Stopped
+
+VARIABLE = "PACKSHOT_WAIT_MINUTES"
+MINUTES = 10.0
+_JOBS = ("chief", "worker")
+
+
+def workers() -> int:
+    """How many workers TF_CONFIG names, the chief among them; 0 without a cluster. Raises ValueError when it cannot be understood."""
+    return len(_read()[0])
+
+
+def _read():
+    """({(job, index): "host:port"}, the task of this process, None when it is the only one)."""
+    text = os.environ.get("TF_CONFIG", "").strip()
+    try:
+        config = json.loads(text or "{}")
+    except ValueError as error:
+        raise ValueError(f"TF_CONFIG is not JSON: {error}") from error
+    cluster = config.get("cluster", {}) if isinstance(config, dict) else None
+    if not isinstance(cluster, dict) or not all(_is_addresses(cluster.get(job, [])) for job in _JOBS):
+        raise ValueError(
+            'TF_CONFIG is not a cluster; it looks like {"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}'
+        )
+    found = {(job, index): address for job in _JOBS for index, address in enumerate(cluster.get(job, []))}
+    if len(found) < 2:
+        return found, None
+    task = config.get("task")
+    if not isinstance(task, dict) or not {"type", "index"} <= task.keys():
+        raise ValueError('TF_CONFIG does not say which worker this is: it lacks "task": {"type": ..., "index": ...}')
+    own = task["type"], int(task["index"]) if str(task["index"]).isdigit() else task["index"]
+    if own not in found:
+        names = ", ".join(f"{job} {index}" for job, index in found)
+        raise ValueError(f"TF_CONFIG says that this is {own[0]} {own[1]}, and its cluster has {names}")
+    return found, own
+
+
+def _is_addresses(value):
+    return isinstance(value, list) and all(
+        isinstance(item, str) and item.rpartition(":")[2].isdigit() for item in value
+    )
+
+
+def wait_for_others(say) -> None:
+    """Wait until every worker of TF_CONFIG is there, this one being there for them meanwhile.
+
+    Raises:
+        Stopped: they did not come within `PACKSHOT_WAIT_MINUTES`. ValueError: this worker's port is taken.
+    """
+    found, own = _read()
+    if own is None:
+        return
+    missing = {task: address for task, address in found.items() if task != own}
+    minutes = _minutes()
+    end = time.monotonic() + 60 * minutes
+    with _listening(found[own]):
+        told = False
+        while missing := {task: address for task, address in missing.items() if not _answers(address)}:
+            who = ", ".join(f"{job} {index} at {address}" for (job, index), address in missing.items())
+            if not told:
+                say(f"{own[0]} {own[1]} waits for {who}; {minutes:g} minutes at most ({VARIABLE})")
+                told = True
+            if time.monotonic() > end:
+                raise Stopped(
+                    f"{who} did not come within {minutes:g} minutes ({VARIABLE}); start all workers with the same TF_CONFIG"
+                )
+            time.sleep(0.5)
+
+
+def _minutes():
+    text = os.environ.get(VARIABLE) or str(MINUTES)
+    try:
+        minutes = float(text)
+        if 0 <= minutes < 1e6:
+            return minutes
+    except ValueError:
+        pass
+    raise ValueError(f"{VARIABLE} takes a number of minutes, not {text!r}")
+
+
+@contextlib.contextmanager
+def _listening(address):
+    port = int(address.rpartition(":")[2])
+    try:
+        server = socket.create_server(("", port), backlog=128)
+    except OSError as error:
+        raise ValueError(f"this worker's port {port}, of TF_CONFIG, cannot be had: {error.strerror}") from error
+    with server:
+        yield
+
+
+def _answers(address):
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=2).close()
+    except OSError:
+        return False
+    return True

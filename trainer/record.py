@@ -1,0 +1,85 @@
+"""What a run was trained on, as record.json in its folder says: the run knows its classes when the data are gone or have changed."""
+
+import json
+from dataclasses import asdict, dataclass, replace
+
+from data import files
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a source held. classes: names in label order. count: examples, None when not known without reading them."""
+
+    spec: str
+    classes: tuple[str, ...]
+    count: int | None
+    fingerprint: str
+
+    @staticmethod
+    def of(source) -> "Data":
+        """What a source holds now."""
+        return Data(source.spec, tuple(source.classes), source.count, source.fingerprint())
+
+
+@dataclass(frozen=True)
+class Record:
+    """data: what it is trained on now. changes: {"step", "from", "to"} for each time that other data were accepted.
+    saved: whether a checkpoint was ever written, so that it is noticed when there is none any more.
+    """
+
+    data: Data
+    changes: tuple[dict, ...] = ()
+    saved: bool = False
+
+    def changed(self, data: Data, step: int) -> "Record":
+        """The record of a run that goes on from `step` with other data."""
+        return replace(
+            self, data=data, changes=(*self.changes, {"step": step, "from": asdict(self.data), "to": asdict(data)})
+        )
+
+
+def read(path: str) -> Record | None:
+    """The record in a file; None when there is none. Raises ValueError when it is damaged."""
+    if not files.exists(path):
+        return None
+    try:
+        values = json.loads(files.read(path))
+        data = Data(**values["data"] | {"classes": tuple(values["data"]["classes"])})
+        return Record(data, tuple(values["changes"]), values["saved"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"{path} is damaged and does not say what the run was trained on; put it back from a copy, or remove it, and what the data"
+            " hold now is taken for what they held"
+        ) from error
+
+
+def write(path: str, record: Record) -> None:
+    """Write a record in one go. Raises OSError."""
+    files.write(path, (json.dumps(asdict(record), indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def difference(old: Data, new: Data, conditional: bool) -> str | None:
+    """What has changed from one to the other, as the end of a sentence; None when it is the same.
+
+    Raises ValueError when a model that is told the classes cannot go on: its labels mean the old ones.
+    """
+    if conditional and old.classes != new.classes:
+        raise ValueError(
+            f"the run knows the classes {_named(old.classes)}; the data have {_named(new.classes)}: give the classes their old names, or"
+            " train anew in another --job-dir"
+        )
+    if old.fingerprint == new.fingerprint and old.classes == new.classes:
+        return None
+    if old.classes != new.classes:
+        return f"classes {_named(old.classes)} then, {_named(new.classes)} now"
+    if old.count != new.count:
+        return f"{_counted(old.count)} then, {_counted(new.count)} now"
+    return f"{_counted(old.count)} then as now, but not the same ones"
+
+
+def _named(classes):
+    return ", ".join(classes) or "(none)"
+
+
+def _counted(count):
+    return "an unknown number of pictures" if count is None else f"{count:,} picture{'' if count == 1 else 's'}"
