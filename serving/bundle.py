@@ -126,7 +126,7 @@ def write(out: str, made: dict[str, str], facts: dict) -> None:
     out = os.path.abspath(out)
     _check_place(out)
     parent = os.path.dirname(out)
-    os.makedirs(parent, exist_ok=True)
+    paths.make_folder(parent)
     paths.sweep(parent, ".bundle-")
     staged, old = (os.path.join(parent, f".bundle-{uuid.uuid4().hex[:8]}") for _ in range(2))
     marker = {
@@ -149,6 +149,8 @@ def write(out: str, made: dict[str, str], facts: dict) -> None:
         except OSError:
             os.rename(old, out)
             raise
+    except OSError as error:  # nobody knows the folder it is built in
+        raise OSError(error.errno, error.strerror, out) from error
     finally:
         shutil.rmtree(staged, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)

@@ -59,7 +59,11 @@ def export(model, to: str, name: str, version: int | None = None, *, facts: Mapp
                 _upload(staged, path)
             else:
                 _settle(staged, path)
-    _write_configs(to)
+    try:
+        _write_configs(to)
+    except OSError as error:
+        words = f"{path} is exported, but what belongs beside the models cannot be written: {error.strerror}"
+        raise OSError(error.errno, words, error.filename) from error
     return path
 
 

@@ -5,13 +5,18 @@ import os
 import tempfile
 from collections.abc import Iterator
 
-_SPECIAL = frozenset("[]*?\\")
+_SPECIAL = frozenset("[*?\\")
+
+
+def is_pattern(path: str) -> bool:
+    """Whether TensorFlow takes `path` for a pattern, so that no server loads what lies there."""
+    return bool(_SPECIAL & set(path)) and "://" not in path
 
 
 @contextlib.contextmanager
 def plain(folder: str) -> Iterator[str]:
     """A path of an existing `folder` that means itself: as it is, or by way of a link that is gone afterwards."""
-    if not _SPECIAL & set(folder) or "://" in folder:
+    if not is_pattern(folder):
         yield folder
         return
     with tempfile.TemporaryDirectory() as beside:

@@ -9,6 +9,7 @@ from data import files
 from data.catalogue import open_source
 from serving.export import export, report
 from serving.layout import latest, versions
+from serving.patterns import is_pattern
 from trainer import record
 from trainer.build import make_model
 from trainer.checkpoints import Checkpoints, best_facts, newest_step, steps
@@ -47,6 +48,10 @@ def export_run(run, model, data, step, export_to, say, version=None, facts=None)
         say(f"the best of the run: {facts['metric']} {facts['value']:.4g} at {facts['images']:,} pictures")
     path = export(model, to, name, version, facts=made_from)
     say(f"exported and verified: {path}")
+    if is_pattern(path):
+        say(
+            "no server loads it from there: TensorFlow takes a path with [ * ? or \\ for a pattern; serve it from another"
+        )
     return path
 
 
