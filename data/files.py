@@ -13,7 +13,7 @@ import shutil
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 ABANDONED = 24 * 3600  # seconds after which nobody is taken to be working in a temporary folder
 _SCHEME = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
@@ -82,7 +82,7 @@ def as_os_error(error: Exception) -> OSError | None:
 
 def _said(message):
     """(errno or None, the rest) of "path; No such file or directory" and the other words in which TensorFlow speaks of files."""
-    line = (message.splitlines() or [""])[0]
+    line = re.sub(r"^\{\{.*?\}\} ", "", (message.splitlines() or [""])[0])  # the name of the function that was running
     for words, number in _WORDS.items():
         if words in line:
             return number, line.partition("; ")[0]
@@ -228,44 +228,22 @@ def size(path: str) -> int:
         return _gfile().stat(path).length
 
 
-def walk(root: str, unread: Callable[[OSError], None] | None = None) -> Iterator[str]:
+def walk(root: str) -> Iterator[str]:
     """Paths of the files under `root`, relative to it and with "/", in sorted order; what begins with a dot is left
-    out.
-
-    Links are followed, but not round in a circle. `unread` is told of each folder that cannot be listed; without it the
-    OSError is raised.
+    out. Raises OSError for a folder that cannot be listed.
     """
 
     def failed(error):
-        if unread is None:
-            raise error
-        unread(error)
+        raise error if isinstance(error, OSError) else _os_error(error, root)
 
-    if is_remote(root):
-        walker = _gfile().walk(root, onerror=lambda error: failed(_os_error(error, root)))
-    else:
-        walker = os.walk(root, onerror=failed, followlinks=True)
-    found, above = [], {root: {os.path.realpath(root)}}
+    walker = _gfile().walk(root, onerror=failed) if is_remote(root) else os.walk(root, onerror=failed, followlinks=True)
+    found = []
     for folder, folders, names in walker:
         inside = os.path.relpath(folder, root).replace(os.sep, "/") if not is_remote(root) else _inside(folder, root)
         folders[:] = [name for name in folders if not name.startswith(".")]
-        if not is_remote(root):
-            folders[:] = _without_circles(folder, folders, above)
         prefix = "" if inside == "." else inside + "/"
         found += [prefix + name for name in names if not name.startswith(".")]
     return iter(sorted(found))
-
-
-def _without_circles(folder, names, above):
-    """The folders in `folder` that do not lead back up; `above` gets, for each, what it lies in."""
-    kept = []
-    for name in names:
-        path = os.path.join(folder, name)
-        real = os.path.realpath(path)
-        if real not in above[folder]:
-            above[path] = above[folder] | {real}
-            kept.append(name)
-    return kept
 
 
 def _inside(folder, root):

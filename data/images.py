@@ -36,11 +36,11 @@ _TURN = {
 _ORIENTATION = 0x0112
 SHEET_START = 256  # bytes of a file that tell whether it is a sheet
 _SHEET = ("Software", "packshot sheet")  # a text in the PNG files of sheets
-_SHEETS = (
+_SHEETS = (  # the last two as `data.outputs` marks what `packshot sample` makes
     b"Software\0packshot sheet",
     b"Software\0packshot sample",
     b"Made by packshot sample",
-)  # as `data.outputs` marks its files
+)
 _MAY_TELL_ORIENTATION = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
 
 

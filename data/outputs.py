@@ -72,7 +72,12 @@ def check(targets: Iterable[str], by: str, inputs: Iterable[str] = (), folder: s
         name = target if files.is_remote(target) else os.path.realpath(target)
         name = name if told_apart[where] else unicodedata.normalize("NFC", name).casefold()
         if name in seen:
-            raise OutputRefused(f"{seen[name]} and {target} would be one file; give them different names")
+            both = (
+                f"{seen[name]} and {target} would be one file"
+                if target != seen[name]
+                else f"{target} would be written twice"
+            )
+            raise OutputRefused(f"{both}; give the results different names")
         seen[name] = target
 
 

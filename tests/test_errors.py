@@ -10,6 +10,7 @@ import click
 import pytest
 import tensorflow as tf
 
+from trainer.cli import main
 from trainer.errors import Refused, Stopped, refusing
 
 ROOT = Path(__file__).parent.parent
@@ -40,7 +41,6 @@ def raised(error):
             "a/b: No such file or directory",
         ),
         (tf.errors.ResourceExhaustedError(None, None, "/a/b; No space left on device"), Stopped, "no space left in /a"),
-        (RuntimeError("Could not determine home directory."), Refused, "XDG_CACHE_HOME"),
     ],
 )
 def test_what_the_user_can_put_right_is_a_sentence(error, kind, sentence):
@@ -89,3 +89,27 @@ def test_class_names_are_printed_in_any_encoding(tmp_path):
         )
         assert done.returncode == 0, done.stderr.decode()
         assert ("\\u9774" if encoding == "latin-1" else "靴").encode() in done.stdout
+
+
+def parameters(command, path=()):
+    """(words, parameter) of every command there is."""
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from parameters(inner, (*path, name))
+    for parameter in command.params:
+        yield " ".join((*path, parameter.name)), parameter
+
+
+NAMES_A_PLACE = {"FILE", "DIR", "HTML", "PATH", "RUN", "MODELS_DIR", "RUN_OR_EXPORT..."}
+ARGUMENTS = {"export_or_run", "run_or_export", "exports_or_runs", "photos", "key", "answers"}
+
+
+def test_every_path_is_understood_alike():
+    """~ and schemes mean the same wherever a path is asked for: in each command, option and argument."""
+    asked = dict(parameters(main))
+    of_paths = {
+        words: type(parameter.type).__name__
+        for words, parameter in asked.items()
+        if parameter.metavar in NAMES_A_PLACE or parameter.name in ARGUMENTS
+    }
+    assert len(of_paths) > 25
+    assert {words: kind for words, kind in of_paths.items() if kind != "ResolvedPath"} == {}

@@ -68,7 +68,11 @@ def test_a_file_in_the_way_of_a_folder_is_called_that(tmp_path):
             errno.ENOENT,
             "run/config.json",
         ),
-        (tf.errors.UnknownError(None, None, "run/step; No space left on device [Op:SaveV2]"), errno.ENOSPC, "run/step"),
+        (
+            tf.errors.UnknownError(None, None, "{{function_node save}} run/step; No space left on device [Op:SaveV2]"),
+            errno.ENOSPC,
+            "run/step",
+        ),
         (
             tf.errors.FailedPreconditionError(None, None, "Error executing an HTTP request\n\t when reading gs://b/x"),
             errno.EIO,
@@ -98,25 +102,19 @@ def test_file_urls_are_local_paths():
     assert files.resolve("file:///photos/a.jpg") == "/photos/a.jpg"
 
 
-def test_a_walk_goes_round_no_circle_and_tells_what_it_cannot_read(tmp_path, monkeypatch):
+def test_a_walk_leaves_out_what_is_hidden_and_raises_what_it_cannot_read(tmp_path, monkeypatch):
     for name in ("a/x.jpg", "b/y.jpg", ".hidden/z.jpg", "a/.z.jpg"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")
-    (tmp_path / "a" / "to_b").symlink_to(tmp_path / "b")
-    (tmp_path / "b" / "to_a").symlink_to(tmp_path / "a")
-    (tmp_path / "b" / "up").symlink_to(tmp_path)
-    assert list(files.walk(str(tmp_path))) == ["a/to_b/y.jpg", "a/x.jpg", "b/to_a/x.jpg", "b/y.jpg"]
-    scandir = os.scandir
+    scandir, locked = os.scandir, {".hidden"}
 
-    def locked(path):
-        if os.path.basename(path) in ("b", ".hidden"):
+    def guarded(path):
+        if os.path.basename(path) in locked:
             raise PermissionError(errno.EACCES, "Permission denied", path)
         return scandir(path)
 
-    monkeypatch.setattr(os, "scandir", locked)
-    (tmp_path / "a" / "to_b").unlink()
-    told = []
-    assert list(files.walk(str(tmp_path), told.append)) == ["a/x.jpg"]
-    assert [error.filename for error in told] == [str(tmp_path / "b")]
+    monkeypatch.setattr(os, "scandir", guarded)
+    assert list(files.walk(str(tmp_path))) == ["a/x.jpg", "b/y.jpg"]
+    locked.add("b")
     with pytest.raises(PermissionError):
         files.walk(str(tmp_path))

@@ -6,6 +6,7 @@ import os
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 from data import files, outputs
@@ -151,3 +152,38 @@ def test_json_says_who_made_it_and_holds_names_that_are_no_unicode(tmp_path):
     assert files.read(path) == "caf\\udce9 靴".encode()
     with pytest.raises(outputs.OutputRefused):
         check(path)
+
+
+WRITERS = {
+    "evaluate": ["evaluate", "{model}", "--out", "photo.jpg"],
+    "evaluate, its numbers": ["evaluate", "{model}", "--out", "new.html", "--json", "notes.json"],
+    "evaluate, numbers beside the page": ["evaluate", "{model}", "--out", "notes.html"],
+    "evaluate, both in one": ["evaluate", "{model}", "--out", "new.json"],
+    "compare": ["compare", "{model}", "{other}", "--out", "photo.jpg"],
+    "compare, its numbers": ["compare", "{model}", "{other}", "--out", "notes.html"],
+    "compare, over the ratings": ["compare", "{model}", "{other}", "--ratings", "notes.json", "--json", "notes.json"],
+    "rate page": ["rate", "page", "{model}", "{other}", "--out", "photo.jpg"],
+    "rate page, its key": ["rate", "page", "{model}", "{other}", "--out", "other.html"],
+    "rate score": ["rate", "score", "other.key.json", "notes.json", "--out", "notes.json"],
+    "inspect": ["inspect", "folder:.", "--out", "photo.jpg"],
+    "inspect, a list": ["inspect", "folder:.", "--fix", "notes.json"],
+    "prepare": ["prepare", "folder:.", "--out", ".", "--size", "16"],
+    "prepare, a file": ["prepare", "folder:.", "--out", "photo.jpg", "--size", "16"],
+    "a place nobody can write to": ["evaluate", "{model}", "--out", "/proc/x.html"],
+    "below a file": ["compare", "{model}", "{other}", "--out", "photo.jpg/x.html"],
+}
+
+
+@pytest.mark.parametrize("words", WRITERS.values(), ids=WRITERS)
+def test_every_command_refuses_before_the_work_and_leaves_everything_as_it_is(models, tmp_path, monkeypatch, words):
+    from trainer.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    files.write("photo.jpg", encode_jpeg(PICTURE))
+    for name in ("notes.json", "other.key.json"):
+        files.write(name, b'{"mine": "packshot evaluate"}')
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    paths = {"model": models / "gan" / "1", "other": models / "conditional" / "1"}
+    done = CliRunner().invoke(main, [word.format(**paths) for word in words])
+    assert done.exit_code == 2 and done.output.startswith("Error: ") and done.output.count("\n") == 1, done.output
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -89,7 +89,7 @@ def test_results_are_photos_for_the_next_model(apply, tmp_path):
     photo(tmp_path / "a" / "one.png", 10)
     assert apply("a", "--out", "b").exit_code == apply("b", "--out", "c").exit_code == 0
     assert (red("b/one.png"), red("c/one.png")) == (245, 10)
-    assert refused(apply("b", "--out", "b"), "b holds no files")
+    assert refused(apply("b", "--out", "b"), "b holds nothing but what was made of it before")
 
 
 def test_two_photos_are_two_results(apply, tmp_path):
@@ -107,7 +107,7 @@ def test_two_photos_are_two_results(apply, tmp_path):
         (["A.jpg", "a.png"], ["A.jpg.png", "a.png.png"]),
         (["é.jpg", "é.png"], ["é.jpg.png", "é.png.png"]),  # composed and not, which macOS takes for one
         (["a.jpg", "a.png/b.jpg"], ["a.jpg.png", "a.png/b.png"]),
-        (["a", "a.b.c", "b."], ["a.png", "a.b.png", "b.png"]),
+        (["a.b.jpg", "a.b.c.jpg"], ["a.b.png", "a.b.c.png"]),
         (["1/a.jpg", "2/a.png"], ["1/a.png", "2/a.png"]),
     ],
 )
@@ -122,9 +122,18 @@ def test_what_is_made_is_named_for_the_photo(tmp_path, found, made):
 
 
 def test_what_is_wrong_with_one_place_does_not_stop_the_others(apply, tmp_path, monkeypatch):
-    for name in ("a.png", f"{LONG}.png", "folder.png", "in/file.png", f"{'n' * 250}.jpg", "locked.png", "z.png"):
+    long = "n" * 251
+    for name in (
+        "a.png",
+        f"{LONG}.png",
+        "folder.png",
+        "in/file.png",
+        "locked.png",
+        f"{long}.gif",
+        f"{long}.png",
+        "z.png",
+    ):
         photo(tmp_path / "p" / name)
-    (tmp_path / "p" / f"{'n' * 250}.jpg").rename(tmp_path / "p" / ("n" * 253))
     (tmp_path / "o" / "folder.png").mkdir(parents=True)
     (tmp_path / "o" / "in").write_bytes(b"mine")
     write = files.write
@@ -136,11 +145,12 @@ def test_what_is_wrong_with_one_place_does_not_stop_the_others(apply, tmp_path, 
 
     monkeypatch.setattr(files, "write", locked)
     done = apply("p", "--out", "o")
-    assert done.exit_code == 0 and done.output.endswith("3 of 7 pictures: o\n"), done.output
+    assert done.exit_code == 0 and done.output.endswith("3 of 8 pictures: o\n"), done.output
     for line in (
         "p/folder.png: o/folder.png: Is a directory",
         "p/in/file.png: o/in: Not a directory",
-        f"p/{'n' * 253}: o/{'n' * 253}.png: File name too long",
+        f"p/{long}.gif: o/{long}.gif.png: File name too long",
+        f"p/{long}.png: o/{long}.png.png: File name too long",
         "p/locked.png: o/locked.png: Permission denied",
     ):
         assert line in done.output.splitlines()
@@ -151,33 +161,42 @@ def test_what_is_wrong_with_one_place_does_not_stop_the_others(apply, tmp_path, 
 def test_what_is_wrong_with_one_photo_does_not_stop_the_others(apply, tmp_path, monkeypatch):
     photo(tmp_path / "p" / "a.jpg"), photo(tmp_path / "p" / "locked.jpg"), photo(tmp_path / "p" / "z" / "z.jpg")
     (tmp_path / "p" / "notes.txt").write_text("no picture")
+    (tmp_path / "p" / "web.jpg").write_text("<html>")
     (tmp_path / "p" / "dangling.jpg").symlink_to("/nowhere/x.jpg")
     (tmp_path / "p" / "z" / "round").symlink_to(tmp_path / "p")
     os.mkfifo(tmp_path / "p" / "pipe.jpg")
     read = files.read
-    walk = os.walk
 
     def locked(path, *count):
         if path.endswith("locked.jpg"):
             raise PermissionError(errno.EACCES, "Permission denied", path)
         return read(path, *count)
 
-    def walked(root, onerror, **options):
-        onerror(PermissionError(errno.EACCES, "Permission denied", "p/private"))
-        return walk(root, onerror=onerror, **options)
-
     monkeypatch.setattr(files, "read", locked)
-    monkeypatch.setattr(os, "walk", walked)
     done = apply("p", "--out", "o")
-    assert done.exit_code == 0 and done.output.endswith("2 of 5 pictures: o\n"), done.output
+    assert done.exit_code == 0 and done.output.endswith("2 of 4 pictures: o\n"), done.output
     assert names(tmp_path / "o") == ["a.png", "z/z.png"]
-    for line in (
-        "p/private: Permission denied",
-        "p/locked.jpg: Permission denied",
-        "p/dangling.jpg: No such file or directory",
+    assert "p/locked.jpg: Permission denied" in done.output.splitlines() and "p/web.jpg: " in done.output
+    for left_out in (
+        "dangling.jpg (a link to a file that is not there)",
+        "pipe.jpg (not a file)",
+        "z/round/ (a link to a folder above it)",
+        "1 other file was passed over (1 .txt)",
     ):
-        assert line in done.output.splitlines()
-    assert "p/notes.txt: " in done.output
+        assert left_out in done.output
+
+
+def test_a_folder_that_cannot_be_read_is_refused_and_named(apply, tmp_path, monkeypatch):
+    photo(tmp_path / "p" / "a.png"), photo(tmp_path / "p" / "private" / "b.png")
+    scandir = os.scandir
+
+    def guarded(path):
+        if str(path).endswith("private"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    assert refused(apply("p", "--out", "o"), "the folder p/private cannot be read: Permission denied")
 
 
 def test_when_nothing_is_made_the_command_fails(apply, tmp_path):
@@ -199,7 +218,7 @@ def test_a_full_disk_ends_the_work_with_exit_code_1(apply, tmp_path, monkeypatch
 
 PLACES = {
     "no photos": (("nowhere", "--out", "o"), "there is no file or folder nowhere"),
-    "empty": (("empty", "--out", "o"), "empty holds no files"),
+    "empty": (("empty", "--out", "o"), "empty is empty"),
     "a file as the folder": (("p", "--out", "p/a.png"), "p/a.png: Not a directory"),
     "in a file": (("p", "--out", "p/a.png/x"), "p/a.png/x: Not a directory"),
     "where nobody writes": (("p", "--out", "/proc/o"), "/proc/o: "),

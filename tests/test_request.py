@@ -162,7 +162,7 @@ def _photos(folder):
         Image.new("RGB", (4, 3), (place, 100, 200)).save(folder / f"{place}.png")
     Image.new("RGB", (4, 3), (5, 100, 200)).save(folder / "inside" / "turned.png", exif=exif)
     (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff and no more")
-    (folder / "notes.txt").write_text("not a picture")
+    (folder / "notes.jpg").write_text("not a picture")
     (folder / ".hidden").write_text("not looked at")
 
 
@@ -170,7 +170,7 @@ def test_a_folder_becomes_a_folder_and_bad_photos_are_named(address, tmp_path):
     _photos(tmp_path / "photos")
     done = _ask(address, "negative", "apply", tmp_path / "photos", "--out", tmp_path / "out", "--parallel", 3)
     assert done.exit_code == 0 and f"6 of 8 pictures: {tmp_path / 'out'}" in done.output
-    for bad in ("broken.jpg", "notes.txt"):
+    for bad in ("broken.jpg", "notes.jpg"):
         assert f"{tmp_path / 'photos' / bad}: " in done.output
     made = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file())
     assert made == [*(f"{place}.png" for place in range(5)), "inside/turned.png"]
@@ -192,7 +192,7 @@ def test_files_the_server_cannot_read_are_named_in_one_line(address, tmp_path):
     done = _ask(address, "negative", "apply", tmp_path / "photos", "--out", tmp_path / "out", "--as-is")
     broken, notes, count = done.output.splitlines()
     assert broken.startswith(f"{tmp_path / 'photos' / 'broken.jpg'}: jpeg::Uncompress failed")
-    assert notes.startswith(f"{tmp_path / 'photos' / 'notes.txt'}: Unknown image file format. One of JPEG")
+    assert notes.startswith(f"{tmp_path / 'photos' / 'notes.jpg'}: Unknown image file format. One of JPEG")
     assert done.exit_code == 0 and count == f"6 of 8 pictures: {tmp_path / 'out'}"
 
 
@@ -219,12 +219,12 @@ def test_a_server_that_goes_away_ends_the_command(models, tmp_path):
 
 
 def test_no_good_photo_at_all_is_an_error(server, tmp_path):
-    (tmp_path / "notes.txt").write_text("not a picture")
+    (tmp_path / "notes.jpg").write_text("not a picture")
     done = _ask(server.grpc, "negative", "apply", tmp_path, "--out", tmp_path / "out")
     assert done.exit_code == 2 and done.output.endswith("Error: none of the files could be used\n")
     (tmp_path / "empty").mkdir()
     done = _ask(server.grpc, "negative", "apply", tmp_path / "empty", "--out", tmp_path / "out")
-    assert done.exit_code == 2 and "holds no files" in done.output
+    assert done.exit_code == 2 and "is empty" in done.output
 
 
 def test_status_lists_versions_and_fails_without_an_available_one(address):

@@ -136,12 +136,13 @@ def prepare(source, out, size, fit, shards):
     """Decode a source once and write it as TFRecord shards, which read fast from anywhere."""
     from tqdm import tqdm
 
-    from data import catalogue
+    from data import catalogue, outputs
     from data.quarantine import Quarantine
     from data.sources import tfrecord
     from data.sources.protocol import join
 
     with refusing():
+        outputs.check_folder(out)
         opened, quarantine = catalogue.open_source(source), Quarantine()
         with tqdm(total=opened.count, unit="img", disable=None) as bar:
             summary = tfrecord.write(

@@ -36,8 +36,7 @@ class Interrupted(click.ClickException):
 def refusing():
     """Turn what the code inside says of the user's input, files and disk into one sentence: `Refused`, or `Stopped` when a disk is full.
 
-    That is a ValueError, an OSError, TensorFlow's error about a file, and the RuntimeError of a missing home; any other error is one of the
-    program, and keeps its traceback.
+    That is a ValueError, an OSError, and TensorFlow's error about a file; any other error is one of the program, and keeps its traceback.
     """
     try:
         yield
@@ -48,10 +47,6 @@ def refusing():
     except ValueError as error:
         raise Refused(str(error)) from error
     except Exception as error:
-        if isinstance(error, RuntimeError) and "home directory" in str(error):
-            raise Refused(
-                "there is no home folder to keep files in; let HOME or XDG_CACHE_HOME name a folder"
-            ) from error
         if (meant := files.as_os_error(error)) is None:
             raise
         raise of_file(meant) from error

@@ -7,45 +7,42 @@ from collections import Counter
 from collections.abc import Callable
 
 from data import files, outputs
+from data.sources.listing import list_folder
+from data.sources.protocol import join
 from trainer.errors import sentence
 
 BY = "packshot apply"  # on the server too: `packshot request apply` makes the same
 
 
 def pairs(photos: str, out: str, say: Callable[[str], None]) -> list[tuple[str, str]]:
-    """(photo, PNG file under `out`) of the file `photos`, or of all files in that folder, in the order of their names.
+    """(photo, PNG file under `out`) of the file `photos`, or of all pictures in that folder, in the order of their names.
 
     Photos that would get one name keep their suffixes: `a.jpg.png` and `a.webp.png`. Raises as `find` and `data.outputs.check`, so that
     no photo and nothing else is ever written over.
     """
     root, names = find(photos, say, out)
-    work = [
-        (os.path.join(root, name), os.path.join(out, target))
-        for name, target in zip(names, _targets(names), strict=True)
-    ]
+    work = [(join(root, name), join(out, target)) for name, target in zip(names, _targets(names), strict=True)]
     outputs.check((target for _, target in work), BY, inputs=(photo for photo, _ in work), folder=out)
     return work
 
 
 def find(photos: str, say: Callable[[str], None], out: str | None = None) -> tuple[str, list[str]]:
-    """(folder, names in it) of the file `photos`, or of all files in that folder, sorted.
+    """(folder, names in it) of the file `photos`, or of all pictures in that folder, sorted.
 
-    Left out are files and folders that begin with a dot, and what was made of these photos before: all that lies in a folder `out` inside
-    of theirs, and where `out` is theirs, what says that `packshot apply` made it. `say` is told of folders that cannot be read. Raises
-    ValueError when there is nothing, and OSError.
+    Left out is what was made of these photos before: all that lies in a folder `out` inside of theirs, and where `out` is theirs, what says
+    that `packshot apply` made it. `say` is told of what else is there and is no photo. Raises ValueError (SourceError when there is no
+    picture, or a folder cannot be read) and OSError.
     """
     if not files.is_folder(photos):
         if not files.exists(photos):
             raise ValueError(f"there is no file or folder {photos}")
         folder, name = os.path.split(photos)
         return folder, [name]
-    names = [
-        name
-        for name in files.walk(photos, lambda error: say(f"{error.filename}: {error.strerror}"))
-        if _is_file(os.path.join(photos, name)) and not _made_before(photos, name, out)
-    ]
+    listing = list_folder(photos)
+    names = [name for name in listing.pictures if not _made_before(photos, name, out)]
     if not names:
-        raise ValueError(f"{photos} holds no files")
+        raise ValueError(f"{photos} holds nothing but what was made of it before")
+    listing.left_out().tell(say)
     return photos, names
 
 
@@ -85,16 +82,12 @@ def _folded(name):
     return unicodedata.normalize("NFC", name).casefold()  # two of these are one file on some disks
 
 
-def _is_file(path):
-    return files.is_remote(path) or os.path.isfile(path) or os.path.islink(path)  # a pipe would be waited for
-
-
 def _made_before(photos, name, out):
     if out is None:
         return False
-    root, made, folder = map(_real, (photos, out, os.path.dirname(os.path.join(photos, name))))
+    root, made, folder = map(_real, (photos, out, os.path.dirname(join(photos, name))))
     if made == root:
-        return outputs.made_by(os.path.join(photos, name), BY)
+        return outputs.made_by(join(photos, name), BY)
     return f"{made}/".startswith(f"{root}/") and f"{folder}/".startswith(f"{made}/")
 
 
