@@ -5,6 +5,8 @@ what may abort is tried apart before it runs here, and refused when the other pr
 model when it is first needed, and stays for the next.
 """
 
+import contextlib
+import math
 import os
 import pickle
 import select
@@ -25,22 +27,26 @@ class Trial:
         self._path = path
         self._lock = threading.Lock()
         self._process = None
+        self._asked = None  # the form of the call that the other process has not answered yet
         self._known = {}
 
     def survives(self, call: Call, timeout: float | None = None) -> bool:
-        """Whether a process lives through `call`; tried once for all calls with axes like these. Raises TimeoutError after `timeout` s.
+        """Whether a process lives through `call`; tried once for all calls of its form. Raises TimeoutError after `timeout` seconds.
 
         What kernels abort on is the number of axes, and sizes of 0.
         """
-        end = None if timeout is None else time.monotonic() + timeout
+        end = math.inf if timeout is None else time.monotonic() + timeout
         axes = tuple(tuple(size > 0 for size in array.shape) for array in call.inputs.values())
-        key = (call.signature, call.outputs, axes)
+        form = call.signature, call.outputs, axes
         if not self._lock.acquire(timeout=-1 if timeout is None else timeout):
             raise TimeoutError
         try:
-            if key not in self._known:
-                self._known[key] = self._lives_through(call, end)
-            return self._known[key]
+            if self._asked:  # by one who did not wait for the answer
+                self._await(end)
+            if form not in self._known:
+                self._ask(form, call, timeout)
+                self._await(end)
+            return self._known[form]
         finally:
             self._lock.release()
 
@@ -49,28 +55,30 @@ class Trial:
         with self._lock:
             self._end()
 
-    def _lives_through(self, call, end):
-        process = self._process = self._process or _start(self._path)
-        try:
-            pickle.dump(call, process.stdin)
-            process.stdin.flush()
-        except BrokenPipeError:
+    def _ask(self, form, call, timeout):
+        if not self._process or self._process.poll() is not None:
             self._end()
-            return False
-        if not select.select([process.stdout], [], [], None if end is None else max(0.0, end - time.monotonic()))[0]:
-            self._end()
+            self._process = _start(self._path)
+        self._asked = form
+        with contextlib.suppress(BrokenPipeError):
+            pickle.dump((call, timeout), self._process.stdin)
+            self._process.stdin.flush()
+
+    def _await(self, end):
+        answers = self._process.stdout
+        if not select.select([answers], [], [], None if end == math.inf else max(0.0, end - time.monotonic()))[0]:
             raise TimeoutError
-        if process.stdout.read(1) == _DONE:
-            return True
-        self._end()
-        self._process = _start(self._path)  # ready when the next one comes
-        return False
+        self._known[self._asked] = lives = answers.read(1) == _DONE
+        self._asked = None
+        if not lives:
+            self._end()
+            self._process = _start(self._path)  # ready when the next one comes
 
     def _end(self):
         if self._process:
             self._process.kill()
             self._process.communicate()
-            self._process = None
+            self._process = self._asked = None
 
 
 def _start(path):
@@ -92,12 +100,10 @@ def main() -> None:
     with Session(sys.argv[1]) as session:
         while True:
             try:
-                call = pickle.load(sys.stdin.buffer)
+                call, timeout = pickle.load(sys.stdin.buffer)
             except EOFError:
                 return
-            try:
-                session.execute(call)
-            except SessionError:
-                pass
+            with contextlib.suppress(SessionError):
+                session.execute(call, timeout=timeout)
             answers.write(_DONE)
             answers.flush()
