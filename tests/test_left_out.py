@@ -74,13 +74,14 @@ def test_links_that_lead_nowhere_and_other_odd_things_are_named(tmp_path):
     (tmp_path / "shoes" / "above").symlink_to(tmp_path)
     (tmp_path / "shoes" / "empty.jpg").mkdir()
     os.mkfifo(tmp_path / "shoes" / "pipe.jpg")
+    (tmp_path / ".lock").symlink_to("host:123")
     source = Folder(str(tmp_path))
     assert source.classes == ("bags", "shoes") and source.fingerprint() == before
     count, quarantine = account(source)
     reasons = dict(quarantine.items)
     assert count == 4 and reasons.pop("bags/self.jpg")
     assert reasons == {
-        "bags/gone.jpg": "a link to a file that is not there",
+        "bags/gone.jpg": "a link to what is not there",
         "shoes/above/": "a link to a folder above it",
         "shoes/pipe.jpg": "not a file",
     }
@@ -234,6 +235,19 @@ def test_two_readings_are_refused(tmp_path, layout, words):
     assert done.exit_code == 2 and str(caught.value) in done.output
 
 
+@pytest.mark.parametrize("common, refused", [(4, True), (2, False), (0, False)])
+def test_other_versions_inside_of_a_class_are_refused(tmp_path, common, refused):
+    fill(tmp_path, "shoes*9")
+    for index in range(4):
+        paint(tmp_path / "bags" / f"{index}.jpg")
+        paint(tmp_path / "bags" / "originals" / f"{index + 4 - common}.png")
+    if refused:
+        with pytest.raises(SourceError, match="4 pictures of the same names in bags and in bags/originals"):
+            Folder(str(tmp_path))
+    else:
+        assert Folder(str(tmp_path)).count == 17
+
+
 @pytest.mark.parametrize(
     "layout, classes, count, split",
     [
@@ -301,7 +315,7 @@ def test_inspect_tells_the_same(tmp_path):
     assert done.exit_code == 0, done.output
     found = {(f["kind"], *f["pictures"], f["reason"]) for f in json.loads(report.read_text())["findings"]}
     assert found >= {
-        ("unreadable", "gone.jpg", "a link to a file that is not there"),
+        ("unreadable", "gone.jpg", "a link to what is not there"),
         ("not_a_picture", "a.dng", "PDF document"),
         ("not_a_picture", "@eaDir/", "thumbnails or system files"),
     }

@@ -15,6 +15,7 @@ _PARTS = frozenset(
     "unlabeled unlabelled unsupervised holdout hold_out hold-out heldout held_out held-out extra eval evaluation".split()
 )
 _SHOWN = 3
+_MANY = 3  # names that two folders share: fewer may be chance
 
 
 def canonical(name: str) -> str:
@@ -69,7 +70,7 @@ def in_class_folders(names: list[str], root: str) -> bool:
     """Whether the pictures of one split lie in class folders; False when they lie flat in `root`.
 
     A few may lie beside the class folders. Raises SourceError when it cannot be told which are meant: as many lie beside the class folders
-    as in a usual one, or beside a single one; and when the class folders hold splits.
+    as in a usual one, or beside a single one; when the class folders hold splits, or pictures of the same names twice.
     """
     folders = Counter(name.split("/")[0] for name in names if "/" in name)
     beside = len(names) - folders.total()
@@ -81,6 +82,7 @@ def in_class_folders(names: list[str], root: str) -> bool:
             f"{root} holds {beside:,} {_plural(beside, 'picture')}, and {folders.total():,} in {_words(folders)}: those are either classes,"
             f" or not meant. Move one or the other away, or name what is meant, such as folder:{root}/{one} or a list (list:FILE)"
         )
+    _check_versions(names, root)
     inner = defaultdict(set)
     for name in names:
         if name.count("/") > 1 and canonical(name.split("/")[1]) in SPLITS:
@@ -93,6 +95,22 @@ def in_class_folders(names: list[str], root: str) -> bool:
             f" {root}/train/{one}"
         )
     return True
+
+
+def _check_versions(names, root):
+    """Raise SourceError when a folder inside of a class folder repeats the names of the pictures above it."""
+    stems = defaultdict(set)
+    for name in names:
+        folder, _, last = name.rpartition("/")
+        stems[folder].add(last.partition(".")[0])
+    for folder, found in stems.items():
+        above = folder.rpartition("/")[0]
+        same = found & stems.get(above, set()) if above else ()
+        if len(same) >= _MANY and 2 * len(same) > len(found):
+            raise SourceError(
+                f"{root} has {len(same):,} pictures of the same names in {above} and in {folder}: those may be other versions of the same"
+                " ones, or of their own. Move one of the folders away, rename its pictures, or name what is meant in a list (list:FILE)"
+            )
 
 
 def check_classes(classes, root: str) -> None:

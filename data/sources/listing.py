@@ -72,7 +72,9 @@ def list_folder(root: str) -> Listing:
                 raise SourceError(f"{root} is the folder of a packshot run, whose pictures are samples and no photos")
             odd[f"{inside}/"] = "a run of packshot"
             continue
-        odd |= {join(inside, name): reason for name, reason in strange.items()}
+        for name, reason in strange.items():
+            if suffix(name) in PICTURES or not name.startswith("."):
+                odd[join(inside, name)] = reason
         for name in names:
             if not name.startswith("."):
                 (pictures if suffix(name) in PICTURES else others).append(join(inside, name))
@@ -83,9 +85,7 @@ def list_folder(root: str) -> Listing:
                 odd[f"{join(inside, name)}/"] = "thumbnails or system files"
             elif not name.startswith("."):
                 waiting.append((join(inside, name), (*above, place)))
-    if not files.is_remote(
-        root
-    ):  # elsewhere a look into every file costs more than reading it later, when it is found too
+    if not files.is_remote(root):  # there a look into every file takes long; `read_picture` finds them later
         sheets = _sheets(root, [name for name in pictures if suffix(name) == ".png"])
         odd |= dict.fromkeys(sheets, SHEET)
         pictures = [name for name in pictures if name not in sheets]
@@ -139,9 +139,7 @@ def _entries(folder):
                     elif entry.is_file():
                         names.append(entry.name)
                     else:
-                        strange[entry.name] = (
-                            "a link to a file that is not there" if entry.is_symlink() else "not a file"
-                        )
+                        strange[entry.name] = "a link to what is not there" if entry.is_symlink() else "not a file"
                 except OSError as error:  # a link into a folder that cannot be read, or to itself
                     strange[entry.name] = f"cannot be read: {error.strerror}"
         return folders, names, strange
