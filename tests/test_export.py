@@ -199,21 +199,19 @@ def test_a_folder_that_tensorflow_takes_for_a_pattern_will_do(folder, painter, t
     path = export(painter, tmp_path / folder, "painter", facts=FACTS)
     assert path == f"{tmp_path}/{folder}/painter/1"
     assert os.listdir(tmp_path / folder / "painter") == ["1"]
-    assert f'base_path: "{config_text(tmp_path / folder)}/painter"' in (tmp_path / folder / "models.config").read_text()
+    text = (tmp_path / folder / "models.config").read_text()
+    (entry,) = text_format.Parse(text, protocol.ModelServerConfig()).model_config_list.config
+    assert entry.base_path == f"{tmp_path}/{folder}/painter"
     assert pictures.sample(tmp_path / folder, n=1, seed=0, label="hats").shape == (1, SIZE, SIZE, 3)
     with plain(path) as way, Session(way) as session:
         assert "classes" in session.signatures
-
-
-def config_text(path):
-    return text_format.MessageToString(protocol.ModelSpec(name=str(path)), as_utf8=False).split('"')[1]
 
 
 def test_base_paths_follow_a_folder_that_was_moved_or_copied(tmp_path):
     export(_enhancer(), tmp_path / "old", "sharp", facts={})
     text = (tmp_path / "old" / "models.config").read_text()
     kept = 'model_version_policy { specific { versions: 1 } } version_labels { key: "stable" value: 1 }'
-    (tmp_path / "old" / "models.config").write_text(text.replace("base_path", f"{kept} base_path"))
+    (tmp_path / "old" / "models.config").write_text(text.replace("base_path:", f"{kept} base_path:"))
     shutil.copytree(tmp_path / "old", tmp_path / "copy")
     os.rename(tmp_path / "old", tmp_path / "new")
     for place in ("new", "copy"):
@@ -273,7 +271,11 @@ def test_the_same_version_twice_at_once_is_refused(tmp_path, monkeypatch):
 
 
 FULL = {
-    "by TensorFlow": (tf.saved_model, "save", tf.errors.ResourceExhaustedError(None, None, "No space left on device")),
+    "by TensorFlow": (
+        tf.saved_model,
+        "save",
+        tf.errors.ResourceExhaustedError(None, None, "/a/b; No space left on device"),
+    ),
     "by Python": (warmup, "write", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "somewhere/.export-1/x")),
     "at the end": (os, "rename", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "somewhere/.export-1")),
 }
