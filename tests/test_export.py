@@ -14,15 +14,18 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from click.testing import CliRunner
 from google.protobuf import text_format
 
 from data import files
 from models import signatures
-from serving import gate, pictures, protocol, warmup
+from serving import gate, layout, pictures, protocol, warmup
 from serving.export import ExportRefused, export
 from serving.layout import latest, versions
 from serving.patterns import plain
 from serving.session import Session
+from trainer.cli import main
+from trainer.exporting import split_model_dir
 
 SIZE, LATENT = 8, 4
 FACTS = {"task": "generation", "classes": ["shoes", "hats"], "data": "ab12"}
@@ -440,3 +443,30 @@ export.export(model, {str(tmp_path)!r}, "sharp", facts={{}})
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert versions(tmp_path / "sharp") == {} and os.listdir(tmp_path / "sharp")
     assert export(_enhancer(), tmp_path, "sharp", facts={}).endswith("/1")
+
+
+def test_a_folder_of_vertex_ai_is_a_model_with_a_name_that_can_be_served():
+    assert split_model_dir("gs://bucket/job/model/") == ("gs://bucket/job", "model")
+    with pytest.raises(layout.BadName, match="'my model'"):
+        split_model_dir("/jobs/my model/")
+
+
+@pytest.mark.parametrize("command", [["export", "runs/none", "--to", "models"], ["train"]])
+def test_commands_refuse_a_name_at_once(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(main, [*command, "--name", "my model"])
+    assert done.exit_code == 2 and "the name 'my model' cannot stand in a URL" in done.output
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "options, sentence",
+    [
+        (["--to", "s3://bucket/models"], "s3:// is not known to this TensorFlow"),
+        (["--to", "m", "--version", "99999999999999999999"], "is not in the range"),
+        (["--to", "m", "--version", "0"], "is not in the range"),
+    ],
+)
+def test_the_command_refuses_what_no_server_could_have(options, sentence):
+    done = CliRunner().invoke(main, ["export", "runs/none", *options])
+    assert done.exit_code == 2 and sentence in done.output
