@@ -68,9 +68,8 @@ def export(model, to: str, name: str, version: int | None = None, *, facts: Mapp
 
 
 def report(version: str) -> dict:
-    """What export.json of an exported version says."""
-    with tf.io.gfile.GFile(f"{version}/{REPORT}") as file:
-        return json.loads(file.read())
+    """What export.json of an exported version says. Raises OSError, and ValueError for what is no JSON."""
+    return json.loads(files.read(f"{version}/{REPORT}"))
 
 
 def _next_version(folder, name, version):

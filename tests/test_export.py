@@ -14,15 +14,18 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from click.testing import CliRunner
 from google.protobuf import text_format
 
 from data import files
 from models import signatures
-from serving import gate, pictures, protocol, warmup
+from serving import gate, layout, pictures, protocol, warmup
 from serving.export import ExportRefused, export
 from serving.layout import latest, versions
 from serving.patterns import plain
 from serving.session import Session
+from trainer.cli import main
+from trainer.exporting import split_model_dir
 
 SIZE, LATENT = 8, 4
 FACTS = {"task": "generation", "classes": ["shoes", "hats"], "data": "ab12"}
@@ -199,21 +202,19 @@ def test_a_folder_that_tensorflow_takes_for_a_pattern_will_do(folder, painter, t
     path = export(painter, tmp_path / folder, "painter", facts=FACTS)
     assert path == f"{tmp_path}/{folder}/painter/1"
     assert os.listdir(tmp_path / folder / "painter") == ["1"]
-    assert f'base_path: "{config_text(tmp_path / folder)}/painter"' in (tmp_path / folder / "models.config").read_text()
+    text = (tmp_path / folder / "models.config").read_text()
+    (entry,) = text_format.Parse(text, protocol.ModelServerConfig()).model_config_list.config
+    assert entry.base_path == f"{tmp_path}/{folder}/painter"
     assert pictures.sample(tmp_path / folder, n=1, seed=0, label="hats").shape == (1, SIZE, SIZE, 3)
     with plain(path) as way, Session(way) as session:
         assert "classes" in session.signatures
-
-
-def config_text(path):
-    return text_format.MessageToString(protocol.ModelSpec(name=str(path)), as_utf8=False).split('"')[1]
 
 
 def test_base_paths_follow_a_folder_that_was_moved_or_copied(tmp_path):
     export(_enhancer(), tmp_path / "old", "sharp", facts={})
     text = (tmp_path / "old" / "models.config").read_text()
     kept = 'model_version_policy { specific { versions: 1 } } version_labels { key: "stable" value: 1 }'
-    (tmp_path / "old" / "models.config").write_text(text.replace("base_path", f"{kept} base_path"))
+    (tmp_path / "old" / "models.config").write_text(text.replace("base_path:", f"{kept} base_path:"))
     shutil.copytree(tmp_path / "old", tmp_path / "copy")
     os.rename(tmp_path / "old", tmp_path / "new")
     for place in ("new", "copy"):
@@ -273,7 +274,11 @@ def test_the_same_version_twice_at_once_is_refused(tmp_path, monkeypatch):
 
 
 FULL = {
-    "by TensorFlow": (tf.saved_model, "save", tf.errors.ResourceExhaustedError(None, None, "No space left on device")),
+    "by TensorFlow": (
+        tf.saved_model,
+        "save",
+        tf.errors.ResourceExhaustedError(None, None, "/a/b; No space left on device"),
+    ),
     "by Python": (warmup, "write", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "somewhere/.export-1/x")),
     "at the end": (os, "rename", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "somewhere/.export-1")),
 }
@@ -438,3 +443,30 @@ export.export(model, {str(tmp_path)!r}, "sharp", facts={{}})
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert versions(tmp_path / "sharp") == {} and os.listdir(tmp_path / "sharp")
     assert export(_enhancer(), tmp_path, "sharp", facts={}).endswith("/1")
+
+
+def test_a_folder_of_vertex_ai_is_a_model_with_a_name_that_can_be_served():
+    assert split_model_dir("gs://bucket/job/model/") == ("gs://bucket/job", "model")
+    with pytest.raises(layout.BadName, match="'my model'"):
+        split_model_dir("/jobs/my model/")
+
+
+@pytest.mark.parametrize("command", [["export", "runs/none", "--to", "models"], ["train"]])
+def test_commands_refuse_a_name_at_once(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(main, [*command, "--name", "my model"])
+    assert done.exit_code == 2 and "the name 'my model' cannot stand in a URL" in done.output
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "options, sentence",
+    [
+        (["--to", "s3://bucket/models"], "s3:// is not known to this TensorFlow"),
+        (["--to", "m", "--version", "99999999999999999999"], "is not in the range"),
+        (["--to", "m", "--version", "0"], "is not in the range"),
+    ],
+)
+def test_the_command_refuses_what_no_server_could_have(options, sentence):
+    done = CliRunner().invoke(main, ["export", "runs/none", *options])
+    assert done.exit_code == 2 and sentence in done.output

@@ -8,7 +8,7 @@ import tensorflow as tf
 from data import files
 from data.catalogue import open_source
 from serving.export import export, report
-from serving.layout import latest, versions
+from serving.layout import check_name, latest, versions
 from serving.patterns import is_pattern
 from trainer import record
 from trainer.build import make_model
@@ -115,5 +115,8 @@ def _facts(version, say):
 
 
 def split_model_dir(uri: str) -> tuple[str, str]:
-    """AIP_MODEL_DIR as (folder, name), so that versions lie directly in it, as TensorFlow Serving wants them."""
-    return posixpath.split(uri.rstrip("/"))
+    """AIP_MODEL_DIR as (folder, name), so that versions lie directly in it, as TensorFlow Serving wants them. ValueError for a name that
+    no server can serve.
+    """
+    folder, name = posixpath.split(uri.rstrip("/"))
+    return folder, check_name(name)
