@@ -46,14 +46,14 @@ def unguarded(meta_graph) -> dict[str, Unguarded]:
     """The Unguarded inputs of each signature of a MetaGraphDef."""
     library = {function.signature.name: function for function in meta_graph.graph_def.library.function}
     consumers = _consumers(meta_graph.graph_def.node)
+    past_ranks, past_sizes = _Reach(library, _fixes_rank), _Reach(library, _fixes_sizes)
 
-    def found(definition, is_guard):
-        reach = _Reach(library, is_guard)
+    def found(definition, reach):
         ends = {alias: info.name.partition(":")[0] for alias, info in definition.inputs.items()}
         return frozenset(alias for alias, end in ends.items() if reach.from_nodes(consumers, [end])[0])
 
     return {
-        name: Unguarded(found(definition, _fixes_rank), found(definition, _fixes_sizes))
+        name: Unguarded(found(definition, past_ranks), found(definition, past_sizes))
         for name, definition in meta_graph.signature_def.items()
     }
 

@@ -14,6 +14,7 @@ from google.protobuf import text_format
 from served import Stub, X, damage, entry, listed, until
 
 from serving import protocol
+from serving.server import repository
 from serving.server.local import CannotStart
 from serving.tensors import tensor_to_proto
 
@@ -341,3 +342,23 @@ def test_a_model_brings_its_own_batching_parameters(serve, saved, tmp_path):
         stub, three = Stub(running), np.ones((3, 2), np.float32)
         assert refused(stub.ask, x=three)[1] == "Task size 3 is larger than maximum input batch size 2"
         assert stub.ask(model="free", x=three)["y"].shape == (3, 2)
+
+
+def test_square_brackets_in_a_path_are_told(saved, tmp_path):
+    """As in TensorFlow Serving no model with weights loads from there; here the notice says why."""
+    served.place(saved[1], tmp_path / "toy [v2]", 1)
+    said = []
+    with pytest.raises(CannotStart, match="Failed to find any matching files for"):
+        with served.running(said, model_base_path=str(tmp_path / "toy [v2]")):
+            pass
+    assert any("reads [ and ] in a path as a pattern: rename the folder" in words for words in said)
+
+
+@pytest.mark.parametrize("name, number", [("00000007", 7), ("0000000000000000000000008", 8), ("+9", 9), ("0", 0)])
+def test_names_that_parse_as_a_number_are_versions(tmp_path, name, number):
+    (tmp_path / name).mkdir()
+    for other in ("-7", "7a", "٧", "tmp-7", "9223372036854775808", "99999999999999999999"):
+        (tmp_path / other).mkdir()
+    (toy,) = config(listed(entry(tmp_path))).model_config_list.config
+    found = repository._wanted_versions(toy, print)
+    assert found == {number: f"{tmp_path}/{name}"}
