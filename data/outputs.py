@@ -30,13 +30,8 @@ _ENCODERS = {".png": encode_png, ".jpg": encode_jpeg, ".jpeg": encode_jpeg}
 _HEAD = 8192  # bytes in which the mark stands; a list's heading holds a path before it
 _IN_PNG, _IN_JPEG, _IN_HTML, _IN_JSON = b"Software\0%s", b"Made by %s", b"<!-- %s -->", b'"made_by": "%s"'
 _IN_LIST = b", chosen by %s\n"  # as `data.health.cleaning` writes it
-_MARKS = (
-    _IN_PNG,
-    _IN_JPEG,
-    _IN_HTML,
-    _IN_JSON,
-    _IN_LIST,
-)  # none of which stands in a script or in notes that name the command
+# None of them stands in a script or in notes that name the command.
+_MARKS = (_IN_PNG, _IN_JPEG, _IN_HTML, _IN_JSON, _IN_LIST)
 
 
 class OutputRefused(ValueError):
@@ -65,6 +60,8 @@ def check(targets: Iterable[str], by: str, inputs: Iterable[str] = (), folder: s
         if (same := read.get(_identity(target))) is not None:
             called = target if target == same else f"{target} (the same file as {same})"
             raise OutputRefused(f"{called} is read here and would be written over; give the output another place")
+        if _is_device(target):
+            raise OutputRefused(f"{target} is no ordinary file; give the output another place")
         if files.exists(target) and not files.is_folder(target) and not made_by(target, by):
             raise OutputRefused(
                 f"{target} is there and was not made by `{by}`; move it, or give the output another place"
@@ -72,12 +69,8 @@ def check(targets: Iterable[str], by: str, inputs: Iterable[str] = (), folder: s
         name = target if files.is_remote(target) else os.path.realpath(target)
         name = name if told_apart[where] else unicodedata.normalize("NFC", name).casefold()
         if name in seen:
-            both = (
-                f"{seen[name]} and {target} would be one file"
-                if target != seen[name]
-                else f"{target} would be written twice"
-            )
-            raise OutputRefused(f"{both}; give the results different names")
+            what = "would be written twice" if target == seen[name] else f"and {target} would be one file"
+            raise OutputRefused(f"{seen[name]} {what}; give the results different names")
         seen[name] = target
 
 
@@ -141,6 +134,11 @@ def _says(content, by):
 def _bytes(content):
     # A name that is not valid Unicode becomes an escape, which JSON reads back.
     return content if isinstance(content, bytes) else content.encode(errors="backslashreplace")
+
+
+def _is_device(path):
+    """Whether it is a pipe, /dev/null and the like: a rename would put a file in its place."""
+    return not files.is_remote(path) and os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path))
 
 
 def _identity(path):

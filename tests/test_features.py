@@ -122,6 +122,15 @@ def network(side=16, channels=4, seed=0, pooled=True):
     return keras.Model(pictures, keras.layers.GlobalAveragePooling2D()(found) if pooled else found)
 
 
+@pytest.mark.parametrize("kind", ["file", "inception"])
+def test_the_path_of_a_network_is_resolved(kind, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    with pytest.raises(ValueError, match="/home/me/none.keras"):
+        open_features(f"{kind}:~/none.keras")
+    with pytest.raises(ValueError, match="s3:// is not known to this TensorFlow"):
+        open_features(f"{kind}:s3://bucket/none.keras")
+
+
 @pytest.mark.parametrize("pooled", [True, False])
 @pytest.mark.parametrize("form", [".keras", ""])
 def test_a_network_from_a_file(tmp_path, form, pooled):

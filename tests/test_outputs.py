@@ -102,6 +102,13 @@ def test_a_place_that_nobody_can_write_to_is_found_before_the_work():
         check("/proc/new/x.png")
 
 
+def test_a_device_or_a_pipe_is_not_replaced_by_a_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    for path in (tmp_path / "pipe.png", os.devnull):
+        with pytest.raises(outputs.OutputRefused, match="is no ordinary file"):
+            check(path)
+
+
 def test_of_many_files_one_bad_place_does_not_stop_the_others(tmp_path):
     (tmp_path / "a.png").mkdir()
     check(tmp_path / "a.png", tmp_path / ("n" * 300), folder=str(tmp_path))

@@ -44,12 +44,11 @@ def main(data, out, as_json, fix, drop, strict):
         taken = inventory.take(data)
         _check(taken, (out, as_json, fix), fix, drop)
         records = survey(taken, track)
-    found = judge(taken, records, track)
-    kept = cleaning.kept(records, found, drop)
-    said = verdict.sentences(records, found, len(kept))
-    values = report.as_values(taken, records, found, said, len(kept))
-    _tell(values, found)
-    with refusing():
+        found = judge(taken, records, track)
+        kept = cleaning.kept(records, found, drop)
+        said = verdict.sentences(records, found, len(kept))
+        values = report.as_values(taken, records, found, said, len(kept))
+        _tell(values, found)
         if as_json:
             outputs.write_json(as_json, values, BY)
             task.say(f"for machines: {as_json}")

@@ -1,5 +1,6 @@
 """Open an extractor by what the user typed. Importing this module does not import TensorFlow."""
 
+from data import files
 from trainer.features.extractor import Extractor
 
 KINDS = ("packshot", "inception[:PATH]", "keras:NAME", "file:PATH")
@@ -25,7 +26,7 @@ def _packshot(rest):
 def _inception(path):
     from trainer.features.inception import open_inception
 
-    return open_inception(path or None)
+    return open_inception(files.resolve(path) if path else None)
 
 
 def _keras(name):
@@ -37,7 +38,7 @@ def _keras(name):
 def _file(path):
     from trainer.features.saved import open_saved
 
-    return open_saved(path)
+    return open_saved(files.resolve(path))
 
 
 _OPENERS = {"packshot": _packshot, "inception": _inception, "keras": _keras, "file": _file}
