@@ -21,3 +21,9 @@ def models(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     small_models.save_all(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def strategy():
+    """Two replicas. One for all tests of a process: a second one would reuse the first one's collective keys for other shapes."""
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])

@@ -167,12 +167,6 @@ def test_xla_equals_no_xla(name):
         assert_close(found, expected, rtol=1e-3, atol=1e-4)
 
 
-@pytest.fixture(scope="module")
-def strategy():
-    """One for all families: a second one would reuse the first one's collective keys for other shapes."""
-    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-
-
 @promise
 def test_two_replicas_equal_one(name, strategy):
     with strategy.scope():
