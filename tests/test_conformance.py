@@ -199,8 +199,8 @@ def test_low_precision_trains_as_float32_or_is_refused(name, policy):
             losses = traced(batch(model, number))
             assert all(value.dtype == tf.float32 for value in losses.values())
             assert_close({key: float(losses[key]) for key in wanted}, wanted, rtol=0.03, atol=0.02)
-            for number in range(STEPS, 4 * STEPS):  # float16 finds its loss scale by leaving moves out
-                traced(batch(model, number))
+        for number in range(STEPS, 4 * STEPS):  # float16 finds its loss scale by leaving moves out
+            traced(batch(model, number))
     except tf.errors.OpError:
         with pytest.raises(precision.Unable, match=f"this machine cannot train {name} in {policy}: .*; --precision fl"):
             precision.check(described(name, policy))
