@@ -6,11 +6,16 @@ quiet.start()
 
 import pytest  # noqa: E402
 import tensorflow as tf  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
 
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
 quiet.stop()  # pytest keeps what is written from here on
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +26,9 @@ def models(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     small_models.save_all(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def strategy():
+    """Two replicas. One for all tests of a process: a second one would reuse the first one's collective keys for other shapes."""
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])

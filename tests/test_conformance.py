@@ -37,7 +37,7 @@ def promise(test):
     def kept(name, **others):
         if (test.__name__, name) not in EXCEPTIONS:
             return test(name, **others)
-        with pytest.raises((AssertionError, tf.errors.OpError)):
+        with pytest.raises(AssertionError):
             test(name, **others)
 
     return pytest.mark.parametrize("name", FAMILIES)(kept)
@@ -167,12 +167,6 @@ def test_xla_equals_no_xla(name):
         assert_close(found, expected, rtol=1e-3, atol=1e-4)
 
 
-@pytest.fixture(scope="module")
-def strategy():
-    """One for all families: a second one would reuse the first one's collective keys for other shapes."""
-    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-
-
 @promise
 def test_two_replicas_equal_one(name, strategy):
     with strategy.scope():
@@ -205,8 +199,8 @@ def test_low_precision_trains_as_float32_or_is_refused(name, policy):
             losses = traced(batch(model, number))
             assert all(value.dtype == tf.float32 for value in losses.values())
             assert_close({key: float(losses[key]) for key in wanted}, wanted, rtol=0.03, atol=0.02)
-            for number in range(STEPS, 4 * STEPS):  # float16 finds its loss scale by leaving moves out
-                traced(batch(model, number))
+        for number in range(STEPS, 4 * STEPS):  # float16 finds its loss scale by leaving moves out
+            traced(batch(model, number))
     except tf.errors.OpError:
         with pytest.raises(precision.Unable, match=f"this machine cannot train {name} in {policy}: .*; --precision fl"):
             precision.check(described(name, policy))

@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 from scipy import ndimage
 
-from models.layers import condition
-from models.layers.conv import GroupedConv2D, StridedConv2D, StridedConv2DTranspose
+from models.layers import condition, conv
+from models.layers.conv import GroupedConv2D, StridedConv2D, StridedConv2DTranspose, has_grouped_gradients
 from models.layers.norm import FusedBatchNormalization
 from models.layers.resample import Downsample2x, PixelShuffle, Upsample2x
 
@@ -60,6 +60,35 @@ def test_grouped_convolution_has_the_gradients_of_keras_own():
         found.append(tape.gradient(total, [x, layer.kernel.value, layer.bias.value]))
     for a, b in zip(*found, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("mixed_float16", marks=pytest.mark.low_precision)])
+def test_grouped_convolution_without_gradients_of_its_own_is_the_same_to_the_second_derivative(dtype, monkeypatch):
+    """Group by group, as on a machine that has no gradient of a grouped convolution."""
+    x, layer = tf.constant(normal(2, 4, 4, 16)), GroupedConv2D(32, 3, 2, dtype=dtype)
+    reference = GroupedConv2D(32, 3, 2)
+    layer.build(x.shape), reference.build(x.shape)
+    reference.set_weights(layer.get_weights())
+
+    def derivatives(layer):
+        with tf.GradientTape() as outer:
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                total = tf.reduce_sum(tf.square(tf.cast(layer(x), tf.float32)))
+            slope = tape.gradient(total, x)
+            length = tf.reduce_sum(slope * slope)
+        return [slope, outer.gradient(length, layer.kernel.value)]
+
+    monkeypatch.setattr(conv, "has_grouped_gradients", lambda dtype: False)
+    expected, found = derivatives(reference), derivatives(layer)
+    for a, b in zip(found, expected, strict=True):
+        error = 1e-5 if dtype == "float32" else 0.02
+        np.testing.assert_allclose(a, b, atol=error * np.abs(b).max())
+    if not has_grouped_gradients(tf.float32):
+        return
+    monkeypatch.undo()
+    for a, b in zip(derivatives(reference), expected, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5 * np.abs(b).max())
 
 
 @pytest.mark.parametrize("patch", [2, 4])

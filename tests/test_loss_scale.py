@@ -111,8 +111,7 @@ def test_it_is_saved_and_restored_and_other_precisions_know_nothing_of_it(tmp_pa
     assert not plain.state().keys() - model.state().keys()
 
 
-def test_an_overflow_on_one_replica_stops_the_move_of_both():
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+def test_an_overflow_on_one_replica_stops_the_move_of_both(strategy):
     with strategy.scope():
         model = tiny("mlp_gan")
     step = tf.function(lambda given: strategy.run(model.train_step, (given,)))

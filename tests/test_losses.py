@@ -71,6 +71,17 @@ def test_squared_slope_of_a_linear_critic():
     np.testing.assert_allclose(logits, np.sum(pictures.numpy() * weight.numpy() * mask.numpy(), (1, 2, 3)), rtol=1e-5)
 
 
+def test_small_slopes_survive_float16():
+    """A slope of 2e-8, below all that float16 holds, through a critic that computes in it."""
+    pictures = tf.zeros([2, 4, 4, 3])
+
+    def judge(x):
+        return tf.cast(tf.reduce_sum(tf.cast(x, tf.float16), [1, 2, 3]), tf.float32) * 2e-8
+
+    _, slope = penalties.squared_slope(judge, pictures)
+    np.testing.assert_allclose(slope, [48 * 4e-16] * 2, rtol=0.06)
+
+
 def test_squared_slope_of_a_quadratic_critic_and_its_derivative():
     """f(x) = a |x|^2 / 2 has squared slope a^2 |x|^2, whose derivative by a is 2 a |x|^2."""
     a = tf.Variable(1.5)

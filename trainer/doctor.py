@@ -75,6 +75,7 @@ def _bfloat16():
 
     options = task.main.make_context("train", [], resilient_parsing=True).params
     runs = [task.resolve(options | {"precision": name}) for name in ("float32", "mixed_bfloat16")]
+    task.say("measuring steps in float32 and bfloat16")
     try:
         plain, half = precision.step_seconds(runs, rounds=ROUNDS, steps=STEPS)
     except precision.Unable as error:
