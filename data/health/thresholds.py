@@ -106,7 +106,7 @@ PART_APART = Threshold(
     22, "grey levels", "of hue, or twice as many of lightness, in 8 of 64x64 px: seams of another colour are above"
 )
 OUTLINES_ALIKE = Threshold(0.90, "correlation", "of edges at 16x16: shots of one product in two colours are above")
-EDGES_ALIKE = Threshold(0.80, "correlation", "of edges at 64x64: shots of two products stay below 0.75")
+EDGES_ALIKE = Threshold(0.87, "correlation", "of edges at 64x64: shots of two products stay below 0.85")
 UNEXPLAINED = Threshold(
     16,
     "grey levels",
