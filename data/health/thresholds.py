@@ -27,10 +27,10 @@ SOFT = Threshold(
 )
 
 SHARP = Threshold(
-    0.80,
+    0.60,
     "of an edge's height",
-    "risen over 2 px by its sharpest hundredth, across and down: so a picture of little detail is not blurred; those "
-    "blurred by 1.5 px stay below 0.7",
+    "risen within 2 px by its sharpest tenth, across and down: so a picture of little detail is not blurred; those "
+    "blurred or shaken by the least that is found stay below 0.57",
 )
 DARK = Threshold(0.40, "of white", "the brightest channel of 19 pixels in 20 stays below this")
 BURNT = Threshold(
