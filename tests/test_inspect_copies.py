@@ -93,10 +93,17 @@ def test_colours_differ_by_what_exposure_and_cut_off_light_leave_open():
     assert whole < 2 and part == pytest.approx(50 * 2 / 3, abs=18)
 
 
+def test_no_gain_makes_a_grey_product_of_a_blue_one():
+    """All its colours would become one, which explains any that does not vary."""
+    blue = np.full((64, 64, 3), (40, 80, 190), np.float32) + np.random.default_rng(0).normal(0, 5, (64, 64, 1))
+    whole, part = duplicates.colour_differences(blue, np.full_like(blue, 195))
+    assert whole > 50 and part > 50
+
+
 def shirt(ink, ground=(250, 250, 250), word="", trim=None, seed=0):
     """A shirt with folds, drawn 256 px wide."""
     random = np.random.default_rng(seed)
-    folds = 1 + 0.25 * np.tanh(ndimage.gaussian_filter(random.normal(size=(256, 256)), 6) * 12)
+    folds = 1 + 0.06 * np.tanh(ndimage.gaussian_filter(random.normal(size=(256, 256)), 6) * 12)
     mask = Image.new("L", (256, 256), 0)
     draw = ImageDraw.Draw(mask)
     draw.polygon(

@@ -136,13 +136,13 @@ def test_what_is_bright_is_judged_without_the_ground():
 
 
 def test_sharp_edges_are_not_blurred():
-    """Discs, sharp and blurred: an edge blurred by a Gaussian of 1.5 px rises by half of its height within 2 px."""
+    """Discs, sharp and blurred: an edge blurred by a Gaussian of 1.5 px rises by half of its height within 2 px at the most."""
     disc = Image.new("L", (800, 800), 90)
     ImageDraw.Draw(disc).ellipse((200, 200, 600, 600), 200)
     sharp = np.asarray(disc.resize((200, 200), Image.Resampling.BOX), np.float32)
     assert sharpness(sharp) > 0.9 and softness(sharp) <= SOFT
     blurred = ndimage.gaussian_filter(sharp, 1.5)
-    assert sharpness(blurred) == pytest.approx(0.5, abs=0.06)
+    assert 0.38 < sharpness(blurred) < 0.5
     assert sharpness(ndimage.gaussian_filter1d(sharp, 4, axis=1)) < 0.6  # in one direction only
     assert sharpness(np.full((80, 80), 90, np.float32)) == 0
 

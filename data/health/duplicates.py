@@ -21,6 +21,7 @@ from data.health.thresholds import COLOUR_APART, DETAIL_ALIKE, LAYOUT_ALIKE, PAR
 SIDE = 64  # px, of the small copy that is kept of a picture: 12 KB
 _LAYOUT, _TANGENTS = 8, 16  # px, to which colours are reduced for the first two measures
 _LIGHT, _DARK = 235, 3  # grey levels beyond which a colour may have been cut off
+_MOST_GAIN = 1.6  # by which light may differ; any colours would agree when they are all brought to one
 _PART = 8  # px of a small copy that may differ: the smallest part that can be told
 _ROWS = 1024  # pictures compared with all others at a time: bounds the memory
 _BATCH = 512  # pairs compared by their tangents at a time
@@ -179,7 +180,8 @@ def colour_differences(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, flo
     counts = (np.maximum(ours, theirs) < _LIGHT) & (np.minimum(ours, theirs) > _DARK)
     gain, offset = 1.0, 0.0
     if counts.mean() > 0.02 and np.std(ours[counts]) > 4:
-        gain, offset = np.polyfit(ours[counts], theirs[counts], 1)
+        gain = np.clip(np.polyfit(ours[counts], theirs[counts], 1)[0], 1 / _MOST_GAIN, _MOST_GAIN)
+        offset = np.mean(theirs[counts]) - gain * np.mean(ours[counts])
     apart = gain * ours + offset - theirs
     apart[(ours >= _LIGHT) & (apart < 0) | (theirs >= _LIGHT) & (apart > 0)] = 0
     apart = ndimage.uniform_filter(apart, (3, 3, 0))

@@ -15,7 +15,6 @@ from data.health.thresholds import PLAIN, WHITE
 _BORDER = 0.04  # of the shorter side
 _NEAR = 24  # grey levels of a channel within which two colours pass for one
 _LIMIT = 250  # grey level from which on a channel counts as burnt
-_CUT_OFF = 253  # that from which on it is cut off for sure
 _LEAST = 0.1  # of the picture: what is no ground counts as at least so much
 _BACKLIGHT = 0.3  # of the difference in lightness between the middle and the whole
 _COLOURLESS = 6  # grey levels between the channels, in 99 % of a picture without colour
@@ -73,7 +72,7 @@ def _middle_over_whole(picture):
 def _lost(darkest, middling):
     """Vivid colours reach the limit of one channel, and white that of three; where two are cut off, a colour is gone."""
     product = ~_reached_from_border(darkest >= _LIMIT)
-    gone = product & (middling >= _CUT_OFF) & (darkest < _LIMIT)
+    gone = product & (middling >= _LIMIT) & (darkest < _LIMIT)
     return float(gone.mean() / max(_LEAST, product.mean()))
 
 

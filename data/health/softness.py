@@ -7,7 +7,7 @@ altogether, so that the logarithm of the spectrum has a hollow each 1 / n, and i
 deconvolution of spatially invariant image blurs with phase", IEEE Transactions on ASSP 24, 1976).
 
 A drawing, or a product of one smooth colour, has as little fine detail as what is blurred, but its edges are sharp: a picture that
-has such edges both across and down is not blurred.
+has such edges both across and down is not blurred. (A moved camera leaves those sharp that lie along its way, but never so many.)
 
 `measures` are eight numbers that say this; `softness` weighs them and their products by a logistic regression, which
 `benchmarks.make_softness` fits to photos blurred on purpose.
@@ -47,7 +47,7 @@ def softness(grey: np.ndarray) -> float | None:
 
 
 def sharpness(grey: np.ndarray) -> float:
-    """The share of an edge's height that its sharpest hundredth rises within 2 px, across or down, whichever is less: in [0, 1]."""
+    """The share of an edge's height that its sharpest tenth rises within 2 px, across or down, whichever is less: in [0, 1]."""
     return min(_steepest(grey), _steepest(grey.T))
 
 
@@ -56,7 +56,7 @@ def _steepest(grey):
     height = (ndimage.maximum_filter1d(grey, _EDGE) - ndimage.minimum_filter1d(grey, _EDGE))[inner]
     high = height >= _HIGH
     rise = np.abs(grey[:, 2:] - grey[:, :-2])
-    return float(np.percentile(rise[high] / height[high], 99)) if high.sum() >= _FEWEST else 0.0
+    return float(np.percentile(rise[high] / height[high], 90)) if high.sum() >= _FEWEST else 0.0
 
 
 def odds(found: np.ndarray, weights: dict[str, np.ndarray]) -> np.ndarray:

@@ -27,10 +27,10 @@ SOFT = Threshold(
 )
 
 SHARP = Threshold(
-    0.80,
+    0.60,
     "of an edge's height",
-    "risen over 2 px by its sharpest hundredth, across and down: so a picture of little detail is not blurred; those "
-    "blurred by 1.5 px stay below 0.7",
+    "risen within 2 px by its sharpest tenth, across and down: so a picture of little detail is not blurred; those "
+    "blurred or shaken by the least that is found stay below 0.57",
 )
 DARK = Threshold(0.40, "of white", "the brightest channel of 19 pixels in 20 stays below this")
 BURNT = Threshold(
@@ -106,7 +106,7 @@ PART_APART = Threshold(
     22, "grey levels", "of hue, or twice as many of lightness, in 8 of 64x64 px: seams of another colour are above"
 )
 OUTLINES_ALIKE = Threshold(0.90, "correlation", "of edges at 16x16: shots of one product in two colours are above")
-EDGES_ALIKE = Threshold(0.80, "correlation", "of edges at 64x64: shots of two products stay below 0.75")
+EDGES_ALIKE = Threshold(0.87, "correlation", "of edges at 64x64: shots of two products stay below 0.85")
 UNEXPLAINED = Threshold(
     16,
     "grey levels",

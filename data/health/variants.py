@@ -29,7 +29,7 @@ def find(
     if len(compared) < 2:
         return []
     cell = SIDE // _CELLS
-    outlines = np.stack([np.sqrt(_edges(copies[index])) for index in compared])
+    outlines = np.stack([_edges(copies[index]) for index in compared])
     outlines = outlines.reshape(-1, _CELLS, cell, _CELLS, cell).mean(axis=(2, 4)).reshape(len(compared), -1)
     pairs = [(compared[one], compared[other]) for one, other in alike(unit(outlines), OUTLINES_ALIKE)]
     pairs = track(pairs, len(pairs), "comparing")
@@ -49,9 +49,9 @@ def are_variants(one: np.ndarray, other: np.ndarray) -> bool:
 
 
 def _edges(copy):
-    """float32 [64, 64]: how steeply any channel rises, a px."""
+    """float32 [64, 64]: the root of how steeply any channel rises, a px, so that strong edges do not speak alone."""
     down, right = (np.abs(ndimage.sobel(copy.astype(np.float32), axis)).max(axis=2) / 8 for axis in (0, 1))
-    return np.hypot(down, right)
+    return np.sqrt(np.hypot(down, right))
 
 
 def _unexplained(one, other):
