@@ -158,7 +158,7 @@ def _track(items, total, what):
 
 
 def _default(run_or_export):
-    from serving.export import latest
+    from serving.layout import latest
     from trainer.rundir import RunDir
     from trainer.short_names import short_names
 
