@@ -1,5 +1,9 @@
 """What is particular to R3GAN."""
 
+import os
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -9,6 +13,7 @@ from families import CLASSES, batch, tiny
 from models import catalogue
 from models.generation import r3gan
 from models.layers.conv import StridedConv2DTranspose
+from serving.export import export
 
 
 def test_blocks_start_as_the_identity():
@@ -79,3 +84,13 @@ def test_stages_must_make_the_resolution():
     for changes, sentence in (({"resolution": 32}, "not resolution=32"), ({"blocks": (1, 1)}, "as many stages")):
         with pytest.raises(ValueError, match=sentence):
             r3gan.Model(catalogue.configure(r3gan, "tiny", changes))
+
+
+def test_an_export_answers_where_tensorflow_has_no_onednn(tmp_path):
+    """Without oneDNN, TensorFlow joins a convolution and its bias into a kernel that knows no groups."""
+    path = export(tiny("r3gan"), str(tmp_path), "r3gan", facts={})
+    request = "{'seed': np.arange(2), 'truncation': np.ones(2, np.float32)}"
+    code = f"import numpy as np; from serving.session import Session; print(Session({path!r}).run('generate', {request})['images'].shape)"
+    environment = os.environ | {"TF_ENABLE_ONEDNN_OPTS": "0", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.stdout.strip() == "(2, 16, 16, 3)", done.stderr

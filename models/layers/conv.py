@@ -55,7 +55,8 @@ class GroupedConv2D(keras.layers.Layer):
         else:
             groups = zip(tf.split(inputs, self.groups, -1), tf.split(kernel, self.groups, -1), strict=True)
             outputs = tf.concat([tf.nn.conv2d(*group, strides=1, padding="SAME") for group in groups], -1)
-        return tf.nn.bias_add(outputs, tf.convert_to_tensor(self.bias))
+        # Not bias_add: a server without oneDNN joins that with the convolution into a kernel that knows no groups.
+        return outputs + tf.convert_to_tensor(self.bias)
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.filters)
