@@ -25,9 +25,8 @@ from data.quarantine import Quarantine
 
 MEMORY_SHARE = 0.25  # of what the machine has free
 CAPTION = 256  # bytes kept of a caption
-MOST_ROWS = (
-    2**18
-)  # of examples that give several rows each: a million patches are then each patch four times, flipped and turned
+# Of examples that give several rows each: a million patches are then each patch four times, flipped and turned.
+FEWEST_ROWS, MOST_ROWS = 2**12, 2**18
 FEW_EXAMPLES = 1_000  # taken for the count where that is not known
 KEPT_SECONDS, KEPT_BYTES = 30 * 24 * 3600, 50e9  # of sets that lie unused
 REPORT = "rows.json"
@@ -111,6 +110,11 @@ def load_rows(
         return store.finish(source.classes, read)
     finally:
         store.close()
+
+
+def enough_rows(images: int) -> int:
+    """How many rows to draw for a run that shows so many: a power of two, so that a run made a little longer keeps its rows."""
+    return min(max(FEWEST_ROWS, 1 << (images - 1).bit_length()), MOST_ROWS)
 
 
 class _Draw:

@@ -288,10 +288,11 @@ def bicubic(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """
     axes = sorted((-3, -2), key=lambda axis: size[axis + 3] / array.shape[axis])
     for axis in axes:
+        lines = np.moveaxis(array, axis, 0).astype(np.float64)
         weights = _bicubic_weights(array.shape[axis], size[axis + 3])
-        mixed = np.moveaxis(np.tensordot(weights, array, axes=(1, array.ndim + axis)), 0, axis)
-        array = np.floor(np.clip(mixed, 0, 255) + 0.5).astype(np.uint8)
-    return array
+        mixed = (weights @ lines.reshape(len(lines), -1)).reshape(-1, *lines.shape[1:])
+        array = np.floor(np.clip(np.moveaxis(mixed, 0, axis), 0, 255) + 0.5).astype(np.uint8)
+    return np.ascontiguousarray(array)
 
 
 def bicubic_float(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -309,7 +310,9 @@ def bicubic_float(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 @functools.lru_cache(maxsize=64)
 def _bicubic_weights(old, new):
-    """float64 [new, old]: how much of each old pixel goes into each new one."""
+    """Sparse float64 [new, old]: how much of each old pixel goes into each new one."""
+    from scipy.sparse import csr_array
+
     scale = new / old
     sharpness = min(scale, 1.0)
     centres = (np.arange(new) + 0.5) / scale - 0.5
@@ -321,4 +324,4 @@ def _bicubic_weights(old, new):
     values = np.where(distance <= 1, near, np.where(distance <= 2, far, 0))
     weights = np.zeros((new, old))
     np.add.at(weights, (np.arange(new)[:, None], np.clip(taps, 0, old - 1)), values)
-    return weights / weights.sum(axis=1, keepdims=True)
+    return csr_array(weights / weights.sum(axis=1, keepdims=True))

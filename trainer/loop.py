@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from data import files, pipeline
 from data.batch import ENHANCEMENT, GENERATION, TRANSLATION
-from data.cache import load_rows
+from data.cache import enough_rows, load_rows
 from data.catalogue import open_source
 from data.quarantine import Quarantine
 from trainer import best, callbacks, history, memory, precision, record, writers
@@ -150,7 +150,15 @@ def train(
                 lock.take()
             config, model, view = configuration(run), ready.model, ready.view
             quarantine = Quarantine()
-            rows = load_rows(ready.source, view, fit=run.fit, quarantine=quarantine, progress=writers.counting, say=say)
+            rows = load_rows(
+                ready.source,
+                view,
+                fit=run.fit,
+                most=enough_rows(config.images),
+                quarantine=quarantine,
+                progress=writers.counting,
+                say=say,
+            )
             if run.conditional and rows.empty_classes:
                 missing = ", ".join(rows.empty_classes)
                 raise ValueError(
