@@ -117,7 +117,8 @@ def test_on_white_the_light_is_that_of_the_product(tmp_path):
     for number in range(8):
         put(tmp_path / f"{number}.png", saved(Image.fromarray(on(255, (0, 200))), "PNG"))
     put(tmp_path / "vivid.png", saved(Image.fromarray(on(255, [(255, 120, 30)])), "PNG"))
-    put(tmp_path / "white.png", saved(Image.fromarray(on(255, (225, 256))), "PNG"))
+    shades = np.random.default_rng(0).integers(225, 256, (80, 80, 1), np.uint8)
+    put(tmp_path / "white.png", saved(Image.fromarray(on(255, [shades])), "PNG"))
     close = on(255, (0, 200))
     close[:, 60:] = np.random.default_rng(1).integers(20, 90, (160, 100, 3))
     put(tmp_path / "close.png", saved(Image.fromarray(close), "PNG"))

@@ -7,7 +7,7 @@ altogether, so that the logarithm of the spectrum has a hollow each 1 / n, and i
 deconvolution of spatially invariant image blurs with phase", IEEE Transactions on ASSP 24, 1976).
 
 A drawing, or a product of one smooth colour, has as little fine detail as what is blurred, but its edges are sharp: a picture that
-has such edges both across and down is not blurred. (A moved camera leaves those sharp that lie along its way, but never so many.)
+has such edges in all directions is not blurred.
 
 `measures` are eight numbers that say this; `softness` weighs them and their products by a logistic regression, which
 `benchmarks.make_softness` fits to photos blurred on purpose.
@@ -47,15 +47,28 @@ def softness(grey: np.ndarray) -> float | None:
 
 
 def sharpness(grey: np.ndarray) -> float:
-    """The share of an edge's height that its sharpest tenth rises within 2 px, across or down, whichever is less: in [0, 1]."""
-    return min(_steepest(grey), _steepest(grey.T))
+    """The share of an edge's height that its sharpest tenth rises within 2 px, across, down and on both diagonals, whichever is
+    least, in [0, 1]: along its way a moved camera leaves no edge sharp.
+    """
+    return min(_steepest(*lines) for lines in _lines(grey))
 
 
-def _steepest(grey):
+def _lines(grey):
+    """Rows, columns and both diagonals as rows, and which of their pixels are far from where a diagonal goes on at the other side."""
+    height, width = grey.shape
+    column = (np.arange(width) + np.arange(height)[:, None]) % width
+    whole = (column >= _EDGE) & (column < width - _EDGE)
+    yield grey, np.ones_like(whole)
+    yield grey.T, np.ones_like(whole.T)
+    yield np.take_along_axis(grey, column, 1).T, whole.T
+    yield np.take_along_axis(grey[:, ::-1], column, 1).T, whole.T
+
+
+def _steepest(lines, whole):
     inner = slice(None), slice(1, -1)
-    height = (ndimage.maximum_filter1d(grey, _EDGE) - ndimage.minimum_filter1d(grey, _EDGE))[inner]
-    high = height >= _HIGH
-    rise = np.abs(grey[:, 2:] - grey[:, :-2])
+    height = (ndimage.maximum_filter1d(lines, _EDGE) - ndimage.minimum_filter1d(lines, _EDGE))[inner]
+    high = (height >= _HIGH) & whole[inner]
+    rise = np.abs(lines[:, 2:] - lines[:, :-2])
     return float(np.percentile(rise[high] / height[high], 90)) if high.sum() >= _FEWEST else 0.0
 
 

@@ -29,7 +29,7 @@ SOFT = Threshold(
 SHARP = Threshold(
     0.60,
     "of an edge's height",
-    "risen within 2 px by its sharpest tenth, across and down: so a picture of little detail is not blurred; those "
+    "risen within 2 px by its sharpest tenth, in all directions: so a picture of little detail is not blurred; those "
     "blurred or shaken by the least that is found stay below 0.57",
 )
 DARK = Threshold(0.40, "of white", "the brightest channel of 19 pixels in 20 stays below this")
