@@ -38,7 +38,7 @@ def rendered(folder):
 @pytest.fixture(scope="module")
 def text(tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
-    put(folder / '<script>alert("1")</script>.jpg', product(0).point(lambda value: value // 4))
+    put(folder / '<script>alert("1")<.jpg', product(0).point(lambda value: value // 4))
     put(folder / "a & b 'ü\udcff\x1b[31m.jpg", product(1).point(lambda value: value // 4))
     put(folder / "cut.jpg", saved(product(2))[:2000])
     for number in range(8):
