@@ -4,6 +4,7 @@ from data import quiet
 
 quiet.start()
 
+import keras  # noqa: E402
 import pytest  # noqa: E402
 import tensorflow as tf  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
@@ -32,3 +33,9 @@ def models(tmp_path_factory):
 def strategy():
     """Two replicas. One for all tests of a process: a second one would reuse the first one's collective keys for other shapes."""
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
+@pytest.fixture(autouse=True)
+def precision():
+    """Every test begins in float32: a command run in this process leaves its own precision behind."""
+    keras.config.set_dtype_policy("float32")

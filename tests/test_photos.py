@@ -178,7 +178,7 @@ def test_what_is_wrong_with_one_photo_does_not_stop_the_others(apply, tmp_path, 
     assert names(tmp_path / "o") == ["a.png", "z/z.png"]
     assert "p/locked.jpg: Permission denied" in done.output.splitlines() and "p/web.jpg: " in done.output
     for left_out in (
-        "dangling.jpg (a link to a file that is not there)",
+        "dangling.jpg (a link to what is not there)",
         "pipe.jpg (not a file)",
         "z/round/ (a link to a folder above it)",
         "1 other file was passed over (1 .txt)",

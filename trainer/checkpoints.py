@@ -122,12 +122,12 @@ class Checkpoints:
         """Give the variables their values: all of them, or none."""
         values.pop(_COUNTER, None)
         for name in sorted(values.keys() | self._state.keys()):
-            there = list(values[name].shape) if name in values else "missing"
-            wanted = self._state[name].shape.as_list() if name in self._state else "missing"
+            there = list(values[name].shape) if name in values else None
+            wanted = self._state[name].shape.as_list() if name in self._state else None
             if there != wanted:
-                raise ValueError(
-                    f"{prefix} is a checkpoint of another model: {name} is {there} in it, and {wanted} in the model"
-                )
+                where = "not in it" if there is None else "not in the model" if wanted is None else ""
+                shapes = f"of shape {there} in it, and {wanted} in the model"
+                raise ValueError(f"{prefix} is a checkpoint of another model: {name} is {where or shapes}")
         for name, variable in self._state.items():
             variable.assign(values[name])
 

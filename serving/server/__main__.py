@@ -31,7 +31,10 @@ def main(arguments: list[str]) -> int:
     starting = ThreadPoolExecutor(1)
     started = starting.submit(server.start)
     started.add_done_callback(lambda done: stop.set() if done.exception() else None)
-    stop.wait()
+    while not stop.wait(
+        1.0
+    ):  # the system may hand a signal to a thread of TensorFlow's, which ends no wait of this one
+        pass
     if started.done() and (error := started.exception()):
         server.stop(0)
         if isinstance(error, CannotStart):
