@@ -112,7 +112,7 @@ def test_a_damaged_one_takes_no_place_among_the_three(tmp_path):
 
 def test_a_checkpoint_of_another_model_is_refused_by_name_and_changes_nothing(tmp_path):
     folder = saved(tmp_path, 2)
-    for other, sentence in ((state(-1.0, size=3), r"weights_0000 is \[2000\] in it, and \[3\] in the model"),
+    for other, sentence in ((state(-1.0, size=3), r"weights_0000 is of shape \[2000\] in it, and \[3\] in the model"),
                             (state(-1.0) | {"extra_0000": tf.Variable(-1.0)}, "extra_0000 is not in it")):  # fmt: skip
         with pytest.raises(ValueError, match=sentence):
             Checkpoints(folder, other).restore()
