@@ -189,7 +189,7 @@ def test_the_prometheus_page_counts(port):
         return int(next((line.rsplit(" ", 1)[1] for line in page.splitlines() if line.startswith(name)), 0))
 
     good = ':tensorflow:serving:request_count{model_name="toy",status="OK"}'
-    timed = ':tensorflow:serving:request_latency_count{model_name="toy",API="Predict",entrypoint="REST"}'
+    timed = ':tensorflow:serving:request_latency_count{model_name="toy",API="predict",entrypoint="REST"}'
     before = count(good), count(timed)
     ask(port, {"instances": [[1, 2]]})
     assert (count(good), count(timed)) == (before[0] + 1, before[1] + 1)

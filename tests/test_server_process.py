@@ -95,13 +95,13 @@ def test_a_taken_port_is_one_sentence_and_exit_code_2(base, flag):
         number = taken.getsockname()[1]
         flags = {"port": free_port()} | {flag: number}
         said = refused(*(f"--{name}={value}" for name, value in flags.items()), f"--model_base_path={base}")
-        assert said == f"Error: cannot listen at 127.0.0.1:{number}: Address already in use"
+        assert said == f"Failed to start server. Error: cannot listen at 127.0.0.1:{number}: Address already in use"
 
 
 def test_a_host_that_is_none_is_one_sentence_and_exit_code_2(base):
     said = refused(f"--port={free_port()}", f"--model_base_path={base}", "--bind_address=999.1.1.1")
     assert (
-        said.startswith("Error: cannot listen at '999.1.1.1': ") and "--bind_address takes a name or an address" in said
+        said.startswith("Failed to start server. Error: cannot listen at '999.1.1.1': ") and "--bind_address takes a name or an address" in said
     )
 
 

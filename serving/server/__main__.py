@@ -57,7 +57,7 @@ def say(words: str) -> None:
 
 
 def _refuse(error):
-    print(f"Error: {error}", file=sys.stderr, flush=True)
+    print(f"Failed to start server. Error: {error}", file=sys.stderr, flush=True)
     return 2
 
 

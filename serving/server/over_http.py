@@ -72,10 +72,16 @@ class Application:
         self._cors = cors
 
     def __call__(self, environ, start_response):
-        method, path = environ["REQUEST_METHOD"], urllib.parse.urlsplit(environ["REQUEST_URI"]).path
+        # Where TensorFlow Serving compares paths, the query is a part of them.
+        method, url = environ["REQUEST_METHOD"], urllib.parse.urlsplit(environ["REQUEST_URI"])
+        path = urllib.parse.urlunsplit(url._replace(scheme="", netloc=""))
         headers = [("Content-Type", "application/json")]
-        if self._metrics_path and path == self._metrics_path:
-            status, text, headers = "200 OK", self._metrics.page(), [("Content-Type", "text/plain")]
+        if self._metrics_path and url.path == self._metrics_path:
+            headers = [("Content-Type", "text/plain")]
+            if path == self._metrics_path:
+                status, text = "200 OK", self._metrics.page()
+            else:
+                status, text = "400 Bad Request", f"Unexpected path: {path}. Should be {self._metrics_path}"
         elif not _OURS.fullmatch(path):
             status, text, headers = (
                 "404 Not Found",
@@ -95,7 +101,7 @@ class Application:
     def _answer(self, method, path, environ):
         try:
             if method == "POST" and (match := _ASK.fullmatch(path)):
-                return "200 OK", self._ask(match, _body(environ))
+                return "200 OK", self._ask(match, environ)
             if method == "GET" and (match := _TELL.fullmatch(path)):
                 return "200 OK", self._tell(match)
             raise invalid(f"Malformed request: {method} {path}")
@@ -106,17 +112,20 @@ class Application:
         except (MemoryError, ValueError) as error:
             return _HTTP["RESOURCE_EXHAUSTED"], _error(str(error) or "out of memory")
 
-    def _ask(self, match, body):
+    def _ask(self, match, environ):
         spec = _spec(match)
-        document = json_tensors.read(body)
-        if match[4] == "predict":
+        with self._calls.counted(spec.name, match[4], "REST"):
+            return self._asked(match[4], spec, json_tensors.read(_body(environ)))
+
+    def _asked(self, verb, spec, document):
+        if verb == "predict":
             spec.signature_name = json_tensors.signature_name(document)
             definition = self._calls.signature(spec, spec.signature_name)
             request, by_row = json_tensors.predict_request(document, definition)
             request.model_spec.CopyFrom(spec)
-            response = self._calls.predict(request, timeout=self._timeout, entrypoint="REST")
+            response = self._calls.predict(request, timeout=self._timeout)
             return json_tensors.predict_reply(response.outputs, by_row)
-        if match[4] == "classify":
+        if verb == "classify":
             request, call, reply = (
                 json_tensors.classify_request(document),
                 self._calls.classify,
@@ -130,7 +139,7 @@ class Application:
             )
         spec.signature_name = request.model_spec.signature_name
         request.model_spec.CopyFrom(spec)
-        return reply(call(request, timeout=self._timeout, entrypoint="REST"))
+        return reply(call(request, timeout=self._timeout))
 
     def _tell(self, match):
         if not match[1]:
@@ -173,7 +182,7 @@ def _spec(match):
 
 def _body(environ):
     content = environ["wsgi.input"].read()
-    if environ.get("HTTP_CONTENT_ENCODING", "").lower() == "gzip":
+    if "gzip" in environ.get("HTTP_CONTENT_ENCODING", ""):
         try:
             return _unzipped(content)
         except (OSError, EOFError, zlib.error) as error:

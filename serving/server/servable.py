@@ -58,6 +58,9 @@ class Direct:
         """A future of what `Session.execute` gives; the session itself keeps the time."""
         return self._pool.submit(self._session.execute, call, timeout=timeout)
 
+    def check(self, call: Call) -> None:
+        """Any call can be run by itself."""
+
     def close(self) -> None:
         """Nothing waits here."""
 
@@ -67,7 +70,7 @@ class Servable:
 
     Args:
         session: what runs; closed with the servable.
-        runner: object with `submit(call, timeout=)`, a future of arrays by alias, and `close()`: a `Batcher`, or `Direct`.
+        runner: a `Batcher`, or `Direct`: object with `check(call)`, `submit(call, timeout=)`, a future of arrays by alias, and `close()`.
         check_method_names: insist that a signature was made for the method that is called.
     """
 
@@ -212,6 +215,7 @@ class Servable:
 
     def _submit(self, call, timeout):
         if self._is_doubtful(call):
+            self._runner.check(call)
             return self._doubtful.submit(self._run_if_it_survives, call, timeout)
         return self._runner.submit(call, timeout=timeout)
 
