@@ -70,12 +70,13 @@ def _queued(batcher):
 
 
 def test_what_waits_becomes_one_batch_and_rows_go_back_to_their_callers():
-    recorder = Recorder()
-    batcher = Batcher(recorder, parameters("num_batch_threads { value: 1 }"))
+    recorder, ran = Recorder(), []
+    batcher = Batcher(recorder, parameters("num_batch_threads { value: 1 }"), ran=lambda: ran.append(1))
     answers = crowd(batcher, recorder, [call(1), call(2, 3), call(4)])
     batcher.close()
     assert [answer["y"].ravel().tolist() for answer in answers] == [[2], [4, 6], [8]]
     assert [run.ravel().tolist() for run in recorder.runs] == [[0], [1, 2, 3, 4]]
+    assert len(ran) == 2
 
 
 def test_a_batch_is_padded_with_the_first_row_of_the_last_request():

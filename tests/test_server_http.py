@@ -130,6 +130,14 @@ PATHS = [
     ("PUT", "/v1/models/toy:predict", 400, "Malformed request: PUT /v1/models/toy:predict"),
     ("GET", "/v1/models/toy:predict", 400, "Malformed request: GET /v1/models/toy:predict"),
     ("POST", "/v1/models/toy:explain", 400, "Malformed request: POST /v1/models/toy:explain"),
+    ("POST", "/v1/models/toy:PREDICT", 400, "Malformed request: POST /v1/models/toy:PREDICT"),
+    ("POST", "/v1/models/toy:predict?x=1", 400, "Malformed request: POST /v1/models/toy:predict?x=1"),
+    ("GET", "/v1/models/toy?x=1", 404, "Could not find any versions of model toy?x=1"),
+    ("GET", "/v1/models/toy/", 400, "Malformed request: GET /v1/models/toy/"),
+    ("GET", "/v1/models/toy/versions/-1", 400, "Malformed request: GET /v1/models/toy/versions/-1"),
+    ("GET", "/v1/models/versions/7", 400, "Missing model name in request."),
+    ("GET", "/v1/models/toy/labels/beta/metadata", 400, "Unrecognized servable version label: beta"),
+    ("OPTIONS", "/v1/models/toy", 400, "Malformed request: OPTIONS /v1/models/toy"),
 ]
 
 
@@ -146,6 +154,15 @@ def test_paths_are_case_insensitive_but_for_names_and_escapes_are_decoded(port):
     assert send(port, "GET", "/elsewhere")[0].status == 404
     response, content = send(port, "GET", "/v1/models/toy/versions/99999999999999999999")
     assert (response.status, content) == (400, "")
+
+
+def test_head_has_no_body_that_the_next_answer_would_begin_with(port):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    for method, path, status in (("HEAD", "/v1/models/toy", 400), ("HEAD", "/", 404), ("GET", "/v1/models/toy", 200)):
+        connection.request(method, path)
+        response = connection.getresponse()
+        assert response.status == status and bool(response.read()) is (method == "GET")
+    connection.close()
 
 
 def test_status_and_metadata(port):
@@ -193,8 +210,16 @@ def test_the_prometheus_page_counts(port):
     before = count(good), count(timed)
     ask(port, {"instances": [[1, 2]]})
     assert (count(good), count(timed)) == (before[0] + 1, before[1] + 1)
+    bad = ':tensorflow:serving:request_count{model_name="toy",status="INVALID_ARGUMENT"}'
+    before = count(bad)
+    ask(port, "no JSON")
+    assert count(bad) == before + 1
+    assert count(':tensorflow:serving:runtime_latency_count{model_name="toy",API="Predict",runtime="TF1"}')
     for number in range(5):
         ask(port, {"instances": [[1, 2]]}, f"/v1/models/unknown{number}:predict")
     page = send(port, "GET", "/monitoring/prometheus/metrics")[1]
     assert "unknown" not in page
+    response, text = send(port, "GET", "/monitoring/prometheus/metrics?a=1")
+    told = "Unexpected path: /monitoring/prometheus/metrics?a=1. Should be /monitoring/prometheus/metrics"
+    assert (response.status, text) == (400, told)
     assert ':tensorflow:cc:saved_model:load_attempt_count{model_path="' in page

@@ -101,7 +101,8 @@ def test_a_taken_port_is_one_sentence_and_exit_code_2(base, flag):
 def test_a_host_that_is_none_is_one_sentence_and_exit_code_2(base):
     said = refused(f"--port={free_port()}", f"--model_base_path={base}", "--bind_address=999.1.1.1")
     assert (
-        said.startswith("Failed to start server. Error: cannot listen at '999.1.1.1': ") and "--bind_address takes a name or an address" in said
+        said.startswith("Failed to start server. Error: cannot listen at '999.1.1.1': ")
+        and "--bind_address takes a name or an address" in said
     )
 
 

@@ -257,7 +257,8 @@ def _decoded(value):
         raise invalid(f"JSON Value: {shown(value)} not formatted correctly for base64 data")
     try:
         text = "".join(value["b64"].split())
-        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+        padding = "" if "=" in text else "=" * (-len(text) % 4)
+        return base64.b64decode(text + padding, validate=True)
     except (binascii.Error, ValueError) as error:
         raise invalid("Unable to base64 decode") from error
 

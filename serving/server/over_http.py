@@ -96,7 +96,7 @@ class Application:
             headers = headers + _CORS
         content = text.encode("utf-8", "surrogateescape")
         start_response(status, [*headers, ("Content-Length", str(len(content)))])
-        return [content]
+        return [] if method == "HEAD" else [content]  # a body would be read as the next answer
 
     def _answer(self, method, path, environ):
         try:
