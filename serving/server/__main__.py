@@ -14,6 +14,12 @@ def main(arguments: list[str]) -> int:
     if {"--help", "-h", "--helpfull"} & set(arguments):
         print(usage())
         return 0
+    if {"--version", "--version=true"} & set(arguments):
+        quiet.start()
+        import tensorflow as tf
+
+        print(f"TensorFlow ModelServer: packshot's own, for development\nTensorFlow Library: {tf.__version__}")
+        return 0
     try:
         flags = parse(arguments)
     except BadFlags as error:
