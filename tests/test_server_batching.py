@@ -10,7 +10,7 @@ import tensorflow as tf
 from google.protobuf import text_format
 from served import save
 
-from serving.protocol import BatchingParameters
+from serving.protocol import CODES, BatchingParameters
 from serving.server.batching import Batcher, Parameters
 from serving.server.servable import awaited
 from serving.session import Call, Session, SessionError, Signature, Tensor
@@ -180,6 +180,23 @@ def test_a_timeout_fills_batches_and_a_full_one_does_not_wait():
     assert len(recorder.runs) == 1
     with pytest.raises(SessionError, match="timeout exceeded while waiting in batching queue"):
         run(batcher, call(1), 0.05)
+    batcher.close()
+
+
+def test_whose_time_is_over_is_told_whether_its_run_had_begun():
+    recorder = Recorder()
+    batcher = Batcher(recorder, parameters("num_batch_threads { value: 1 }"))
+    recorder.hold.clear()
+    running = batcher.submit(call(0))
+    recorder.begun.acquire()
+    for answer, code, words in (
+        (running, "DEADLINE_EXCEEDED", "Timed out waiting for notification"),
+        (batcher.submit(call(1)), "RESOURCE_EXHAUSTED", "Run() timeout exceeded while waiting in batching queue"),
+    ):
+        with pytest.raises(SessionError) as caught:
+            awaited(answer, 0.001)
+        assert (caught.value.code, caught.value.message) == (CODES[code], words)
+    recorder.hold.set()
     batcher.close()
 
 

@@ -17,6 +17,7 @@ import tensorflow as tf
 from google.protobuf import text_format
 
 from serving.protocol import CODES, DATA_TYPES, BatchingParameters
+from serving.server.servable import Queued
 from serving.session import Call, Session, SessionError
 
 PER_MODEL_FILE = "batching_params.pbtxt"
@@ -67,7 +68,7 @@ class _Part:
         self.call = call
         self.rows = rows
         self.arrived = time.monotonic()
-        self.answer = Future()  # of arrays by alias
+        self.answer = Queued()  # of arrays by alias
 
 
 class _Batch:

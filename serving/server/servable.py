@@ -33,17 +33,23 @@ def invalid(words: str) -> SessionError:
     return SessionError(CODES["INVALID_ARGUMENT"], words)
 
 
+class Queued(Future):
+    """The answer to a call that waits for others to share its run."""
+
+
 def too_late() -> SessionError:
-    """What a request is told whose time is over before its turn has come."""
-    return SessionError(CODES["DEADLINE_EXCEEDED"], "Run() timeout exceeded while waiting in batching queue")
+    """What a request is told whose time is over before its answer is there, in the words of the C++ session."""
+    return SessionError(CODES["DEADLINE_EXCEEDED"], "Timed out waiting for notification")
 
 
 def awaited(answer: Future, timeout: float | None):
-    """What a future gives. Raises its SessionError, and `too_late` when it takes longer than `timeout` seconds."""
+    """What a future gives. Raises its SessionError, and another when it takes longer than `timeout` seconds."""
     try:
         return answer.result(timeout)
     except TimeoutError:
-        answer.cancel()
+        if answer.cancel() and isinstance(answer, Queued):
+            words = "Run() timeout exceeded while waiting in batching queue"
+            raise SessionError(CODES["RESOURCE_EXHAUSTED"], words) from None
         raise too_late() from None
 
 
