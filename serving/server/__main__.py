@@ -49,7 +49,9 @@ def main(arguments: list[str]) -> int:
         if isinstance(error, OSError):
             return _refuse(error)
         raise error
-    say("stopping: new requests are refused, those under way are finished")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    say("stopping: new requests are refused, those under way are finished; a second signal ends the server at once")
     server.stop(GRACE)
     return 0
 
