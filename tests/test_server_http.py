@@ -151,7 +151,9 @@ def test_paths_are_case_insensitive_but_for_names_and_escapes_are_decoded(port):
     body = '{"instances": [[1, 2]]}'
     assert send(port, "POST", "/V1/MODELS/t%6fy/Versions/7:predict", body)[0].status == 200
     assert send(port, "POST", "/v1/models/TOY:predict", body)[0].status == 404
-    assert send(port, "GET", "/elsewhere")[0].status == 404
+    assert send(port, "GET", "HTTP://shop.example/v1/models/toy")[0].status == 200
+    for path in ("/elsewhere", "//[v1/models/toy", "//v1/models/toy", "/v1"):
+        assert send(port, "GET", path)[0].status == 404
     response, content = send(port, "GET", "/v1/models/toy/versions/99999999999999999999")
     assert (response.status, content) == (400, "")
 

@@ -26,6 +26,7 @@ _ASK = re.compile(
 _TELL = re.compile(
     r"(?i:/v1/models)(?:/([^/:]+))?(?:(?:(?i:/versions/)(\d+))|(?:(?i:/labels/)([^/:]+)))?(?:/((?i:metadata)))?"
 )
+_HOST = re.compile(r"^https?://[^/]*", re.IGNORECASE)  # as it is asked through a proxy
 _OURS = re.compile(r"(?i:/v1/).*", re.DOTALL)
 _HTTP = {
     "OK": "200 OK", "CANCELLED": "499 Client Closed Request", "INVALID_ARGUMENT": "400 Bad Request",
@@ -73,10 +74,9 @@ class Application:
 
     def __call__(self, environ, start_response):
         # Where TensorFlow Serving compares paths, the query is a part of them.
-        method, url = environ["REQUEST_METHOD"], urllib.parse.urlsplit(environ["REQUEST_URI"])
-        path = urllib.parse.urlunsplit(url._replace(scheme="", netloc=""))
+        method, path = environ["REQUEST_METHOD"], _HOST.sub("", environ["REQUEST_URI"])
         headers = [("Content-Type", "application/json")]
-        if self._metrics_path and url.path == self._metrics_path:
+        if self._metrics_path and path.partition("?")[0] == self._metrics_path:
             headers = [("Content-Type", "text/plain")]
             if path == self._metrics_path:
                 status, text = "200 OK", self._metrics.page()
