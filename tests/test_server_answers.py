@@ -126,6 +126,7 @@ def test_the_batches_are_counted(running):
 BODIES = [  # model, verb, body, status, text
     ("half_plus_two", "predict", {"instances": [1.0, 2.0]}, 200, '{\n    "predictions": [2.5, 3.0\n    ]\n}'),
     ("half_plus_two", "predict", {"inputs": [1.0, 2.0]}, 200, '{\n    "outputs": [\n        2.5,\n        3.0\n    ]\n}'),
+    ("half_plus_two", "predict", '{"inputs": ' + 300 * "[" + 300 * "]" + "}", 400, "tensor parsing error: "),
     ("half_plus_two", "predict", {"inputs": []}, 200, '{\n    "outputs": []\n}'),
     # Numbers: six digits where these are enough, else nine; any JSON number is taken for a float.
     ("half_plus_two", "predict", {"instances": [1111111.0]}, 200, '{\n    "predictions": [555557.5\n    ]\n}'),

@@ -114,6 +114,13 @@ def test_what_is_wrong_with_a_body(port, body, status, words):
     assert got == status and words in answer["error"], answer
 
 
+def test_no_depth_is_a_fault_of_the_server(port):
+    for depth in range(950, 1000):
+        for value in ('"a"', ""):
+            status, answer = ask(port, '{"instances": ' + depth * "[" + value + depth * "]" + "}")
+            assert status == 400, answer
+
+
 PATHS = [
     ("GET", "/v1/models", 400, "Missing model name in request."),
     ("GET", "/v1/models/nope", 404, "Could not find any versions of model nope"),

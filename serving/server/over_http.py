@@ -109,6 +109,8 @@ class Application:
             return "400 Bad Request", ""
         except SessionError as error:
             return _STATUS.get(error.code, _FAILED), _error(error.message)
+        except RecursionError:  # what could just be read may be too deep for what comes after
+            return _HTTP["INVALID_ARGUMENT"], _error("JSON Parse error: The document is nested too deeply.")
         except (MemoryError, ValueError) as error:
             return _HTTP["RESOURCE_EXHAUSTED"], _error(str(error) or "out of memory")
 
