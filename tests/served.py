@@ -106,6 +106,7 @@ def place(version, base, number):
 
 def damage(version):
     """Make a version one that does not load."""
+    Path(version).mkdir(parents=True, exist_ok=True)
     (Path(version) / "saved_model.pb").write_bytes(b"no graph")
 
 

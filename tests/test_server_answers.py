@@ -34,7 +34,10 @@ def folder(tmp_path_factory):
 def running(request, folder):
     config = folder / "models.config"
     config.write_text(served.listed(*(served.entry(folder / name, name=name) for name in MODELS)))
-    with served.running(model_config_file=str(config), enable_batching=request.param) as flags:
+    monitoring = folder / "monitoring.config"
+    monitoring.write_text("prometheus_config { enable: true }")
+    files = {"model_config_file": str(config), "monitoring_config_file": str(monitoring)}
+    with served.running(**files, enable_batching=request.param) as flags:
         yield flags
 
 
@@ -97,9 +100,33 @@ def test_a_scalar_is_computed_unless_it_would_be_batched(running):
         assert (status, json.loads(text)) == (200, {"outputs": 2.5})
 
 
+def test_what_cannot_be_batched_is_not_tried(running, monkeypatch):
+    tried = []
+    monkeypatch.setattr(Trial, "survives", lambda *_: tried.append(1))
+    for body, words in (
+        (1.0, "must have at least one dimension"),
+        (square(1001), "larger than maximum input batch size"),
+    ):
+        status, text = ask(running, "abrupt", {"signature_name": "any", "inputs": body})
+        assert status == 400 and (words in text) is running.enable_batching
+    assert bool(tried) is not running.enable_batching
+
+
+def test_the_batches_are_counted(running):
+    ask(running, "half_plus_two", {"instances": [1.0]})
+    connection = http.client.HTTPConnection("127.0.0.1", running.rest_api_port, timeout=30)
+    connection.request("GET", "/monitoring/prometheus/metrics")
+    page = connection.getresponse().read().decode()
+    connection.close()
+    waited = ':tensorflow:serving:batching_session:queuing_latency_count{thread_pool_name="model_server_batch_threads"}'
+    for name in (":tensorflow:serving:batching_session:wrapped_run_count{} ", waited):
+        assert (name in page) is running.enable_batching
+
+
 BODIES = [  # model, verb, body, status, text
     ("half_plus_two", "predict", {"instances": [1.0, 2.0]}, 200, '{\n    "predictions": [2.5, 3.0\n    ]\n}'),
     ("half_plus_two", "predict", {"inputs": [1.0, 2.0]}, 200, '{\n    "outputs": [\n        2.5,\n        3.0\n    ]\n}'),
+    ("half_plus_two", "predict", '{"inputs": ' + 300 * "[" + 300 * "]" + "}", 400, "tensor parsing error: "),
     ("half_plus_two", "predict", {"inputs": []}, 200, '{\n    "outputs": []\n}'),
     # Numbers: six digits where these are enough, else nine; any JSON number is taken for a float.
     ("half_plus_two", "predict", {"instances": [1111111.0]}, 200, '{\n    "predictions": [555557.5\n    ]\n}'),
@@ -130,6 +157,13 @@ BODIES = [  # model, verb, body, status, text
     ("half_plus_two", "predict", '{"instances": [1.0, 2.0]', 400,
      "JSON Parse error: Missing a comma or '}' after an object member. at offset: 24"),
     ("half_plus_two", "predict", "3", 400, "JSON Value: 3 Is not object"),
+    # Of members of one name the first is found.
+    ("half_plus_two", "predict", '{"instances": [1.0], "instances": [5.0]}', 200, '{\n    "predictions": [2.5\n    ]\n}'),
+    ("half_plus_two", "predict", '{"inputs": {"x": 1e999, "x": [5.0]}}', 400, "Number too big to be stored in double."),
+    ("half_plus_two", "predict", '{"signature_name": "serving_default", "inputs": {"x": [Inf], "x": [1.0]}, "signature_name": "s"}',
+     200, '{\n    "outputs": [\n        Infinity\n    ]\n}'),
+    ("arrays", "predict", '{"signature_name": "kinds", "inputs": {"s": {"b64": "AA="}, "f": 1, "i": 1, "l": 1, "u": 1, "b": true}}',
+     400, "Unable to base64 decode"),
     # Strings: base64 as command lines write it, in lines and without the marks at its end.
     ("arrays", "predict", {"signature_name": "kinds", "instances": [
         {"f": 1, "i": 2, "l": 3, "u": 260, "b": True, "s": {"b64": "aGVs\nbG8"}}]}, 200,

@@ -10,7 +10,7 @@ import tensorflow as tf
 from google.protobuf import text_format
 from served import save
 
-from serving.protocol import BatchingParameters
+from serving.protocol import CODES, BatchingParameters
 from serving.server.batching import Batcher, Parameters
 from serving.server.servable import awaited
 from serving.session import Call, Session, SessionError, Signature, Tensor
@@ -70,12 +70,13 @@ def _queued(batcher):
 
 
 def test_what_waits_becomes_one_batch_and_rows_go_back_to_their_callers():
-    recorder = Recorder()
-    batcher = Batcher(recorder, parameters("num_batch_threads { value: 1 }"))
+    recorder, ran = Recorder(), []
+    batcher = Batcher(recorder, parameters("num_batch_threads { value: 1 }"), ran=lambda: ran.append(1))
     answers = crowd(batcher, recorder, [call(1), call(2, 3), call(4)])
     batcher.close()
     assert [answer["y"].ravel().tolist() for answer in answers] == [[2], [4, 6], [8]]
     assert [run.ravel().tolist() for run in recorder.runs] == [[0], [1, 2, 3, 4]]
+    assert len(ran) == 2
 
 
 def test_a_batch_is_padded_with_the_first_row_of_the_last_request():
@@ -179,6 +180,23 @@ def test_a_timeout_fills_batches_and_a_full_one_does_not_wait():
     assert len(recorder.runs) == 1
     with pytest.raises(SessionError, match="timeout exceeded while waiting in batching queue"):
         run(batcher, call(1), 0.05)
+    batcher.close()
+
+
+def test_whose_time_is_over_is_told_whether_its_run_had_begun():
+    recorder = Recorder()
+    batcher = Batcher(recorder, parameters("num_batch_threads { value: 1 }"))
+    recorder.hold.clear()
+    running = batcher.submit(call(0))
+    recorder.begun.acquire()
+    for answer, code, words in (
+        (running, "DEADLINE_EXCEEDED", "Timed out waiting for notification"),
+        (batcher.submit(call(1)), "RESOURCE_EXHAUSTED", "Run() timeout exceeded while waiting in batching queue"),
+    ):
+        with pytest.raises(SessionError) as caught:
+            awaited(answer, 0.001)
+        assert (caught.value.code, caught.value.message) == (CODES[code], words)
+    recorder.hold.set()
     batcher.close()
 
 

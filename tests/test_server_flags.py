@@ -5,7 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
 
+from serving.server.__main__ import main
 from serving.server.flags import BadFlags, Flags, parse, usage
 
 ROOT = Path(__file__).parent.parent
@@ -83,6 +85,17 @@ def test_vertex_ai_says_the_http_port(monkeypatch):
     monkeypatch.setenv("AIP_HTTP_PORT", "8080")
     assert parse(["--model_base_path=/m"]).rest_api_port == 8080
     assert parse(["--model_base_path=/m", "--rest_api_port=1"]).rest_api_port == 1
+
+
+def test_the_version_is_that_of_tensorflow(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.endswith(f"TensorFlow Library: {tf.__version__}\n")
+
+
+def test_no_models_end_the_server_before_it_starts(capsys):
+    assert main([]) == 2
+    said = "Failed to start server. Error: Both server_options.model_base_path and server_options.model_config_file are empty!"
+    assert capsys.readouterr().err.startswith(said)
 
 
 def test_help_names_every_flag_without_tensorflow():

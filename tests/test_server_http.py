@@ -114,6 +114,13 @@ def test_what_is_wrong_with_a_body(port, body, status, words):
     assert got == status and words in answer["error"], answer
 
 
+def test_no_depth_is_a_fault_of_the_server(port):
+    for depth in range(950, 1000):
+        for value in ('"a"', ""):
+            status, answer = ask(port, '{"instances": ' + depth * "[" + value + depth * "]" + "}")
+            assert status == 400, answer
+
+
 PATHS = [
     ("GET", "/v1/models", 400, "Missing model name in request."),
     ("GET", "/v1/models/nope", 404, "Could not find any versions of model nope"),
@@ -130,6 +137,14 @@ PATHS = [
     ("PUT", "/v1/models/toy:predict", 400, "Malformed request: PUT /v1/models/toy:predict"),
     ("GET", "/v1/models/toy:predict", 400, "Malformed request: GET /v1/models/toy:predict"),
     ("POST", "/v1/models/toy:explain", 400, "Malformed request: POST /v1/models/toy:explain"),
+    ("POST", "/v1/models/toy:PREDICT", 400, "Malformed request: POST /v1/models/toy:PREDICT"),
+    ("POST", "/v1/models/toy:predict?x=1", 400, "Malformed request: POST /v1/models/toy:predict?x=1"),
+    ("GET", "/v1/models/toy?x=1", 404, "Could not find any versions of model toy?x=1"),
+    ("GET", "/v1/models/toy/", 400, "Malformed request: GET /v1/models/toy/"),
+    ("GET", "/v1/models/toy/versions/-1", 400, "Malformed request: GET /v1/models/toy/versions/-1"),
+    ("GET", "/v1/models/versions/7", 400, "Missing model name in request."),
+    ("GET", "/v1/models/toy/labels/beta/metadata", 400, "Unrecognized servable version label: beta"),
+    ("OPTIONS", "/v1/models/toy", 400, "Malformed request: OPTIONS /v1/models/toy"),
 ]
 
 
@@ -143,9 +158,20 @@ def test_paths_are_case_insensitive_but_for_names_and_escapes_are_decoded(port):
     body = '{"instances": [[1, 2]]}'
     assert send(port, "POST", "/V1/MODELS/t%6fy/Versions/7:predict", body)[0].status == 200
     assert send(port, "POST", "/v1/models/TOY:predict", body)[0].status == 404
-    assert send(port, "GET", "/elsewhere")[0].status == 404
+    assert send(port, "GET", "HTTP://shop.example/v1/models/toy")[0].status == 200
+    for path in ("/elsewhere", "//[v1/models/toy", "//v1/models/toy", "/v1"):
+        assert send(port, "GET", path)[0].status == 404
     response, content = send(port, "GET", "/v1/models/toy/versions/99999999999999999999")
     assert (response.status, content) == (400, "")
+
+
+def test_head_has_no_body_that_the_next_answer_would_begin_with(port):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    for method, path, status in (("HEAD", "/v1/models/toy", 400), ("HEAD", "/", 404), ("GET", "/v1/models/toy", 200)):
+        connection.request(method, path)
+        response = connection.getresponse()
+        assert response.status == status and bool(response.read()) is (method == "GET")
+    connection.close()
 
 
 def test_status_and_metadata(port):
@@ -189,12 +215,20 @@ def test_the_prometheus_page_counts(port):
         return int(next((line.rsplit(" ", 1)[1] for line in page.splitlines() if line.startswith(name)), 0))
 
     good = ':tensorflow:serving:request_count{model_name="toy",status="OK"}'
-    timed = ':tensorflow:serving:request_latency_count{model_name="toy",API="Predict",entrypoint="REST"}'
+    timed = ':tensorflow:serving:request_latency_count{model_name="toy",API="predict",entrypoint="REST"}'
     before = count(good), count(timed)
     ask(port, {"instances": [[1, 2]]})
     assert (count(good), count(timed)) == (before[0] + 1, before[1] + 1)
+    bad = ':tensorflow:serving:request_count{model_name="toy",status="INVALID_ARGUMENT"}'
+    before = count(bad)
+    ask(port, "no JSON")
+    assert count(bad) == before + 1
+    assert count(':tensorflow:serving:runtime_latency_count{model_name="toy",API="Predict",runtime="TF1"}')
     for number in range(5):
         ask(port, {"instances": [[1, 2]]}, f"/v1/models/unknown{number}:predict")
     page = send(port, "GET", "/monitoring/prometheus/metrics")[1]
     assert "unknown" not in page
+    response, text = send(port, "GET", "/monitoring/prometheus/metrics?a=1")
+    told = "Unexpected path: /monitoring/prometheus/metrics?a=1. Should be /monitoring/prometheus/metrics"
+    assert (response.status, text) == (400, told)
     assert ':tensorflow:cc:saved_model:load_attempt_count{model_path="' in page

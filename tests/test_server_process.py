@@ -13,7 +13,7 @@ import grpc
 import numpy as np
 import pytest
 import served
-from served import Stub, X, free_port
+from served import Stub, X, free_port, predict_request
 
 from serving.server.addresses import Address, CannotListen, addresses, check_socket_path
 from serving.server.flags import Flags
@@ -78,6 +78,21 @@ def test_sigterm_finishes_what_is_under_way(base, tmp_path):
         assert server.process.wait(60) == 0
 
 
+def test_a_second_signal_ends_a_run_that_does_not_end(base):
+    port = free_port()
+    with Process(f"--port={port}", f"--model_base_path={base}", "--model_name=toy") as server:
+        server.wait_for("for development; in production run TensorFlow Serving")
+        stub = Stub(f"127.0.0.1:{port}")
+        under_way = stub.Predict.future(predict_request(signature="wait", n=np.array([10**12])))
+        stub.ask(x=X)  # behind the other on the same connection
+        server.process.send_signal(signal.SIGTERM)
+        server.wait_for("a second signal ends the server at once")
+        assert server.process.poll() is None
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(60) == -signal.SIGTERM
+        assert under_way.exception(60)
+
+
 def refused(*flags):
     """What a server says that ends before it has loaded a model."""
     with Process(*flags) as server:
@@ -95,13 +110,14 @@ def test_a_taken_port_is_one_sentence_and_exit_code_2(base, flag):
         number = taken.getsockname()[1]
         flags = {"port": free_port()} | {flag: number}
         said = refused(*(f"--{name}={value}" for name, value in flags.items()), f"--model_base_path={base}")
-        assert said == f"Error: cannot listen at 127.0.0.1:{number}: Address already in use"
+        assert said == f"Failed to start server. Error: cannot listen at 127.0.0.1:{number}: Address already in use"
 
 
 def test_a_host_that_is_none_is_one_sentence_and_exit_code_2(base):
     said = refused(f"--port={free_port()}", f"--model_base_path={base}", "--bind_address=999.1.1.1")
     assert (
-        said.startswith("Error: cannot listen at '999.1.1.1': ") and "--bind_address takes a name or an address" in said
+        said.startswith("Failed to start server. Error: cannot listen at '999.1.1.1': ")
+        and "--bind_address takes a name or an address" in said
     )
 
 

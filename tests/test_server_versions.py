@@ -211,7 +211,23 @@ def test_what_a_reload_refuses(serve, base):
         table = [
             ((entry(base), entry(base)), "Illegal to list model toy multiple times in config list"),
             ((entry("rel"),), "Expected model toy to have an absolute path or URI; got base_path()=rel"),
-            ((entry(base, platform="p"),), "Model toy requests unsupported platform p"),
+            (
+                (entry(base, platform="p"),),
+                "Illegal to change a model's platform. For model toy platform was tensorflow and new platform requested is p",
+            ),
+            ((entry(base), entry(base, name="m", platform="p")), "Model m requests unsupported platform p"),
+            (
+                (entry(base, platform=""),),
+                "Illegal setting neither ModelServerConfig::model_type (deprecated) nor ModelServerConfig::model_platform.",
+            ),
+            (
+                (entry(base, "model_type: TENSORFLOW"),),
+                "Illegal setting both ModelServerConfig::model_type (deprecated) and ModelServerConfig::model_platform.",
+            ),
+            (
+                (entry(base, "model_type: OTHER", platform=""),),
+                "ModelServerConfig::model_type choice 2 not supported.",
+            ),
         ]
         for entries, text in table:
             assert refused(reload, stub, *entries) == ("INVALID_ARGUMENT", text)
@@ -219,6 +235,11 @@ def test_what_a_reload_refuses(serve, base):
             "INVALID_ARGUMENT",
             "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently supported",
         )
+        damage(base.parent / "broken" / "1")
+        code, text = refused(reload, stub, entry(base), entry(base.parent / "broken", name="broken"))
+        assert code == "UNKNOWN"
+        assert text.startswith("1 model(s) did not become available: {{{name: broken version: 1} due to error: ")
+        reload(stub, entry(base, "model_type: TENSORFLOW", platform=""))
         assert factor(stub) == 2
 
 

@@ -14,6 +14,12 @@ def main(arguments: list[str]) -> int:
     if {"--help", "-h", "--helpfull"} & set(arguments):
         print(usage())
         return 0
+    if {"--version", "--version=true"} & set(arguments):
+        quiet.start()
+        import tensorflow as tf
+
+        print(f"TensorFlow ModelServer: packshot's own, for development\nTensorFlow Library: {tf.__version__}")
+        return 0
     try:
         flags = parse(arguments)
     except BadFlags as error:
@@ -43,7 +49,9 @@ def main(arguments: list[str]) -> int:
         if isinstance(error, OSError):
             return _refuse(error)
         raise error
-    say("stopping: new requests are refused, those under way are finished")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    say("stopping: new requests are refused, those under way are finished; a second signal ends the server at once")
     server.stop(GRACE)
     return 0
 
@@ -57,7 +65,7 @@ def say(words: str) -> None:
 
 
 def _refuse(error):
-    print(f"Error: {error}", file=sys.stderr, flush=True)
+    print(f"Failed to start server. Error: {error}", file=sys.stderr, flush=True)
     return 2
 
 

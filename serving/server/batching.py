@@ -17,6 +17,7 @@ import tensorflow as tf
 from google.protobuf import text_format
 
 from serving.protocol import CODES, DATA_TYPES, BatchingParameters
+from serving.server.servable import Queued
 from serving.session import Call, Session, SessionError
 
 PER_MODEL_FILE = "batching_params.pbtxt"
@@ -35,6 +36,7 @@ class Parameters:
         self.timeout = value("batch_timeout_micros", 0) / 1e6
         self.most_batches = value("max_enqueued_batches", 10)
         self.threads = value("num_batch_threads", os.cpu_count() or 1)
+        self.pool_name = value("thread_pool_name", "batch_threads")
         self.sizes = tuple(message.allowed_batch_sizes)
         self.pad_shapes = message.pad_variable_length_inputs
         self.splits = value("enable_large_batch_splitting", False)
@@ -66,7 +68,7 @@ class _Part:
         self.call = call
         self.rows = rows
         self.arrived = time.monotonic()
-        self.answer = Future()  # of arrays by alias
+        self.answer = Queued()  # of arrays by alias
 
 
 class _Batch:
@@ -84,12 +86,16 @@ class _Batch:
 
 
 class Batcher:
-    """Runs the calls of one session in batches. `observe(seconds)` is told how long each request waited. Close it before the session."""
+    """Runs the calls of one session in batches. Close it before the session.
 
-    def __init__(self, session: Session, parameters: Parameters, observe=lambda seconds: None):
+    `observe(seconds)` is told how long each request waited, and `ran()` that a batch begins.
+    """
+
+    def __init__(self, session: Session, parameters: Parameters, observe=lambda seconds: None, ran=lambda: None):
         self._session = session
         self._parameters = parameters
         self._observe = observe
+        self._ran = ran
         self._queues: dict[tuple, deque[_Batch]] = {}
         self._changed = threading.Condition()
         self._open = True
@@ -103,15 +109,23 @@ class Batcher:
         `timeout` is the caller's to keep: a future that is cancelled while it waits does not run. Raises SessionError
         with the texts of batching for a call that cannot be batched.
         """
-        rows = _rows_of(call)
-        self._check_types(call)
-        parts = self._split(call, rows)
+        parts = self._split(call, self.check(call))
         with self._changed:
             if not self._open:
                 raise SessionError(CODES["UNAVAILABLE"], "The batch scheduler has been stopped.")
             self._enqueue(parts)
             self._changed.notify()
         return parts[0].answer if len(parts) == 1 else _joined([part.answer for part in parts], call.outputs)
+
+    def check(self, call: Call) -> int:
+        """The rows of a call. Raises SessionError for one that cannot be batched."""
+        rows, most = _rows_of(call), self._parameters.most_rows
+        self._check_types(call)
+        if rows > most and not self._parameters.splits:
+            raise SessionError(
+                CODES["INVALID_ARGUMENT"], f"Task size {rows} is larger than maximum input batch size {most}"
+            )
+        return rows
 
     def close(self) -> None:
         """Answer what waits, then stop the threads."""
@@ -133,11 +147,6 @@ class Batcher:
                 )
 
     def _split(self, call, rows):
-        most = self._parameters.most_rows
-        if rows > most and not self._parameters.splits:
-            raise SessionError(
-                CODES["INVALID_ARGUMENT"], f"Task size {rows} is larger than maximum input batch size {most}"
-            )
         most = self._parameters.most_rows_run
         if rows <= most:
             return [_Part(call, rows)]
@@ -211,6 +220,7 @@ class Batcher:
                 for alias in joined.inputs
             }
             joined = joined._replace(inputs=inputs)
+        self._ran()
         answer = self._session.execute(joined)
         for array in answer.values():
             _check_output(array, padded)

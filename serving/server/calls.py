@@ -68,34 +68,37 @@ class Calls:
         self._repository = repository
         self._metrics = metrics
 
-    def predict(self, request, *, timeout: float | None = None, entrypoint: str = "GRPC"):
+    def predict(self, request, *, timeout: float | None = None):
         """PredictRequest -> Prediction."""
-        with self._asked(request, "Predict", entrypoint) as version:
-            outputs = version.servable.predict(request, timeout=timeout)
+        with self._asked(request) as version:
+            with self._running(request, "Predict"):
+                outputs = version.servable.predict(request, timeout=timeout)
             return Prediction.of(request, version, outputs)
 
     async def predict_async(self, request, *, timeout: float | None = None):
         """As `predict`, for an event loop: no thread waits while the model runs."""
-        with self._asked(request, "Predict", "GRPC") as version:
-            answer = asyncio.wrap_future(version.servable.submit(request, timeout=timeout))
-            try:
-                outputs = await asyncio.wait_for(answer, timeout)
-            except TimeoutError:
-                raise too_late() from None
+        with self._asked(request) as version:
+            with self._running(request, "Predict"):
+                answer = asyncio.wrap_future(version.servable.submit(request, timeout=timeout))
+                try:
+                    outputs = await asyncio.wait_for(answer, timeout)
+                except TimeoutError:
+                    raise too_late() from None
             return Prediction.of(request, version, outputs)
 
-    def classify(self, request, *, timeout: float | None = None, entrypoint: str = "GRPC"):
+    def classify(self, request, *, timeout: float | None = None):
         """ClassificationRequest -> ClassificationResponse."""
-        return self._infer(request, "Classify", Servable.classify, ClassificationResponse, timeout, entrypoint)
+        return self._infer(request, "Classify", Servable.classify, ClassificationResponse, timeout)
 
-    def regress(self, request, *, timeout: float | None = None, entrypoint: str = "GRPC"):
+    def regress(self, request, *, timeout: float | None = None):
         """RegressionRequest -> RegressionResponse."""
-        return self._infer(request, "Regress", Servable.regress, RegressionResponse, timeout, entrypoint)
+        return self._infer(request, "Regress", Servable.regress, RegressionResponse, timeout)
 
-    def _infer(self, request, api, ask, reply, timeout, entrypoint):
-        with self._asked(request, api, entrypoint) as version:
+    def _infer(self, request, api, ask, reply, timeout):
+        with self._asked(request) as version:
             name = request.model_spec.signature_name or "serving_default"
-            response = reply(result=ask(version.servable, name, request.input, timeout=timeout))
+            with self._running(request, api):
+                response = reply(result=ask(version.servable, name, request.input, timeout=timeout))
             _answer_spec(response.model_spec, request.model_spec, version)
             return response
 
@@ -103,7 +106,7 @@ class Calls:
         """MultiInferenceRequest -> MultiInferenceResponse."""
         if not request.tasks or not request.tasks[0].model_spec.name:
             raise invalid("ModelSpec has no name specified.")
-        with self._asked(request.tasks[0], "MultiInference", "GRPC") as version:
+        with self._asked(request.tasks[0]) as version:
             response = version.servable.multi_inference(request, timeout=timeout)
             for task, result in zip(request.tasks, response.results, strict=True):
                 _answer_spec(result.model_spec, task.model_spec, version)
@@ -160,26 +163,35 @@ class Calls:
             return version.servable.definitions[name]
 
     @contextlib.contextmanager
-    def _asked(self, request, api, entrypoint):
-        """The version a request is for, with the request counted and timed."""
+    def counted(self, name: str, api: str, entrypoint: str):
+        """Count and time what is inside the `with`: a request for the model `name`."""
         began, status = time.monotonic(), CODES["UNKNOWN"]
         try:
-            _require_spec(request)
-            with self._repository.use(request.model_spec) as version:
-                yield version
+            yield
             status = CODES["OK"]
         except SessionError as error:
             status = error.code
             raise
         finally:
             # Names that no model has are told together: whoever sends them must not fill the memory.
-            name = request.model_spec.name if self._repository.knows(request.model_spec.name) else ""
+            name = name if self._repository.knows(name) else ""
             self._metrics.count("/tensorflow/serving/request_count", model_name=name, status=code_name(status))
             if status == CODES["OK"]:
-                taken = 1e6 * (time.monotonic() - began)
-                self._metrics.observe(
-                    "/tensorflow/serving/request_latency", taken, model_name=name, API=api, entrypoint=entrypoint
-                )
+                self._observe("request", began, model_name=name, API=api, entrypoint=entrypoint)
+
+    @contextlib.contextmanager
+    def _running(self, request, api):
+        began = time.monotonic()
+        yield
+        self._observe("runtime", began, model_name=request.model_spec.name, API=api, runtime="TF1")
+
+    def _observe(self, what, began, **labels):
+        self._metrics.observe(f"/tensorflow/serving/{what}_latency", 1e6 * (time.monotonic() - began), **labels)
+
+    def _asked(self, request):
+        """The version a request is for, as `Repository.use`."""
+        _require_spec(request)
+        return self._repository.use(request.model_spec)
 
 
 def _require_spec(request):

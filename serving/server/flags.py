@@ -59,6 +59,7 @@ _OTHERS = {
     "flush_filesystem_caches": "true",
     "grpc_channel_arguments": "",
     "mixed_precision": "",
+    "num_tflite_interpreters_per_pool": "1",
     "num_tflite_pools": "1",
     "per_process_gpu_memory_fraction": "0",
     "platform_config_file": "",
@@ -129,6 +130,7 @@ def usage() -> str:
     for each in fields(Flags):
         default = str(each.default).lower() if isinstance(each.default, bool) else each.default
         lines.append(f"  --{each.name}={default}\n      {each.metadata['help']}")
+    lines.append("  --version\n      say which TensorFlow is installed, and end")
     lines.append(f"\nAccepted only as TensorFlow Serving has them by default: {', '.join(_OTHERS)}.")
     return "\n".join(lines)
 

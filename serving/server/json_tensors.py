@@ -59,10 +59,10 @@ def predict_request(document: dict, definition) -> tuple[object, bool]:
         )
     if not by_row and "inputs" not in document:
         raise invalid("Missing 'inputs' or 'instances' key")
-    if by_row:
-        arrays = _rows(document["instances"], types, document)
-    else:
-        arrays = _columns(document["inputs"], types)
+    try:
+        arrays = _rows(document["instances"], types, document) if by_row else _columns(document["inputs"], types)
+    except ValueError as error:  # more axes than an array can have
+        raise invalid(f"tensor parsing error: {error}") from error
     request = PredictRequest()
     for alias, array in arrays.items():
         request.inputs[alias].CopyFrom(tensor_to_proto(array))
@@ -257,7 +257,8 @@ def _decoded(value):
         raise invalid(f"JSON Value: {shown(value)} not formatted correctly for base64 data")
     try:
         text = "".join(value["b64"].split())
-        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+        padding = "" if "=" in text else "=" * (-len(text) % 4)
+        return base64.b64decode(text + padding, validate=True)
     except (binascii.Error, ValueError) as error:
         raise invalid("Unable to base64 decode") from error
 

@@ -37,10 +37,16 @@ def parse(body: bytes):
     text = body.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
     if not _ODD.search(body):
         try:
-            return json.loads(text)
+            return json.loads(text, object_pairs_hook=_object)
         except (ValueError, RecursionError):
             pass
     return _Reader(text, len(body) - len(text.encode("utf-8", "surrogateescape"))).document()
+
+
+def _object(pairs):
+    """An object as it is looked into there: of members of one name the first is found."""
+    found = dict(pairs)
+    return found if len(found) == len(pairs) else found | dict(reversed(pairs))
 
 
 class _Reader:
@@ -92,11 +98,11 @@ class _Reader:
         return self.number()
 
     def object(self):
-        found = {}
+        found = []
         self.place += 1
         self.skip_space()
         if self.take("}"):
-            return found
+            return {}
         while True:
             if self.peek() != '"':
                 raise self.error("Missing a name for object member.")
@@ -105,10 +111,10 @@ class _Reader:
             if not self.take(":"):
                 raise self.error("Missing a colon after a name of object member.")
             self.skip_space()
-            found[name] = self.value()
+            found.append((name, self.value()))
             self.skip_space()
             if self.take("}"):
-                return found
+                return _object(found)
             if not self.take(","):
                 raise self.error("Missing a comma or '}' after an object member.")
             self.skip_space()

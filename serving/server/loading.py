@@ -50,7 +50,7 @@ class Loader:
     def __call__(self, model: str, number: int, path: str) -> Servable:
         status = "fail"
         try:
-            servable = self._open(model, path)
+            servable = self._open(path)
             status = "success"
         finally:
             self._metrics.count("/tensorflow/cc/saved_model/load_attempt_count", model_path=path, status=status)
@@ -61,7 +61,7 @@ class Loader:
             raise
         return servable
 
-    def _open(self, model, path):
+    def _open(self, path):
         parameters = self._batching
         if self._per_model:
             parameters = _read_parameters(os.path.join(path, PER_MODEL_FILE))
@@ -69,12 +69,14 @@ class Loader:
         if not parameters:
             return Servable(session, Direct(session, self._pool), **self._servable)
 
-        def observe(seconds):
-            self._metrics.observe(
-                "/tensorflow/serving/batching_session/queuing_latency", 1e6 * seconds, model_name=model
-            )
+        def waited(seconds):
+            name = "/tensorflow/serving/batching_session/queuing_latency"
+            self._metrics.observe(name, 1e6 * seconds, thread_pool_name=parameters.pool_name)
 
-        return Servable(session, Batcher(session, parameters, observe), **self._servable)
+        def ran():
+            self._metrics.count("/tensorflow/serving/batching_session/wrapped_run_count")
+
+        return Servable(session, Batcher(session, parameters, waited, ran), **self._servable)
 
     def _warm_up(self, servable, path):
         if not self._rounds or not tf.io.gfile.exists(f"{path}/{warmup.FILE}"):

@@ -156,7 +156,8 @@ def _batching(flags):
     if flags.batching_parameters_file:
         return Parameters.of_file(flags.batching_parameters_file)
     # On a CPU two batches at once take turns on the same cores, and the second is often a single row.
-    return Parameters(BatchingParameters(num_batch_threads={"value": 1}))
+    named = {"value": "model_server_batch_threads"}
+    return Parameters(BatchingParameters(num_batch_threads={"value": 1}, thread_pool_name=named))
 
 
 def _text(path):

@@ -1,6 +1,7 @@
 """The calls over gRPC: services, deadlines, TLS, UNIX socket, health. An event loop in a thread of its own carries it."""
 
 import asyncio
+import contextlib
 import ssl
 import tempfile
 import threading
@@ -17,6 +18,8 @@ from serving.session import SessionError
 LARGEST_MESSAGE = 2**31 - 1
 _NO_DEADLINE = 1e9  # seconds: what gRPC says remains of a call without one is longer
 _LARGE_REPLY = 2**17  # bytes: a larger one is not written in the event loop
+_COUNTED = ("Predict", "Classify", "Regress")
+_UNCOUNTED = contextlib.nullcontext()
 _STATUS = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -82,7 +85,7 @@ class GrpcServer:
         for service, methods in SERVICES.items():
             handlers = {
                 name: grpc.unary_unary_rpc_method_handler(
-                    self._handler(answers[name]),
+                    self._handler(name, answers[name]),
                     request_deserializer=request.FromString,
                     response_serializer=bytes if name == "Predict" else response.SerializeToString,
                 )
@@ -107,12 +110,14 @@ class GrpcServer:
         if not bound:
             raise CannotListen(f"cannot listen at {address}")
 
-    def _handler(self, answer):
+    def _handler(self, api, answer):
         async def handle(request, context):
             remaining = context.time_remaining()
             timeout = None if remaining is None or remaining > _NO_DEADLINE else remaining
+            counted = self._calls.counted(request.model_spec.name, api, "GRPC") if api in _COUNTED else _UNCOUNTED
             try:
-                return await answer(request, timeout)
+                with counted:
+                    return await answer(request, timeout)
             except SessionError as error:
                 code, words = error.code, error.message
             except (MemoryError, ValueError) as error:  # larger than the memory, or than a message can be

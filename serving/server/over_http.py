@@ -26,6 +26,7 @@ _ASK = re.compile(
 _TELL = re.compile(
     r"(?i:/v1/models)(?:/([^/:]+))?(?:(?:(?i:/versions/)(\d+))|(?:(?i:/labels/)([^/:]+)))?(?:/((?i:metadata)))?"
 )
+_HOST = re.compile(r"^https?://[^/]*", re.IGNORECASE)  # as it is asked through a proxy
 _OURS = re.compile(r"(?i:/v1/).*", re.DOTALL)
 _HTTP = {
     "OK": "200 OK", "CANCELLED": "499 Client Closed Request", "INVALID_ARGUMENT": "400 Bad Request",
@@ -72,10 +73,15 @@ class Application:
         self._cors = cors
 
     def __call__(self, environ, start_response):
-        method, path = environ["REQUEST_METHOD"], urllib.parse.urlsplit(environ["REQUEST_URI"]).path
+        # Where TensorFlow Serving compares paths, the query is a part of them.
+        method, path = environ["REQUEST_METHOD"], _HOST.sub("", environ["REQUEST_URI"])
         headers = [("Content-Type", "application/json")]
-        if self._metrics_path and path == self._metrics_path:
-            status, text, headers = "200 OK", self._metrics.page(), [("Content-Type", "text/plain")]
+        if self._metrics_path and path.partition("?")[0] == self._metrics_path:
+            headers = [("Content-Type", "text/plain")]
+            if path == self._metrics_path:
+                status, text = "200 OK", self._metrics.page()
+            else:
+                status, text = "400 Bad Request", f"Unexpected path: {path}. Should be {self._metrics_path}"
         elif not _OURS.fullmatch(path):
             status, text, headers = (
                 "404 Not Found",
@@ -90,12 +96,12 @@ class Application:
             headers = headers + _CORS
         content = text.encode("utf-8", "surrogateescape")
         start_response(status, [*headers, ("Content-Length", str(len(content)))])
-        return [content]
+        return [] if method == "HEAD" else [content]  # a body would be read as the next answer
 
     def _answer(self, method, path, environ):
         try:
             if method == "POST" and (match := _ASK.fullmatch(path)):
-                return "200 OK", self._ask(match, _body(environ))
+                return "200 OK", self._ask(match, environ)
             if method == "GET" and (match := _TELL.fullmatch(path)):
                 return "200 OK", self._tell(match)
             raise invalid(f"Malformed request: {method} {path}")
@@ -103,20 +109,25 @@ class Application:
             return "400 Bad Request", ""
         except SessionError as error:
             return _STATUS.get(error.code, _FAILED), _error(error.message)
+        except RecursionError:  # what could just be read may be too deep for what comes after
+            return _HTTP["INVALID_ARGUMENT"], _error("JSON Parse error: The document is nested too deeply.")
         except (MemoryError, ValueError) as error:
             return _HTTP["RESOURCE_EXHAUSTED"], _error(str(error) or "out of memory")
 
-    def _ask(self, match, body):
+    def _ask(self, match, environ):
         spec = _spec(match)
-        document = json_tensors.read(body)
-        if match[4] == "predict":
+        with self._calls.counted(spec.name, match[4], "REST"):
+            return self._asked(match[4], spec, json_tensors.read(_body(environ)))
+
+    def _asked(self, verb, spec, document):
+        if verb == "predict":
             spec.signature_name = json_tensors.signature_name(document)
             definition = self._calls.signature(spec, spec.signature_name)
             request, by_row = json_tensors.predict_request(document, definition)
             request.model_spec.CopyFrom(spec)
-            response = self._calls.predict(request, timeout=self._timeout, entrypoint="REST")
+            response = self._calls.predict(request, timeout=self._timeout)
             return json_tensors.predict_reply(response.outputs, by_row)
-        if match[4] == "classify":
+        if verb == "classify":
             request, call, reply = (
                 json_tensors.classify_request(document),
                 self._calls.classify,
@@ -130,7 +141,7 @@ class Application:
             )
         spec.signature_name = request.model_spec.signature_name
         request.model_spec.CopyFrom(spec)
-        return reply(call(request, timeout=self._timeout, entrypoint="REST"))
+        return reply(call(request, timeout=self._timeout))
 
     def _tell(self, match):
         if not match[1]:
@@ -173,7 +184,7 @@ def _spec(match):
 
 def _body(environ):
     content = environ["wsgi.input"].read()
-    if environ.get("HTTP_CONTENT_ENCODING", "").lower() == "gzip":
+    if "gzip" in environ.get("HTTP_CONTENT_ENCODING", ""):
         try:
             return _unzipped(content)
         except (OSError, EOFError, zlib.error) as error:

@@ -22,6 +22,7 @@ from serving.session import SessionError
 _NUMBER = re.compile(r"\s*\+?0*([0-9]{1,19})\s*", re.ASCII)  # what parses as an int64 there; 00000007 is 7
 _LARGEST = 2**63 - 1
 PLATFORM = "tensorflow"
+_TENSORFLOW = 1  # the ModelType that stood for it
 _BRACKETS = " (TensorFlow, and so TensorFlow Serving, reads [ and ] in a path as a pattern: rename the folder)"
 
 
@@ -94,7 +95,7 @@ class Repository:
                     CODES["FAILED_PRECONDITION"],
                     "Cannot transition to requested config. It is only legal to transition from one ModelConfigList to another.",
                 )
-            entries = _checked(config.model_config_list.config)
+            entries = _checked(config.model_config_list.config, self._entries)
             first = not self._thread.is_alive()
             with self._changed:
                 labels = self._checked_labels(entries)
@@ -206,16 +207,14 @@ class Repository:
                 if version.wanted and version.error
                 if not any(other.state == "AVAILABLE" for other in self._versions[name].values())
             ]
-        if failed and first:
+        if failed:
             words = "".join(
                 f"{{{{name: {version.model} version: {version.number}}} due to error: "
                 f"{code_name(version.error.code)}: {version.error.message}}}, "
                 for version in failed
             )
-            raise SessionError(CODES["UNKNOWN"], f"{len(failed)} servable(s) did not become available: {{{words}}}")
-        if failed:
-            words = "".join(f"{{name: {version.model} version: {version.number}}}, " for version in failed)
-            raise SessionError(CODES["UNKNOWN"], f"Some models did not become available: {{{words}}}")
+            noun = "servable" if first else "model"
+            raise SessionError(CODES["UNKNOWN"], f"{len(failed)} {noun}(s) did not become available: {{{words}}}")
 
     def _watch(self):
         while not self._stop.is_set():
@@ -336,31 +335,45 @@ def _pool(threads):
     return concurrent.futures.ThreadPoolExecutor(threads) if threads else None
 
 
-def _checked(listed):
+def _checked(listed, before):
+    """{name: entry} of the entries of a new list, when it may follow the entries `before`."""
     entries = {}
     for entry in listed:
         if entry.name in entries:
-            raise SessionError(
-                CODES["INVALID_ARGUMENT"], f"Illegal to list model {entry.name} multiple times in config list"
-            )
-        if not entry.base_path.startswith("/") and "://" not in entry.base_path:
-            raise SessionError(
-                CODES["INVALID_ARGUMENT"],
-                f"Expected model {entry.name} to have an absolute path or URI; got base_path()={entry.base_path}",
-            )
+            raise _invalid(f"Illegal to list model {entry.name} multiple times in config list")
         entries[entry.name] = entry
-    for entry in entries.values():
-        if not entry.model_platform:
-            raise SessionError(
-                CODES["INVALID_ARGUMENT"],
-                "Illegal setting neither ModelServerConfig::model_type (deprecated) nor ModelServerConfig::model_platform.",
+    for entry in listed:
+        if not entry.base_path.startswith("/") and "://" not in entry.base_path:
+            raise _invalid(
+                f"Expected model {entry.name} to have an absolute path or URI; got base_path()={entry.base_path}"
             )
-        if entry.model_platform != PLATFORM:
-            raise SessionError(
-                CODES["INVALID_ARGUMENT"],
-                f"Model {entry.name} requests unsupported platform {entry.model_platform}",
+    for entry in listed:
+        platform = _platform(entry)
+        if entry.name in before and platform != PLATFORM:
+            raise _invalid(
+                f"Illegal to change a model's platform. For model {entry.name} platform was {PLATFORM} "
+                f"and new platform requested is {platform}"
             )
+        if platform != PLATFORM:
+            raise _invalid(f"Model {entry.name} requests unsupported platform {platform}")
     return entries
+
+
+def _platform(entry):
+    kind = "ModelServerConfig::model_type"
+    if not entry.model_type:
+        if not entry.model_platform:
+            raise _invalid(f"Illegal setting neither {kind} (deprecated) nor ModelServerConfig::model_platform.")
+        return entry.model_platform
+    if entry.model_platform:
+        raise _invalid(f"Illegal setting both {kind} (deprecated) and ModelServerConfig::model_platform.")
+    if entry.model_type != _TENSORFLOW:
+        raise _invalid(f"{kind} choice {entry.model_type} not supported.")
+    return PLATFORM
+
+
+def _invalid(words):
+    return SessionError(CODES["INVALID_ARGUMENT"], words)
 
 
 def _wanted_versions(entry, complain):

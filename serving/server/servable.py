@@ -33,17 +33,23 @@ def invalid(words: str) -> SessionError:
     return SessionError(CODES["INVALID_ARGUMENT"], words)
 
 
+class Queued(Future):
+    """The answer to a call that waits for others to share its run."""
+
+
 def too_late() -> SessionError:
-    """What a request is told whose time is over before its turn has come."""
-    return SessionError(CODES["DEADLINE_EXCEEDED"], "Run() timeout exceeded while waiting in batching queue")
+    """What a request is told whose time is over before its answer is there, in the words of the C++ session."""
+    return SessionError(CODES["DEADLINE_EXCEEDED"], "Timed out waiting for notification")
 
 
 def awaited(answer: Future, timeout: float | None):
-    """What a future gives. Raises its SessionError, and `too_late` when it takes longer than `timeout` seconds."""
+    """What a future gives. Raises its SessionError, and another when it takes longer than `timeout` seconds."""
     try:
         return answer.result(timeout)
     except TimeoutError:
-        answer.cancel()
+        if answer.cancel() and isinstance(answer, Queued):
+            words = "Run() timeout exceeded while waiting in batching queue"
+            raise SessionError(CODES["RESOURCE_EXHAUSTED"], words) from None
         raise too_late() from None
 
 
@@ -58,6 +64,9 @@ class Direct:
         """A future of what `Session.execute` gives; the session itself keeps the time."""
         return self._pool.submit(self._session.execute, call, timeout=timeout)
 
+    def check(self, call: Call) -> None:
+        """Any call can be run by itself."""
+
     def close(self) -> None:
         """Nothing waits here."""
 
@@ -67,7 +76,7 @@ class Servable:
 
     Args:
         session: what runs; closed with the servable.
-        runner: object with `submit(call, timeout=)`, a future of arrays by alias, and `close()`: a `Batcher`, or `Direct`.
+        runner: a `Batcher`, or `Direct`: object with `check(call)`, `submit(call, timeout=)`, a future of arrays by alias, and `close()`.
         check_method_names: insist that a signature was made for the method that is called.
     """
 
@@ -212,6 +221,7 @@ class Servable:
 
     def _submit(self, call, timeout):
         if self._is_doubtful(call):
+            self._runner.check(call)
             return self._doubtful.submit(self._run_if_it_survives, call, timeout)
         return self._runner.submit(call, timeout=timeout)
 
