@@ -16,6 +16,14 @@ def test_a_tilde_is_the_home_and_a_known_scheme_stays(monkeypatch):
     assert files.resolve("plain/a~b") == "plain/a~b"
 
 
+def test_a_home_that_nobody_knows_is_no_folder_called_tilde(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(files.UnknownHome, match="~nobody-here/models: no home folder is known for ~nobody-here"):
+        files.resolve("~nobody-here/models")
+    (tmp_path / "~nobody-here").mkdir()
+    assert files.resolve("~nobody-here/models") == "~nobody-here/models"
+
+
 @pytest.mark.parametrize("path", ["s3://bucket/photos", "https://example.org/a.jpg"])
 def test_an_unknown_scheme_is_named_with_those_that_are_known(path):
     with pytest.raises(files.UnknownScheme, match=r"is not known to this TensorFlow; local paths and .*gs://"):
