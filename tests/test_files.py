@@ -3,10 +3,12 @@
 import errno
 import os
 
+import click
 import pytest
 import tensorflow as tf
 
 from data import files
+from trainer.options import PATH
 
 
 def test_a_tilde_is_the_home_and_a_known_scheme_stays(monkeypatch):
@@ -22,6 +24,12 @@ def test_a_home_that_nobody_knows_is_no_folder_called_tilde(monkeypatch, tmp_pat
         files.resolve("~nobody-here/models")
     (tmp_path / "~nobody-here").mkdir()
     assert files.resolve("~nobody-here/models") == "~nobody-here/models"
+
+
+@pytest.mark.parametrize("path", ["", "~nobody-here/x", "s3://bucket/x"])
+def test_an_option_refuses_a_path_that_means_nothing(path):
+    with pytest.raises(click.BadParameter):
+        PATH.convert(path, None, None)
 
 
 @pytest.mark.parametrize("path", ["s3://bucket/photos", "https://example.org/a.jpg"])
