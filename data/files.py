@@ -19,6 +19,10 @@ ABANDONED = 24 * 3600  # seconds after which nobody is taken to be working in a 
 _SCHEME = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
+class UnknownHome(ValueError):
+    """A path below ~ where the system knows no such home; the text is one sentence for the user."""
+
+
 def is_remote(path: str) -> bool:
     """Whether `path` has a scheme such as gs://."""
     return bool(_SCHEME.match(os.fspath(path)))
@@ -31,11 +35,15 @@ class UnknownScheme(ValueError):
 def resolve(path: str) -> str:
     """A path as a user typed it, ready for use: ~ expanded, file:// taken off, any other scheme checked.
 
-    Raises UnknownScheme for schemes that TensorFlow cannot read, such as s3://, and for all where it is not installed.
+    Raises UnknownScheme for schemes that TensorFlow cannot read, such as s3://, and for all where it is not installed;
+    UnknownHome for ~ and ~user where the system knows no home of theirs.
     """
     path = os.fspath(path)
     if not is_remote(path):
-        return os.path.expanduser(path)
+        local = os.path.expanduser(path)
+        if local.startswith("~") and not os.path.lexists(local.partition("/")[0]):
+            raise UnknownHome(f"{path}: no home folder is known for {local.partition('/')[0]}; write the whole path")
+        return local
     if path.lower().startswith("file://"):
         return path[len("file://") :]
     scheme = path.partition("://")[0]

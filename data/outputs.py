@@ -8,8 +8,8 @@ a file is written only where there is none, or where an earlier one of the same 
     ...
     outputs.write(page, content, by="packshot evaluate")                         # after it
 
-So that the next call knows its own files, each says in its first bytes which command made it: as text "Software" of a PNG, as a comment of
-JPEG and HTML, as "made_by" of JSON, in the heading of a list. Nothing is told by a file's name, and no list of what was written is kept.
+Each file names, in its first bytes, the command that made it, so that the next call recognises it: as the text "Software" of a PNG, a
+comment in JPEG and HTML, "made_by" in JSON, the heading of a list. File names do not count, and no list of written files is kept.
 """
 
 import contextlib
@@ -142,7 +142,7 @@ def _is_device(path):
 
 
 def _identity(path):
-    """What is the same for all names of an existing file; of others the path itself."""
+    """A key that all names of an existing file share; the path itself when there is no such file."""
     if not files.is_remote(path):
         try:
             found = os.stat(path)

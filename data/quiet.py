@@ -1,8 +1,8 @@
-"""TensorFlow without its greetings: what it writes on a healthy machine reaches nobody, and what has gone wrong everybody.
+"""TensorFlow without its greetings: the lines it writes on every healthy machine are dropped, and errors stay.
 
-TensorFlow writes to standard error from C++, partly before it can be told a level, so its lines go through a small process (this file),
-which lets all pass but the known ones below, and outlives a TensorFlow that aborts. What Python writes goes past it. Nothing of this
-happens when the user has set TF_CPP_MIN_LOG_LEVEL: 0 shows all there is.
+TensorFlow writes to standard error from C++, some of it before a log level can be set. So its lines go through a small process (this file),
+which drops the known ones below and passes on the rest, also when TensorFlow aborts. What Python writes does not go through it. When the
+user has set TF_CPP_MIN_LOG_LEVEL, nothing is filtered; 0 shows everything.
 """
 
 import atexit

@@ -1,1 +1,26 @@
-"""From trained weights to an answer over the wire."""
+"""From trained weights to an answer over the wire.
+
+Installed a second time as `packshot_client`, where it has only what a client of TensorFlow Serving needs:
+
+    from packshot_client import Client
+
+    with Client("localhost:8500") as client:
+        pictures = client.predict("shoes", {"seed": [1, 2], "truncation": [1, 1]}, signature="generate")["images"]
+
+`errors` has the classes of errors, `picture_files` reads and writes pictures, `class_names` tells the number of a category.
+"""
+
+from importlib import import_module
+
+_LIES_IN = {"AsyncClient": "client", "Client": "client", "ServingError": "errors", "TLS": "tls"}
+__all__ = list(_LIES_IN)
+
+
+def __getattr__(name):  # imported when asked for, as what makes an export needs no gRPC
+    if name not in _LIES_IN:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_LIES_IN[name]}", __name__), name)
+
+
+def __dir__():
+    return [*globals(), *__all__]

@@ -71,9 +71,9 @@ class Canary:
         """Load `version` beside the stable one, wait until it is AVAILABLE, and label it `canary`.
 
         Returns the stable version: the labelled one, else the newest that is loaded. The one that `promote` left is
-        unloaded. When the version does not become AVAILABLE within `timeout` seconds, the server and the file get their
-        old config back, and the ServingError says why. Raises CannotMove when another canary is on, or there is nothing
-        to stand beside.
+        unloaded. When the version does not become AVAILABLE within `timeout` seconds, or the wait is interrupted, the server
+        and the file get their old config back, and the ServingError says why. Raises CannotMove when another canary is on,
+        or there is nothing to stand beside.
         """
         labels = self._labels()
         stable = labels[STABLE] if STABLE in labels else self._newest(besides=version)
@@ -87,7 +87,7 @@ class Canary:
         self._move({STABLE: stable, PREVIOUS: None}, add=version, drop=labels.get(PREVIOUS))
         try:
             self._client.wait_available(self._model, version, timeout, unless=known)
-        except ServingError:
+        except BaseException:  # Ctrl-C too
             self._apply(before)
             raise
         self._move({CANARY: version})

@@ -7,8 +7,6 @@ that whoever can ask the model can ask for its names, without the files of the e
 import re
 from collections.abc import Sequence
 
-import numpy as np
-
 SIGNATURE = "classes"
 _LARGEST = 2**63 - 1
 
@@ -31,16 +29,3 @@ def listed(names: Sequence[str], most: int = 20) -> str:
     """The names in a sentence, not too many of them."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more if names else "numbers from 0"
-
-
-def served(client, model: str, *, version: int | None = None, label: str | None = None) -> list[str]:
-    """The names of the classes of a model, in the order of their numbers, as its signature `classes` answers them.
-
-    `client` is a `Client`; `version` and `label` choose the version. Raises ServingError.
-    """
-
-    def ask(numbers):
-        inputs = {"label": np.array(numbers, np.int64)}
-        return client.predict(model, inputs, signature=SIGNATURE, version=version, label=label)
-
-    return [name.decode() for name in ask(range(ask([0])["count"][0]))["name"]]

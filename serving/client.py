@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from . import calls
+from . import calls, class_names
 from .calls import Metadata, VersionStatus
 from .client_metrics import ClientMetrics, Labels
 from .errors import DeadlineExceeded, NotFound, ServingError, Unavailable, from_code
@@ -132,6 +132,20 @@ class _Caller:
         call = calls.metadata(calls.spec(model, "", version, label))
         return self._run(self._send(call, self._deadline(timeout)))
 
+    def classes(
+        self,
+        model: str,
+        *,
+        version: int | None = None,
+        label: str | None = None,
+        timeout: float | None = _CLIENTS,
+    ) -> list[str]:
+        """The names of a conditional model's categories, in the order of their numbers, as its signature `classes` answers.
+
+        Raises ServingError, FailedPrecondition (over REST InvalidArgument) for a model that has no such signature.
+        """
+        return self._run(self._classes(model, version, label, self._deadline(timeout)))
+
     def status(
         self, model: str, *, version: int | None = None, timeout: float | None = _CLIENTS
     ) -> list[VersionStatus]:
@@ -172,6 +186,14 @@ class _Caller:
         if not self._channel.knows_types or not all(hasattr(value, "dtype") for value in inputs.values()):
             known = await self._signature(spec, deadline)
         return await self._send(calls.predict(spec, inputs, outputs, known), deadline)
+
+    async def _classes(self, model, version, label, deadline):
+        async def ask(numbers):
+            inputs = {"label": np.array(numbers, np.int64)}
+            return await self._predict(model, inputs, class_names.SIGNATURE, version, label, (), deadline)
+
+        count = (await ask([0]))["count"][0]
+        return [name.decode() for name in (await ask(range(count)))["name"]]
 
     async def _signature(self, spec, deadline):
         """What the server's metadata has for the signature of `spec`, None when there is no such signature."""

@@ -6,7 +6,7 @@
 Field meanings: tensorflow_serving/g3doc/serving_config.md and batching/README.md of tensorflow/serving 2.21.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from google.protobuf import text_format
 
@@ -15,20 +15,22 @@ from serving.protocol import BatchingParameters, ModelServerConfig, MonitoringCo
 METRICS_PATH = "/monitoring/prometheus/metrics"
 
 
-def models(base_paths: Mapping[str, str], kept: str = "") -> str:
+def models(base_paths: Mapping[str, str], kept: str = "", is_there: Callable[[str], bool] = lambda path: False) -> str:
     """The text of a ModelServerConfig for the models of `base_paths` (name -> absolute path or URI).
 
     A model that is in the text `kept` keeps the policy and the labels somebody gave it, but not its base path: the folder
-    may have been moved or copied. One that is only there is dropped, because a missing base path keeps the server from
-    loading any model. Raises ValueError when `kept` is no such text, or a path is not absolute.
+    may have been moved or copied. One that is only in `kept` stays as it is if `is_there(its base path)`, and is dropped
+    if not, because a missing base path keeps the server from loading any model.
+    Raises ValueError when `kept` is no such text, or a path is not absolute.
     """
     try:
         known = {entry.name: entry for entry in text_format.Parse(kept, ModelServerConfig()).model_config_list.config}
     except text_format.ParseError as error:
         raise ValueError(f"the models.config that is there cannot be read: {error}") from error
+    elsewhere = {name: entry.base_path for name, entry in known.items() if is_there(entry.base_path)}
     config = ModelServerConfig()
     config.model_config_list.SetInParent()
-    for name, base_path in sorted(base_paths.items()):
+    for name, base_path in sorted((elsewhere | dict(base_paths)).items()):
         if not base_path.startswith("/") and "://" not in base_path:
             raise ValueError(f"the server wants an absolute path for the model {name!r}, not {base_path!r}")
         entry = config.model_config_list.config.add()

@@ -206,7 +206,8 @@ def _write_configs(to):
 def _models_config(to):
     kept = _text(f"{to}/models.config") or ""
     try:
-        return config.models({name: f"{to}/{name}" for name in layout.models(to)}, kept)
+        here = {name: f"{to}/{name}" for name in layout.models(to)}
+        return config.models(here, kept, is_there=lambda path: files.is_remote(path) or bool(layout.versions(path)))
     except ValueError as error:
         raise ExportRefused(f"models.config: {error}") from error
 

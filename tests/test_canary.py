@@ -180,6 +180,17 @@ def test_a_version_that_is_not_there_is_given_up_in_time(scene):
     assert _entry(scene.path) == ([1], {})
 
 
+def test_a_wait_that_is_interrupted_gives_server_and_file_their_old_config_back(scene, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(scene.client, "wait_available", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        scene.move().start(9, timeout=30)
+    assert scene.told() == [([1, 9], {"stable": 1}), ([1], {})]
+    assert _entry(scene.path) == ([1], {})
+
+
 def test_what_the_server_refuses_changes_nothing(scene):
     scene.move().start(2, timeout=30)
     before = scene.path.read_text()

@@ -1,6 +1,5 @@
 """A label is a name, and a number only where nothing has that name."""
 
-import numpy as np
 import pytest
 
 from serving import class_names
@@ -37,16 +36,3 @@ def test_without_names_it_is_a_number_that_a_request_can_hold(label):
 
 def test_a_sentence_lists_some_of_many_names():
     assert class_names.listed([str(n) for n in range(1000)], most=3) == "0, 1, 2 and 997 more"
-
-
-def test_the_names_are_asked_of_the_model():
-    names, asked = ["bags", "größe", "3"], []
-
-    class Client:
-        def predict(self, model, inputs, *, signature, version, label):
-            asked.append((model, signature, version, label, inputs["label"].tolist()))
-            rows = [names[number].encode() for number in inputs["label"]]
-            return {"name": np.array(rows, object), "count": np.full(len(rows), 3, np.int64)}
-
-    assert class_names.served(Client(), "m", label="stable") == names
-    assert asked == [("m", "classes", None, "stable", [0]), ("m", "classes", None, "stable", [0, 1, 2])]

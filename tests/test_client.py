@@ -544,6 +544,8 @@ def test_the_client_that_does_not_block_gives_the_same(addresses):
             kinds = await client.predict("arrays", KINDS, signature="kinds")
             with pytest.raises(errors.NotFound, match="Latest"):
                 await client.predict("nope", X)
+            with pytest.raises(errors.FailedPrecondition, match="classes"):
+                await client.classes("arrays")
             return answers, kinds, await client.status("arrays"), await client.metadata("arrays")
 
     answers, kinds, status, metadata = asyncio.run(ask())

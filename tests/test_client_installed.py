@@ -17,13 +17,13 @@ for name in ("tensorflow", "keras"):
 
 import numpy as np
 import data, models, serving, trainer
-from packshot_client import errors
+import packshot_client
+from packshot_client import TLS, AsyncClient, Client, ServingError, errors
 from packshot_client.channels import GrpcChannel
-from packshot_client.client import AsyncClient, Client
 from packshot_client.picture_files import save, to_arrays, to_files
 from packshot_client.rest_channel import RestChannel
-from packshot_client.tls import TLS
 
+assert set(packshot_client.__all__) < set(dir(packshot_client)) and issubclass(errors.NotFound, ServingError)
 assert {module.MINE for module in (data, models, serving, trainer)} == {True}
 files = to_files([np.full((2, 3, 3), 200, np.uint8)])
 save(files, ["a.png"])

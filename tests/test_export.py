@@ -225,6 +225,24 @@ def test_base_paths_follow_a_folder_that_was_moved_or_copied(tmp_path):
         assert list(entry.model_version_policy.specific.versions) == [1] and entry.version_labels["stable"] == 1
 
 
+def test_an_entry_for_a_model_that_lies_elsewhere_stays_while_that_is_there(tmp_path):
+    export(_enhancer(), tmp_path / "there", "far", facts={})
+    entry = 'config {{ name: "{}" base_path: "{}" version_labels {{ key: "stable" value: 1 }} }}'
+    others = [("far", str(tmp_path / "there" / "far")), ("gone", str(tmp_path / "gone")), ("cloud", "s3://bucket/m")]
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "models.config").write_text(
+        f"model_config_list {{ {' '.join(entry.format(*other) for other in others)} }}"
+    )
+    export(_enhancer(), tmp_path / "here", "sharp", facts={})
+    text = (tmp_path / "here" / "models.config").read_text()
+    entries = text_format.Parse(text, protocol.ModelServerConfig()).model_config_list.config
+    assert [(entry.name, entry.base_path, dict(entry.version_labels)) for entry in entries] == [
+        ("cloud", "s3://bucket/m", {"stable": 1}),
+        ("far", str(tmp_path / "there" / "far"), {"stable": 1}),
+        ("sharp", str(tmp_path / "here" / "sharp"), {}),
+    ]
+
+
 def _batches(folder):
     return list(
         text_format.Parse((folder / "batching.config").read_text(), protocol.BatchingParameters()).allowed_batch_sizes

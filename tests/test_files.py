@@ -3,10 +3,12 @@
 import errno
 import os
 
+import click
 import pytest
 import tensorflow as tf
 
 from data import files
+from trainer.options import PATH
 
 
 def test_a_tilde_is_the_home_and_a_known_scheme_stays(monkeypatch):
@@ -14,6 +16,20 @@ def test_a_tilde_is_the_home_and_a_known_scheme_stays(monkeypatch):
     assert files.resolve("~/models") == "/home/me/models"
     assert files.resolve("gs://bucket/~x") == "gs://bucket/~x"
     assert files.resolve("plain/a~b") == "plain/a~b"
+
+
+def test_a_home_that_nobody_knows_is_no_folder_called_tilde(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(files.UnknownHome, match="~nobody-here/models: no home folder is known for ~nobody-here"):
+        files.resolve("~nobody-here/models")
+    (tmp_path / "~nobody-here").mkdir()
+    assert files.resolve("~nobody-here/models") == "~nobody-here/models"
+
+
+@pytest.mark.parametrize("path", ["", "~nobody-here/x", "s3://bucket/x"])
+def test_an_option_refuses_a_path_that_means_nothing(path):
+    with pytest.raises(click.BadParameter):
+        PATH.convert(path, None, None)
 
 
 @pytest.mark.parametrize("path", ["s3://bucket/photos", "https://example.org/a.jpg"])

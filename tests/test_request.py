@@ -17,7 +17,7 @@ from watching import hearing, watched
 from serving.client import Client
 from serving.protocol import CODES
 from serving.session import SessionError
-from trainer import connection
+from trainer import connection, request
 from trainer.cli import main
 
 ROOT = Path(__file__).parent.parent
@@ -96,7 +96,7 @@ def test_a_category_is_asked_for_by_the_name_it_has_in_the_model(address, tmp_pa
     for label, number, file in [
         ("2", 1, "seed-3-label-2.png"),  # the class of that name, as `packshot sample` takes it
         ("1", 0, "seed-3-label-1.png"),
-        ("a/b shoes", 2, "seed-3-label-a_b_shoes.png"),
+        ("a/b shoes", 2, "seed-3-label-a%2Fb%20shoes.png"),
         ("0", 0, "seed-3-label-1.png"),  # no class has that name
     ]:
         done = _ask(address, "named", "generate", "--seed", 3, "--label", label, "--out", tmp_path)
@@ -115,6 +115,12 @@ def test_a_category_is_asked_for_by_the_name_it_has_in_the_model(address, tmp_pa
         assert done.exit_code == 2 and "have: numbers from 0" in done.output
     assert _ask(address, "named", "signatures").output.endswith("\ncategories, numbered from 0: 1, 2, a/b shoes\n")
     assert json.loads(_ask(address, "named", "signatures", "--json").output)["classes"] == ["1", "2", "a/b shoes"]
+
+
+def test_no_two_categories_share_the_name_of_a_file():
+    names = ["a,b", "a b", "a_b", "a/b", "a%2Cb", "..", "größe", "靴", "-1", "1"]
+    assert len({request._in_a_name(name) for name in names}) == len(names)
+    assert all("/" not in request._in_a_name(name) for name in names)
 
 
 def test_what_is_made_goes_where_it_harms_nothing(address, tmp_path, monkeypatch):

@@ -50,7 +50,8 @@ def export_run(run, model, data, step, export_to, say, version=None, facts=None)
     say(f"exported and verified: {path}")
     if is_pattern(path):
         say(
-            "no server loads it from there: TensorFlow takes a path with [ * ? or \\ for a pattern; serve it from another"
+            "no server loads it from there: TensorFlow takes a path with [ * ? or \\ for a pattern; "
+            "serve it from a folder without them"
         )
     return path
 

@@ -12,9 +12,11 @@ class ResolvedPath(click.ParamType):
     name = "path"
 
     def convert(self, value, param, ctx):
+        if not value:
+            self.fail("the path is empty; . is the current folder", param, ctx)
         try:
             return files.resolve(value)
-        except files.UnknownScheme as error:
+        except (files.UnknownScheme, files.UnknownHome) as error:
             self.fail(str(error), param, ctx)
 
 

@@ -6,6 +6,7 @@ import os
 import re
 from concurrent import futures
 from typing import NamedTuple
+from urllib.parse import quote
 
 import click
 
@@ -40,7 +41,7 @@ class Asked(NamedTuple):
         """The names of the classes, in the order of their numbers, if one of `signatures` answers them; else ()."""
         from serving import class_names
 
-        return class_names.served(self.client, self.model, **self.which) if class_names.SIGNATURE in signatures else ()
+        return self.client.classes(self.model, **self.which) if class_names.SIGNATURE in signatures else ()
 
     def first_of(self, *names):
         """The first of the signatures `names` that the model has, and all it has. Raises Refused when it has none."""
@@ -234,8 +235,8 @@ def signatures(context, as_json):
 
 
 def _in_a_name(text):
-    """Text as a part of a file's name."""
-    return re.sub(r"[^\w.-]+", "_", text)[:60]
+    """Text as a part of a file's name, another for each text (of up to 60 letters)."""
+    return re.sub(r"[^\w.-]", lambda found: quote(found[0], safe=""), text)[:60]
 
 
 def _shape(sizes):

@@ -114,7 +114,7 @@ def _check_versions(names, root):
 
 
 def check_classes(classes, root: str) -> None:
-    """Raise SourceError when two names of classes differ only in what nobody sees: case, blanks, or how accents are coded."""
+    """Raise SourceError when two names of classes differ only in case, blanks, or how accents are coded."""
     seen = {}
     for name in sorted(classes):
         plain = unicodedata.normalize("NFC", name).casefold().strip()

@@ -110,7 +110,7 @@ def _nothing(root, left_out):
 
 
 def _identity(folder):
-    """What tells a local folder from all others, whatever path leads to it; None for others, which have no links."""
+    """A key of a local folder, the same for every path that leads to it; None for a remote one, as there are no links."""
     if files.is_remote(folder):
         return None
     try:
