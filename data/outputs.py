@@ -14,7 +14,6 @@ JPEG and HTML, as "made_by" of JSON, in the heading of a list. Nothing is told b
 
 import contextlib
 import errno
-import json
 import os
 import unicodedata
 import uuid
@@ -107,7 +106,7 @@ def write(path: str, content: bytes | str, by: str) -> None:
 
 def write_json(path: str, values: dict, by: str) -> None:
     """Write `values` for machines, with "made_by" before them. Raises OSError."""
-    files.write(path, _bytes(json.dumps({"made_by": by} | values, indent=1, ensure_ascii=False) + "\n"))
+    files.write_json(path, {"made_by": by} | values)
 
 
 def marked(content: bytes, by: str) -> bytes:
