@@ -26,16 +26,19 @@ def is_remote(path: str) -> bool:
 
 
 class UnknownScheme(ValueError):
-    """A path whose scheme (s3://) this TensorFlow does not know; the text is one sentence for the user."""
+    """A path whose scheme (s3://) this TensorFlow does not know, or whose ~ stands for no home; the text is one sentence for the user."""
 
 
 def resolve(path: str) -> str:
     """A path as a user typed it, ready for use: ~ expanded, file:// taken off, any other scheme checked.
 
-    Raises UnknownScheme for schemes that TensorFlow cannot read, such as s3://, and for all where it is not installed.
+    Raises UnknownScheme for schemes that TensorFlow cannot read, such as s3://, and for all where it is not installed; for ~ where there
+    is no home.
     """
     path = os.fspath(path)
     if not is_remote(path):
+        if path.partition("/")[0] == "~" == os.path.expanduser("~"):
+            raise UnknownScheme(f"{path}: there is no home that ~ could stand for; write the whole path")
         return os.path.expanduser(path)
     if path.lower().startswith("file://"):
         return path[len("file://") :]

@@ -16,6 +16,18 @@ def test_a_tilde_is_the_home_and_a_known_scheme_stays(monkeypatch):
     assert files.resolve("plain/a~b") == "plain/a~b"
 
 
+def test_a_tilde_without_a_home_is_no_folder_of_that_name(monkeypatch):
+    def nobody(uid):
+        raise KeyError(uid)
+
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    for path in ("~", "~/models"):
+        with pytest.raises(files.UnknownScheme, match="there is no home"):
+            files.resolve(path)
+    assert files.resolve("~$list.txt") == "~$list.txt"
+
+
 @pytest.mark.parametrize("path", ["s3://bucket/photos", "https://example.org/a.jpg"])
 def test_an_unknown_scheme_is_named_with_those_that_are_known(path):
     with pytest.raises(files.UnknownScheme, match=r"is not known to this TensorFlow; local paths and .*gs://"):
