@@ -332,6 +332,15 @@ def test_a_full_disk_is_named_and_the_same_command_goes_on(door, shop):
     assert [line["step"] for line in lines("flatly")] == [1, 2, 3, 4, 5, 6]
 
 
+def test_a_place_where_nothing_can_be_written_is_refused_and_not_called_a_stop(shop, monkeypatch):
+    def read_only(path):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
+
+    monkeypatch.setattr(files, "make_folder", read_only)
+    result = resume("new", 16, data="folder:flat")
+    assert result.exit_code == 2 and result.output.endswith(f"new: {os.strerror(errno.EROFS)}\n"), result.output
+
+
 def test_memory_that_runs_out_is_named(shop, monkeypatch):
     def no_memory(*_, **__):
         raise tf.errors.ResourceExhaustedError(

@@ -177,13 +177,7 @@ def train(
                 plan = make_plan(measuring, run, config, model, view, rows, say)
         with _stopping(folder):
             if chief:
-                files.make_folder(folder.root)
-                with refusing():
-                    lock.take()
-                    if not was_there and steps(folder.checkpoints):
-                        raise ValueError(
-                            f"another training has begun in {folder.root} meanwhile; repeat the command to go on"
-                        )
+                _enter(folder, lock, was_there)
                 folder.open(run)
                 checkpoints.tidy()
                 folder.forget_metrics_after(progress.step)
@@ -207,6 +201,15 @@ def train(
                 return export_run(run, model, ready.data, progress.step, export_to, say, facts=facts)
             except ValueError as error:
                 raise Refused(str(error)) from error
+
+
+def _enter(folder, lock, was_there):
+    """Make the run's folder if it is not there, and hold its lock. Raises Refused, and Stopped when the disk is full."""
+    with refusing():
+        files.make_folder(folder.root)
+        lock.take()
+        if not was_there and steps(folder.checkpoints):
+            raise ValueError(f"another training has begun in {folder.root} meanwhile; repeat the command to go on")
 
 
 def _check_classes(run, source):
