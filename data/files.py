@@ -7,6 +7,7 @@ files to TensorFlow (checkpoints, SavedModels) stands inside `os_errors`, which 
 
 import contextlib
 import errno
+import json
 import os
 import re
 import shutil
@@ -29,7 +30,7 @@ def is_remote(path: str) -> bool:
 
 
 class UnknownScheme(ValueError):
-    """A path whose scheme (s3://) this TensorFlow does not know; the text is one sentence for the user."""
+    """A path whose scheme (s3://) this TensorFlow does not know, or whose ~ stands for no home; the text is one sentence for the user."""
 
 
 def resolve(path: str) -> str:
@@ -149,6 +150,12 @@ def write(path: str, content: bytes) -> None:
     finally:
         if os.path.exists(temporary):
             os.unlink(temporary)
+
+
+def write_json(path: str, values) -> None:
+    """Write `values` as JSON in one go. Names that are no UTF-8 become \\udcff, which JSON reads back. Raises OSError."""
+    text = json.dumps(values, indent=1, ensure_ascii=False) + "\n"
+    write(path, text.encode(errors="backslashreplace"))
 
 
 def append(path: str, content: bytes) -> None:

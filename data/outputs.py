@@ -14,7 +14,6 @@ comment in JPEG and HTML, "made_by" in JSON, the heading of a list. File names d
 
 import contextlib
 import errno
-import json
 import os
 import unicodedata
 import uuid
@@ -107,7 +106,7 @@ def write(path: str, content: bytes | str, by: str) -> None:
 
 def write_json(path: str, values: dict, by: str) -> None:
     """Write `values` for machines, with "made_by" before them. Raises OSError."""
-    files.write(path, _bytes(json.dumps({"made_by": by} | values, indent=1, ensure_ascii=False) + "\n"))
+    files.write_json(path, {"made_by": by} | values)
 
 
 def marked(content: bytes, by: str) -> bytes:

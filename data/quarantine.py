@@ -1,6 +1,5 @@
 """The account of a source: what was left out, and why."""
 
-import json
 import threading
 from collections import Counter
 
@@ -98,8 +97,7 @@ class Quarantine:
             {"name": f"*{extension}" if extension else "without an extension", "reason": NO_PICTURE, "count": count}
             for extension, count in self.others.items()
         ]
-        # Names that are no UTF-8 become \udcff, which is how JSON writes them.
-        files.write(path, (json.dumps(rows, indent=1, ensure_ascii=False) + "\n").encode(errors="backslashreplace"))
+        files.write_json(path, rows)
 
 
 def _listed(items):

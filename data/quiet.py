@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import sys
+import tempfile
 import warnings
 
 LEVEL = "TF_CPP_MIN_LOG_LEVEL"
@@ -40,6 +41,10 @@ _undo = []  # what `stop` does
 
 def start() -> None:
     """From the first import of TensorFlow on, leave its greetings out. Does nothing if it is imported already or the user set a level."""
+    if (
+        os.path.expanduser("~") == "~"
+    ):  # nobody's home: TensorFlow would make a folder of that name where the command is given
+        os.environ.setdefault("KERAS_HOME", os.path.join(tempfile.gettempdir(), ".keras"))
     if LEVEL in os.environ or "tensorflow" in sys.modules or any(isinstance(f, _Watch) for f in sys.meta_path):
         return
     sys.meta_path.insert(0, _Watch())

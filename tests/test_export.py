@@ -359,6 +359,7 @@ def test_an_export_to_an_object_store_is_the_same_export():
         assert "apply" in session.signatures
 
 
+@pytest.mark.low_precision
 def test_a_mixed_precision_model_has_a_plain_interface(tmp_path):
     model = _painter(keras.DTypePolicy("mixed_bfloat16"))
     with Session(export(model, tmp_path, "half", facts=FACTS)) as session:

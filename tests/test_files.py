@@ -32,6 +32,17 @@ def test_an_option_refuses_a_path_that_means_nothing(path):
         PATH.convert(path, None, None)
 
 
+def test_a_tilde_without_a_home_is_no_folder_of_that_name(monkeypatch):
+    def nobody(uid):
+        raise KeyError(uid)
+
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    for path in ("~", "~/models"):
+        with pytest.raises(files.UnknownHome, match="no home folder is known for ~;"):
+            files.resolve(path)
+
+
 @pytest.mark.parametrize("path", ["s3://bucket/photos", "https://example.org/a.jpg"])
 def test_an_unknown_scheme_is_named_with_those_that_are_known(path):
     with pytest.raises(files.UnknownScheme, match=r"is not known to this TensorFlow; local paths and .*gs://"):

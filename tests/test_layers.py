@@ -194,6 +194,7 @@ def test_batch_normalisation_has_the_gradients_of_keras_own(training):
         np.testing.assert_allclose(a, b, atol=1e-4)
 
 
+@pytest.mark.low_precision
 @pytest.mark.parametrize("training", [True, False])
 def test_batch_normalisation_in_bfloat16(training):
     exact = norms()[0]
@@ -254,6 +255,7 @@ def test_resampling_a_line_by_hand():
     np.testing.assert_allclose(down.ravel(), [(0 + 0 + 12 + 8) / 8, (4 + 24 + 0 + 0) / 8])
 
 
+@pytest.mark.low_precision
 @pytest.mark.parametrize("layer", [Upsample2x, Downsample2x])
 def test_resampling_keeps_constant_pictures_and_compute_type(layer):
     x = np.full((1, 4, 6, 2), 0.7, np.float32)
@@ -331,6 +333,7 @@ def test_logits_are_a_line_and_a_projection(classes, use_bias):
     assert len(model.weights) == 1 + use_bias + (classes > 0)
 
 
+@pytest.mark.low_precision
 def test_logits_are_float32_in_mixed_precision():
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:

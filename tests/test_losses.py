@@ -71,6 +71,7 @@ def test_squared_slope_of_a_linear_critic():
     np.testing.assert_allclose(logits, np.sum(pictures.numpy() * weight.numpy() * mask.numpy(), (1, 2, 3)), rtol=1e-5)
 
 
+@pytest.mark.low_precision
 def test_small_slopes_survive_float16():
     """A slope of 2e-8, below all that float16 holds, through a critic that computes in it."""
     pictures = tf.zeros([2, 4, 4, 3])

@@ -115,3 +115,11 @@ def test_where_there_is_a_gpu_what_tensorflow_says_of_it_is_news(line, passes):
         for more in (["gpu"], [])
     ]
     assert found == [(line + b"\n" if passes else b"") + b"Error: mine\n", b"Error: mine\n"]
+
+
+def test_without_a_home_no_folder_called_tilde_is_left_behind(tmp_path):
+    there = {key: value for key, value in environment().items() if key not in ("HOME", "KERAS_HOME")}
+    code = "import os, pwd; pwd.getpwuid = lambda uid: {}[uid]; "  # nobody has an entry
+    code += "from data import quiet; quiet.start(); import tensorflow; print(os.listdir())"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=there, capture_output=True, text=True)
+    assert done.stdout == "[]\n"

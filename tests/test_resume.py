@@ -160,6 +160,38 @@ def test_a_relative_path_from_elsewhere_is_not_silently_another_folder(shop, mon
     assert result.exit_code == 2 and "was trained on other data" in result.output
 
 
+def test_the_same_pictures_are_the_same_data_wherever_they_lie(shop):
+    shutil.copytree("flat", "moved/flat")
+    Path("link").symlink_to("flat")
+    places = (f"folder:{shop}/flat", "folder:link", "folder:moved/flat")
+    for images, place in enumerate(places, 2):
+        result = resume("flatly", 16 * images, data=place)
+        assert result.exit_code == 0 and "holds the same pictures" in result.output, result.output
+        assert f"going on at {16 * (images - 1)}" in result.output
+        known = record.read("flatly/record.json")
+        assert known.data.spec == json.loads(Path("flatly/config.json").read_text())["data"] and known.saved
+        assert not known.changes
+    noise(shop / "others", 6, 3)
+    result = resume("flatly", 80, data="folder:others")
+    assert result.exit_code == 2 and "6 pictures then as now, but not the same ones" in result.output
+
+
+def test_names_that_are_no_utf_8_are_kept_as_they_are(shop):
+    os.rename("data/bags", b"data/b\xe4gs")
+    os.rename("data", b"d\xe4ta")
+    data = "folder:" + os.fsdecode(b"d\xe4ta")
+    result = resume("told", 32, "--conditional", data=data)
+    assert result.exit_code == 2 and "'b\\udce4gs' has a name that is no UTF-8" in result.output
+    for images in (16, 32):
+        result = resume("odd", images, data=data)
+        assert result.exit_code == 0, result.output
+    assert "going on at 16" in result.output
+    assert record.read("odd/record.json").data.classes == (os.fsdecode(b"b\xe4gs"), "shoes")
+    for command in (["prepare", data, "--out", "shards", "--size", 16], ["export", "odd", "--to", "models"]):
+        result = invoke(cli.main, *command)
+        assert result.exit_code == 0, result.output
+
+
 def test_a_run_older_than_records_goes_on_and_has_one_then(shop):
     Path("flatly/record.json").unlink()
     values = json.loads(Path("flatly/config.json").read_text())
@@ -298,6 +330,15 @@ def test_a_full_disk_is_named_and_the_same_command_goes_on(door, shop):
     result = resume("flatly", 48, data="folder:flat")
     assert result.exit_code == 0 and "going on at 16 of 48" in result.output
     assert [line["step"] for line in lines("flatly")] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_place_where_nothing_can_be_written_is_refused_and_not_called_a_stop(shop, monkeypatch):
+    def read_only(path):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
+
+    monkeypatch.setattr(files, "make_folder", read_only)
+    result = resume("new", 16, data="folder:flat")
+    assert result.exit_code == 2 and result.output.endswith(f"new: {os.strerror(errno.EROFS)}\n"), result.output
 
 
 def test_memory_that_runs_out_is_named(shop, monkeypatch):

@@ -89,8 +89,8 @@ def _prepare(run, folder, measuring, strategy, accept_new_data, say) -> Ready:
     _check_batch(config, strategy)
     source = open_source(run.data, run.seed)
     folder.check_apart(source)
-    if run.conditional and not source.classes:
-        raise ValueError(f"--conditional needs categories, and {run.data} has none")
+    if run.conditional:
+        _check_classes(run, source)
     view = make_view(run, config)
     view.check(source.keys)
     data, known, changed = record.Data.of(source), record.read(folder.record), None
@@ -99,6 +99,8 @@ def _prepare(run, folder, measuring, strategy, accept_new_data, say) -> Ready:
             say(f"{folder.config} is missing: the settings of this command are taken for those of the run")
         if known:
             changed = record.difference(known.data, data, run.conditional)
+            if not changed and known.data.spec != data.spec:
+                say(f"{data.spec} holds the same pictures, by their names and sizes, as {known.data.spec} did")
         else:
             say(f"{folder.record} is missing: what {run.data} holds now is taken for what the run was trained on")
     if changed and not accept_new_data:
@@ -175,13 +177,7 @@ def train(
                 plan = make_plan(measuring, run, config, model, view, rows, say)
         with _stopping(folder):
             if chief:
-                files.make_folder(folder.root)
-                with refusing():
-                    lock.take()
-                    if not was_there and steps(folder.checkpoints):
-                        raise ValueError(
-                            f"another training has begun in {folder.root} meanwhile; repeat the command to go on"
-                        )
+                _enter(folder, lock, was_there)
                 folder.open(run)
                 checkpoints.tidy()
                 folder.forget_metrics_after(progress.step)
@@ -207,6 +203,27 @@ def train(
                 raise Refused(str(error)) from error
 
 
+def _enter(folder, lock, was_there):
+    """Make the run's folder if it is not there, and hold its lock. Raises Refused, and Stopped when the disk is full."""
+    with refusing():
+        files.make_folder(folder.root)
+        lock.take()
+        if not was_there and steps(folder.checkpoints):
+            raise ValueError(f"another training has begun in {folder.root} meanwhile; repeat the command to go on")
+
+
+def _check_classes(run, source):
+    if not source.classes:
+        raise ValueError(f"--conditional needs categories, and {run.data} has none")
+    for name in source.classes:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise ValueError(
+                f"--conditional: the category {name!a} has a name that is no UTF-8, which a model cannot be told; rename it"
+            ) from None
+
+
 def _check_beginning(folder, known, say):
     """ValueError if this folder has lost its checkpoints: a training is not begun over what is left of another."""
     written = history.lines(folder.metrics)
@@ -225,6 +242,8 @@ def _write_record(folder, ready, step, say):
         record.write(folder.record, ready.known.changed(ready.data, step))
     elif not ready.known or not step:
         record.write(folder.record, record.Record(ready.data, saved=step > 0))
+    elif ready.known.data != ready.data:
+        record.write(folder.record, replace(ready.known, data=ready.data))
 
 
 def _note_saved(folder):

@@ -55,7 +55,7 @@ def read(path: str) -> Record | None:
 
 def write(path: str, record: Record) -> None:
     """Write a record in one go. Raises OSError."""
-    files.write(path, (json.dumps(asdict(record), indent=1, ensure_ascii=False) + "\n").encode())
+    files.write_json(path, asdict(record))
 
 
 def difference(old: Data, new: Data, conditional: bool) -> str | None:

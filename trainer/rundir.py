@@ -3,6 +3,7 @@
 import json
 import os
 import posixpath
+from dataclasses import replace
 from pathlib import Path
 
 from data import files
@@ -33,7 +34,10 @@ class RunDir:
         """Raise ValueError if this folder cannot be that of `run`: a file is in its place, or a run with another configuration is
         (the sentence shows the difference)."""
         if files.exists(self.config):
-            changed = differences(self.read_config(), run)
+            held = self.read_config()
+            if files.exists(self.record):  # which knows the data by what they hold, wherever they lie now
+                held = replace(held, data=run.data)
+            changed = differences(held, run)
             if changed:
                 raise ValueError(
                     f"{self.root} holds a run with another configuration; use another --job-dir, or undo: "

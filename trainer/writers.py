@@ -58,7 +58,7 @@ class TensorBoard:
     def __init__(self, folder, hyperparameters):
         self._folder = folder
         plain = {
-            name: value if isinstance(value, (bool, int, float, str)) else str(value)
+            name: value if isinstance(value, (bool, int, float)) else _utf_8(str(value))
             for name, value in hyperparameters.items()
         }
         with files.os_errors(folder):
@@ -131,6 +131,10 @@ def _records(path):
             yield record.numpy()
     except tf.errors.DataLossError:
         return
+
+
+def _utf_8(text):
+    return text.encode(errors="backslashreplace").decode()  # TensorFlow takes no other; names of files may be
 
 
 class Console:

@@ -80,7 +80,7 @@ def write(
             "left_out": len(quarantine),
             "fingerprint": digest("tfrecord", made_from, size, fit, encoding, count),
         }
-        files.write(join(out_dir, _FACTS), (json.dumps(facts, indent=1, ensure_ascii=False) + "\n").encode())
+        files.write_json(join(out_dir, _FACTS), facts)
         made.clear()
     finally:
         for path in filter(files.exists, made):
