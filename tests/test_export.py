@@ -293,23 +293,22 @@ def test_the_same_version_twice_at_once_is_refused(tmp_path, monkeypatch):
 
 FULL = {
     "by TensorFlow": (
-        tf.saved_model,
-        "save",
+        "serving.export.tf.saved_model.save",
         tf.errors.ResourceExhaustedError(None, None, "/a/b; No space left on device"),
     ),
-    "by Python": (warmup, "write", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "somewhere/.export-1/x")),
-    "at the end": (os, "rename", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "somewhere/.export-1")),
+    "by Python": ("serving.warmup.write", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "somewhere/.export-1/x")),
+    "at the end": ("os.rename", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "somewhere/.export-1")),
 }
 
 
 @pytest.mark.parametrize("where", FULL)
 def test_a_full_disk_is_told_of_the_version_and_leaves_nothing(where, tmp_path, monkeypatch):
-    module, name, error = FULL[where]
+    name, error = FULL[where]
 
     def full(*_, **__):
         raise error
 
-    monkeypatch.setattr(module, name, full)
+    monkeypatch.setattr(name, full)
     (tmp_path / "kept").mkdir()
     with pytest.raises(OSError, match="No space left on device") as caught:
         export(_enhancer(), tmp_path / "kept" / "new" / "models", "sharp", facts={})

@@ -190,8 +190,19 @@ class Console:
 
 
 def counting(examples, total):
-    """An iterator over `examples` with a bar on a terminal, and none elsewhere."""
-    return tqdm(examples, desc="reading", total=total, unit="img", disable=None)
+    """An iterator over `examples` that says how far it is: a bar on a terminal, a line now and then elsewhere."""
+    if sys.stderr.isatty():
+        return tqdm(examples, desc="reading", total=total, unit="img")
+    return _told(examples, total)
+
+
+def _told(examples, total):
+    said = time.monotonic()
+    for number, example in enumerate(examples):
+        yield example
+        if time.monotonic() - said > Console.SECONDS:
+            said = time.monotonic()
+            print(f"read {number + 1:,}{f' of {total:,}' if total else ''} pictures", file=sys.stderr, flush=True)
 
 
 def clock(seconds: float) -> str:
