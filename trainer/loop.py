@@ -4,6 +4,7 @@ import contextlib
 import errno
 import math
 import re
+import shlex
 from dataclasses import asdict, dataclass, replace
 
 import tensorflow as tf
@@ -298,6 +299,7 @@ def _first_line(error):
 
 
 def _describe(run, folder, rows, quarantine, say):
+    say(f"run folder: {folder.root}   (watch it: tensorboard --logdir {shlex.quote(folder.tensorboard)})")
     quarantine.tell(say, path=folder.quarantine)
     place = "in memory" if rows.in_memory else "on disk"
     classes = f" in {len(rows.classes)} classes ({_shortened(rows.classes)})" if rows.classes else ""

@@ -7,7 +7,6 @@ import dataclasses
 import difflib
 import itertools
 import json
-import shlex
 
 import click
 
@@ -232,7 +231,6 @@ def main(**options):
     cadence = loop.Cadence(
         options["log_steps"], options["sample_images"], options["checkpoint_minutes"], options["steps_per_execution"]
     )
-    say(f"run folder: {root}   (watch it: tensorboard --logdir {shlex.quote(folder.tensorboard)})")
     export_to = None if options["no_export"] else export_to
     loop.train(run, folder, cadence, measuring, export_to, options["accept_new_data"], say)
 
