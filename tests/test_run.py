@@ -66,12 +66,12 @@ def test_tensorboard_holds_scalars_sheets_and_hyperparameters(run):
     assert any(tag.startswith("_hparams_") for tag in tags)
 
 
-def test_repeating_the_command_of_a_finished_run_trains_no_more(run):
+@pytest.mark.parametrize("images", [32, 64])
+def test_repeating_the_command_of_a_finished_run_or_asking_for_less_trains_no_more(run, images):
     before = lines(run)
-    result = train(
-        *TINY, "--images", 64, "--sample-images", 24, "--log-steps", 2, "--job-dir", run, "--conditional", "--no-export"
-    )
-    assert result.exit_code == 0, result.output
+    more = ["--sample-images", 24, "--log-steps", 2, "--job-dir", run, "--conditional", "--no-export"]
+    result = train(*TINY, "--images", images, *more)
+    assert result.exit_code == 0 and "trained on 64 pictures before: nothing is left to do" in result.output
     assert lines(run) == before
 
 

@@ -13,10 +13,13 @@ from trainer.history import Evaluation
 
 
 class Progress:
-    """How far a run is: `step` steps of `rows` pictures each, towards `steps`. Shared by all callbacks, moved by `Steps`."""
+    """How far a run is: `step` steps of `rows` pictures each, towards `steps`. Shared by all callbacks, moved by `Steps`.
+
+    A run that is further than it was meant to go has nothing left.
+    """
 
     def __init__(self, step: int, steps: int, rows: int):
-        self.step, self.steps, self.rows = step, steps, rows
+        self.step, self.steps, self.rows = step, max(steps, step), rows
 
     @property
     def images(self) -> int:

@@ -190,7 +190,8 @@ def train(
             if plan and plan.patience_is_over(past):
                 progress.end()
             elif progress.step:
-                say(f"going on at {progress.images:,} of {progress.steps * rows_per_step:,} pictures")
+                left = f"going on at {progress.images:,} of {progress.steps * rows_per_step:,} pictures"
+                say(left if progress.left else f"trained on {progress.images:,} pictures before: nothing is left to do")
             if progress.left:
                 _fit(run, config, folder, cadence, strategy, chief, model, rows, checkpoints, progress, plan, past, say)
             if progress.steps < planned:
