@@ -119,9 +119,8 @@ def marked(content: bytes, by: str) -> bytes:
         return content[:33] + chunk + content[33:]  # behind the header, which is first and always as long
     if content.startswith(b"\xff\xd8"):
         text = _IN_JPEG % by.encode()
-        end = (
-            4 + int.from_bytes(content[4:6], "big") if content[2:4] == b"\xff\xe0" else 2
-        )  # behind what JFIF has first
+        has_jfif = content[2:4] == b"\xff\xe0"  # which stays first
+        end = 4 + int.from_bytes(content[4:6], "big") if has_jfif else 2
         return content[:end] + b"\xff\xfe" + (len(text) + 2).to_bytes(2, "big") + text + content[end:]
     return content.replace(b"<!doctype html>", b"<!doctype html>\n" + _IN_HTML % by.encode(), 1)
 

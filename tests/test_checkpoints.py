@@ -1,5 +1,6 @@
 """Checkpoints: found by their names, the newest good one taken, whatever became of the others."""
 
+import errno
 import json
 import os
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from data import files
 from trainer.checkpoints import Checkpoints, best_facts, newest_step, steps
 
 FACTS = {"step": 4, "metric": "kid", "value": 0.5, "error": 0.1, "images": 32}
@@ -153,3 +155,22 @@ def test_a_write_that_fails_leaves_the_ones_before_and_nothing_else(tmp_path, mo
     with pytest.raises(OSError, match="No space left"):
         Checkpoints(folder, state(4.0)).save(4)
     assert sorted(os.listdir(folder)) == before and restored(folder) == (2, 2.0, [])
+
+
+def test_a_checkpoint_that_may_not_be_read_is_not_taken_for_a_damaged_one(tmp_path, monkeypatch):
+    """Going on from an older one would lose steps that are whole."""
+    folder = saved(tmp_path, 2, 4)
+    read = files.read
+
+    def locked(path, count=-1):
+        if "step-4.data" in path:
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return read(path, count)
+
+    def refuse(path):
+        raise tf.errors.PermissionDeniedError(None, None, f"{path}; Permission denied")
+
+    monkeypatch.setattr(files, "read", locked)
+    monkeypatch.setattr(tf.train, "load_checkpoint", refuse)
+    with pytest.raises(PermissionError, match="step-4.data"):
+        Checkpoints(folder, state(-1.0)).restore()

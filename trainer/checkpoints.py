@@ -46,14 +46,22 @@ def newest_step(folder: str) -> int:
 
 
 def read(prefix: str) -> dict[str, np.ndarray]:
-    """Every variable of the checkpoint `<folder>/step-N` by its identifier. Raises Unreadable."""
+    """Every variable of the checkpoint `<folder>/step-N` by its identifier.
+
+    Raises Unreadable, and OSError for files that are there and may not be read now: those are not damaged.
+    """
+    folder, name = posixpath.split(prefix)
     try:
-        folder, name = posixpath.split(prefix)
-        with plain(folder) as folder:
-            reader = tf.train.load_checkpoint(posixpath.join(folder, name))
+        with plain(folder) as way:
+            reader = tf.train.load_checkpoint(posixpath.join(way, name))
             names = [name for name in reader.get_variable_to_shape_map() if name.endswith(_VALUE)]
             return {name.removesuffix(_VALUE): reader.get_tensor(name) for name in names}
+    except MemoryError:
+        raise
     except Exception as error:  # IndexError, RuntimeError, OpError: TensorFlow has one for each kind of damage
+        for file in files.names(folder) if files.is_folder(folder) else []:
+            if file.startswith(f"{name}."):
+                files.read(posixpath.join(folder, file), 1)
         if not files.exists(f"{prefix}.index"):
             reason = "its .index file is missing"
         else:
