@@ -11,7 +11,7 @@ help:  ## show this list
 $(VENV)/.installed: setup.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet -e '.[test]'
+	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet -e '.[test]'  # setuptools warns of every editable install
 	@touch $@
 
 install: $(VENV)/.installed  ## make the virtual environment

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("setuptools")
-
 ROOT = Path(__file__).parent.parent
 APP = """
 import sys
