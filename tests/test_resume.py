@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -499,6 +500,9 @@ def test_the_bytes_of_a_step_grow_with_its_rows():
     model = mlp_gan.Model(mlp_gan.PRESETS["tiny"])
     assert step_bytes(model, 30) == pytest.approx(3 * step_bytes(model, 10), abs=3)
     assert step_bytes(model, 1) > 4 * 2 * 16 * 16 * 3  # the pictures of both networks at least
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    half = mlp_gan.Model(mlp_gan.PRESETS["tiny"])
+    assert 2 * step_bytes(half, 10) == pytest.approx(step_bytes(model, 10), abs=3)
 
 
 PLACES = {

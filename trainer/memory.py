@@ -32,7 +32,10 @@ def total() -> int:
 
 
 def step_bytes(model, rows: int) -> int:
-    """A lower bound of what one step takes, in bytes: what the networks' layers give for `rows` rows, kept for the way back."""
+    """A lower bound of what one step takes, in bytes: the outputs of all layers for `rows` rows, kept for the backward pass.
+
+    They are of the type that the first network's layers compute in.
+    """
     side = model.config.resolution // getattr(model.config, "scale", 1)
     networks = [model.network, *([model.critic] if hasattr(model, "critic") else [])]
     values = 0
@@ -40,4 +43,4 @@ def step_bytes(model, rows: int) -> int:
         for layer in network.layers:
             for output in tf.nest.flatten(layer.output):
                 values += math.prod(side if length is None else length for length in output.shape[1:])
-    return int(SHARE * 4 * values * rows)
+    return int(SHARE * tf.as_dtype(model.network.compute_dtype).size * values * rows)
