@@ -132,7 +132,7 @@ class _Draw:
 
 
 class _Place:
-    """Where a set lies on disk; None of it is looked at when there is no such place."""
+    """Where a set lies on disk. Without a home there is no such place, which is found out only when a set must be written."""
 
     def __init__(self, cache_dir, key):
         self._parent, self._key = cache_dir, key
