@@ -29,7 +29,7 @@ from trainer.strategy import is_chief, make_strategy, set_precision
 from trainer.watchdog import Watchdog
 
 AUGMENT_ROWS = {GENERATION: ("flip",), TRANSLATION: ("flip", "jitter"), ENHANCEMENT: ("dihedral",)}
-UNMIRRORED = {GENERATION: (), TRANSLATION: ("jitter",), ENHANCEMENT: ()}
+MIRRORING = {"flip", "dihedral"}
 
 
 @dataclass(frozen=True)
@@ -335,6 +335,7 @@ def _check_measuring(measuring, strategy):
 
 def _fit(run, config, folder, cadence, strategy, chief, model, rows, checkpoints, progress, plan, past, say):
     waiting = pipeline.Waiting()
+    augment = tuple(name for name in AUGMENT_ROWS[model.task] if run.mirror or name not in MIRRORING)
     watchers, release = [callbacks.Steps(progress)], []
     if chief:
         found, release = _watchers(
@@ -356,7 +357,7 @@ def _fit(run, config, folder, cadence, strategy, chief, model, rows, checkpoints
                     batch_size=progress.rows,
                     seed=run.seed,
                     position=progress.images,
-                    augment=AUGMENT_ROWS[model.task] if run.mirror else UNMIRRORED[model.task],
+                    augment=augment,
                     keys=("label",) if model.classes else (),
                 )
                 model.compile(steps_per_execution=together)
