@@ -6,23 +6,21 @@ from setuptools.command.build_py import build_py
 # Every project has packages called `data` and `models`. So what a client needs is installed a second time, under a name
 # of its own: these modules of serving/ and data/, which import each other by relative imports, and nothing else of ours.
 CLIENT = {
-    "packshot_client": (
+    "packshot_client": ("__init__",),
+    "packshot_client.client": (
         "__init__",
         "calls",
         "channels",
-        "class_names",
         "client",
-        "client_metrics",
-        "errors",
+        "metrics",
         "picture_files",
-        "protocol",
         "proxies",
         "rest_channel",
         "rest_messages",
-        "tensors",
         "tls",
     ),
     "packshot_client.data": ("__init__", "colour", "content", "files", "images"),
+    "packshot_client.wire": ("__init__", "class_names", "errors", "messages", "tensors"),
 }
 
 
@@ -40,7 +38,7 @@ setup(
     python_requires=">=3.11,<3.14",
     packages=[
         "data",
-        "data.health",
+        "data.inspection",
         "data.sources",
         "models",
         "models.enhancement",
@@ -49,20 +47,33 @@ setup(
         "models.losses",
         "models.translation",
         "packshot_client",
+        "packshot_client.client",
         "packshot_client.data",
+        "packshot_client.wire",
         "serving",
+        "serving.client",
         "serving.deploy",
+        "serving.export",
         "serving.server",
+        "serving.wire",
         "trainer",
+        "trainer.commands",
         "trainer.evaluation",
         "trainer.features",
         "trainer.metrics",
         "trainer.rating",
+        "trainer.runs",
+        "trainer.training",
     ],
-    package_dir={"packshot_client": "serving", "packshot_client.data": "data"},
+    package_dir={
+        "packshot_client": "serving",
+        "packshot_client.client": "serving/client",
+        "packshot_client.data": "data",
+        "packshot_client.wire": "serving/wire",
+    },
     cmdclass={"build_py": Build},
     package_data={
-        "data.health": ["page.html", "lettering.npz", "softness.npz"],
+        "data.inspection": ["page.html", "lettering.npz", "softness.npz"],
         "trainer.evaluation": ["*.html"],
         "trainer.features": ["encoder.npz"],
         "trainer.metrics": ["naturalness.npz"],

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageDraw, ImageFont
 from scipy import ndimage
 
-from data.health.thresholds import SIDE
+from data.inspection.thresholds import SIDE
 
 QUALITY = 92
 ADOBE = (

@@ -1,4 +1,4 @@
-"""Make the network by which `data.health.lettering` finds what is written over pictures: some twenty minutes of processor time, and 150 KB.
+"""Makes the network by which `data.inspection.lettering` finds writing over pictures: twenty minutes of processor time, 150 KB.
 
 It is shown photos without overlays and drawings, writes over them itself, in any font, size and colour, and learns where it wrote. What
 is printed on products and what is woven into fabrics it learns to leave alone, as long as it shows on the photos.
@@ -20,10 +20,10 @@ from tqdm import tqdm
 
 from data import files
 from data.catalogue import open_source
-from data.health import inventory, lettering
-from data.health.survey import picture_of
-from data.health.thresholds import SIDE
 from data.images import BadPicture
+from data.inspection import inventory, lettering
+from data.inspection.survey import picture_of
+from data.inspection.thresholds import SIDE
 from data.sources.parallel import ordered_map
 from data.sources.studio import Studio
 from trainer.errors import refusing

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.make_softness PHOTOS`: fit what `data.health.softness` weighs, to photos as they are and blurred on purpose.
+"""`python -m benchmarks.make_softness PHOTOS`: fit what `data.inspection.softness` weighs, to photos as they are and blurred on purpose.
 
 Of the photos sorted by name every second is taken, so that the others can be used for measuring, and drawings: each as it is and
 blurred, enlarged and shaken. A ridge keeps the weights small; sound and spoilt photos weigh the same together.
@@ -15,10 +15,10 @@ from tqdm import tqdm
 from benchmarks.defects import blurred, resized, saved, shaken
 from benchmarks.make_lettering import drawings
 from data import files
-from data.health import inventory, softness
-from data.health.survey import picture_of
-from data.health.thresholds import SIDE
 from data.images import BadPicture
+from data.inspection import inventory, softness
+from data.inspection.survey import picture_of
+from data.inspection.thresholds import SIDE
 from data.sources.parallel import ordered_map
 from trainer.errors import refusing
 

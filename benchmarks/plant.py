@@ -18,12 +18,12 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.defects import DEFECTS, Defect
-from data.health import inventory
-from data.health.findings import judge
-from data.health.kinds import KINDS
-from data.health.survey import survey
 from data.images import BadPicture, decode
-from trainer.inspect_data import track
+from data.inspection import inventory
+from data.inspection.findings import judge
+from data.inspection.kinds import KINDS
+from data.inspection.survey import survey
+from trainer.commands.inspect import track
 
 HEAD = "| planted | finding | planted | found | recall |\n|---|---|---|---|---|"
 UNTOUCHED = "| finding | untouched pictures flagged | of them | precision, at the least |\n|---|---|---|---|"

@@ -176,7 +176,7 @@ def main(data, held_out, features, size, exports, neighbours):
 
 def line_of_models(extractor, rows, exports) -> str:
     """The models against all photos, as many pictures as there are photos."""
-    from serving.pictures import sample
+    from serving.export.offline import sample
 
     with refusing():
         found = [extractor.vectors(sample(folder, len(rows), seed=0)) for _, _, folder in exports]

@@ -15,8 +15,8 @@ import grpc
 import numpy as np
 
 from data import quiet
-from serving.protocol import PredictRequest
-from serving.tensors import tensor_to_proto
+from serving.wire.messages import PredictRequest
+from serving.wire.tensors import tensor_to_proto
 
 CLIENTS = 32
 SIGNATURES = ("generate_png", "generate")
@@ -28,7 +28,7 @@ def write(folder: str) -> None:
     import tensorflow as tf
 
     from models import catalogue
-    from serving.export import export
+    from serving.export.export import export
 
     module = tf.Module()
     module.factor = tf.Variable(2.0)
@@ -107,7 +107,7 @@ def measure(rounds: int, seconds: float) -> dict[str, list[float]]:
     batched, each with a signature: pictures a second of the session in batches of 32, of a server with 32 callers, of one that batches.
     """
     quiet.start()
-    from serving.session import Session
+    from serving.export.session import Session
 
     found = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:

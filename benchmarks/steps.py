@@ -12,7 +12,7 @@ from data.cache import load_rows
 from data.catalogue import open_source
 from models import catalogue
 from models.base import TwoPlayer
-from trainer.loop import AUGMENT_ROWS
+from trainer.training.loop import AUGMENT_ROWS
 
 PICTURES = 256  # drawn ones to train on
 

@@ -28,7 +28,7 @@ from data.images import encode_jpeg, encode_png
 _ENCODERS = {".png": encode_png, ".jpg": encode_jpeg, ".jpeg": encode_jpeg}
 _HEAD = 8192  # bytes in which the mark stands; a list's heading holds a path before it
 _IN_PNG, _IN_JPEG, _IN_HTML, _IN_JSON = b"Software\0%s", b"Made by %s", b"<!-- %s -->", b'"made_by": "%s"'
-_IN_LIST = b", chosen by %s\n"  # as `data.health.cleaning` writes it
+_IN_LIST = b", chosen by %s\n"  # as `data.inspection.cleaning` writes it
 # None of them stands in a script or in notes that name the command.
 _MARKS = (_IN_PNG, _IN_JPEG, _IN_HTML, _IN_JSON, _IN_LIST)
 

@@ -7,12 +7,18 @@ Installed a second time as `packshot_client`, where it has only what a client of
     with Client("localhost:8500") as client:
         pictures = client.predict("shoes", {"seed": [1, 2], "truncation": [1, 1]}, signature="generate")["images"]
 
-`errors` has the classes of errors, `picture_files` reads and writes pictures, `class_names` tells the number of a category.
+`wire.errors` has the classes of errors, `client.picture_files` reads and writes pictures, and `wire.class_names` tells
+the number of a category.
 """
 
 from importlib import import_module
 
-_LIES_IN = {"AsyncClient": "client", "Client": "client", "ServingError": "errors", "TLS": "tls"}
+_LIES_IN = {
+    "AsyncClient": "client.client",
+    "Client": "client.client",
+    "ServingError": "wire.errors",
+    "TLS": "client.tls",
+}
 __all__ = list(_LIES_IN)
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from serving import bundle, sizing
-from serving.sizing import Measurement
+from serving.deploy import bundle, sizing
+from serving.deploy.sizing import Measurement
 
 MIB = 1 << 20
 SECONDS = {1: 0.010, 2: 0.012, 4: 0.016, 8: 0.030, 16: 0.059, 32: 0.130}  # 100, 167, 250, 267, 271, 246 rows a second

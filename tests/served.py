@@ -12,11 +12,11 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from serving.protocol import SERVICES, PredictRequest
 from serving.server.calls import Calls
 from serving.server.flags import Flags
 from serving.server.local import Server
-from serving.tensors import proto_to_tensor, tensor_to_proto
+from serving.wire.messages import SERVICES, PredictRequest
+from serving.wire.tensors import proto_to_tensor, tensor_to_proto
 
 
 def save(path, factor):

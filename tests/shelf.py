@@ -8,9 +8,9 @@ from PIL import Image
 
 from benchmarks.defects import saved
 from data.catalogue import open_source
-from data.health import inventory
-from data.health.findings import judge
-from data.health.survey import survey
+from data.inspection import inventory
+from data.inspection.findings import judge
+from data.inspection.survey import survey
 
 SIDE = 240
 

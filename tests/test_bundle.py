@@ -18,11 +18,11 @@ from click.testing import CliRunner
 from google.protobuf import text_format
 
 from models import signatures
-from serving import bundle, config
-from serving.bundle import BundleRefused
-from serving.deploy import command, envoy, kubernetes, vertex
-from serving.export import export
-from serving.protocol import BatchingParameters, ModelServerConfig, MonitoringConfig, SSLConfig
+from serving.deploy import bundle, command, envoy, kubernetes, vertex
+from serving.deploy.bundle import BundleRefused
+from serving.export import config
+from serving.export.export import export
+from serving.wire.messages import BatchingParameters, ModelServerConfig, MonitoringConfig, SSLConfig
 from trainer import cli
 
 # tensorflow_model_server --help, 2.20

@@ -23,7 +23,7 @@ import yaml
 from bundles import GENERATOR, tool
 
 from serving.deploy import envoy
-from serving.protocol import PredictRequest, PredictResponse
+from serving.wire.messages import PredictRequest, PredictResponse
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 

@@ -198,7 +198,7 @@ def test_other_code_makes_the_set_again(tmp_path, monkeypatch):
     before = key()
     monkeypatch.setattr(cache, "__file__", str(here / "cache.py"))
     assert key() == before
-    for name in ("pipeline.py", "augment.py", "health/findings.py", "quarantine.py"):
+    for name in ("pipeline.py", "augment.py", "inspection/findings.py", "quarantine.py"):
         (here / name).write_text("changed")
     assert key() == before
     keys = {before}

@@ -7,10 +7,11 @@ from google.protobuf import text_format
 from served import entry, listed, specific, until
 from watching import watched
 
-from serving import canary, errors, protocol
-from serving.canary import Canary, CannotMove
-from serving.client import Client
-from serving.session import SessionError
+from serving.client.client import Client
+from serving.deploy import canary
+from serving.deploy.canary import Canary, CannotMove
+from serving.export.session import SessionError
+from serving.wire import errors, messages
 from trainer.cli import main
 
 # Of another model, which no move is about.
@@ -23,8 +24,8 @@ OTHERS = """
 
 def _entry(config, name="gan"):
     """(versions, labels) of a model in a config: a message, or the path of its text."""
-    if not isinstance(config, protocol.ModelServerConfig):
-        config = text_format.Parse(config.read_text(), protocol.ModelServerConfig())
+    if not isinstance(config, messages.ModelServerConfig):
+        config = text_format.Parse(config.read_text(), messages.ModelServerConfig())
     (found,) = [one for one in config.model_config_list.config if one.name == name]
     return list(found.model_version_policy.specific.versions), dict(found.version_labels)
 
@@ -85,10 +86,10 @@ def test_the_version_is_loaded_first_and_labelled_then(scene):
 
 
 def test_every_other_model_keeps_its_entry(scene):
-    before = text_format.Parse(scene.path.read_text(), protocol.ModelServerConfig()).model_config_list.config[1]
+    before = text_format.Parse(scene.path.read_text(), messages.ModelServerConfig()).model_config_list.config[1]
     scene.move().start(2, timeout=30)
     assert len(scene.configs()) == 2
-    for config in (*scene.configs(), text_format.Parse(scene.path.read_text(), protocol.ModelServerConfig())):
+    for config in (*scene.configs(), text_format.Parse(scene.path.read_text(), messages.ModelServerConfig())):
         assert config.model_config_list.config[1] == before
     assert before.logging_config.sampling_config.sampling_rate == 0.1
 
@@ -205,7 +206,7 @@ def test_what_the_server_refuses_changes_nothing(scene):
 
 def test_the_server_is_told_before_the_file_is_written(scene):
     before = scene.path.read_text()
-    denied = SessionError(protocol.CODES["PERMISSION_DENIED"], "RBAC: access denied")
+    denied = SessionError(messages.CODES["PERMISSION_DENIED"], "RBAC: access denied")
     scene.server.faults.extend([0.0, 0.0, denied])
     with pytest.raises(errors.PermissionDenied, match="RBAC"):
         scene.move().start(2, timeout=30)

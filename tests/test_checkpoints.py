@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from data import files
-from trainer.checkpoints import Checkpoints, best_facts, newest_step, steps
+from trainer.runs.checkpoints import Checkpoints, best_facts, newest_step, steps
 
 FACTS = {"step": 4, "metric": "kid", "value": 0.5, "error": 0.1, "images": 32}
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from serving import class_names
+from serving.wire import class_names
 
 
 @pytest.mark.parametrize(

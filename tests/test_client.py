@@ -27,15 +27,15 @@ import small_models
 from served import entry, listed, specific, until
 from watching import hearing, watched
 
-from serving import errors, protocol
-from serving.client import AsyncClient, Client
-from serving.client_metrics import BOUNDS, ClientMetrics, Labels
-from serving.session import SessionError
-from serving.tls import TLS
+from serving.client.client import AsyncClient, Client
+from serving.client.metrics import BOUNDS, ClientMetrics, Labels
+from serving.client.tls import TLS
+from serving.export.session import SessionError
+from serving.wire import errors, messages
 
 ROOT = Path(__file__).parent.parent
 FULL = SessionError(
-    protocol.CODES["UNAVAILABLE"], "The batch scheduling queue to which this task was submitted is full"
+    messages.CODES["UNAVAILABLE"], "The batch scheduling queue to which this task was submitted is full"
 )
 
 
@@ -182,7 +182,7 @@ def test_errors_have_the_servers_sentence_and_the_class_of_its_code(client, way,
     with pytest.raises(kind) as caught:
         client.predict(changes.pop("model", "arrays"), inputs, **changes)
     assert caught.value.message.startswith(sentence) and str(caught.value) == caught.value.message
-    assert protocol.CODES[caught.value.name] == caught.value.code
+    assert messages.CODES[caught.value.name] == caught.value.code
 
 
 def test_rest_has_its_own_words_for_a_signature_and_no_code_but_the_status(addresses):
@@ -238,7 +238,7 @@ def test_retries_end_with_the_servers_sentence(faulty):
 def test_nothing_but_unavailable_is_sent_again(faulty):
     server, address = faulty
     with Client(address) as client:
-        server.faults.append(SessionError(protocol.CODES["RESOURCE_EXHAUSTED"], "OOM when allocating tensor"))
+        server.faults.append(SessionError(messages.CODES["RESOURCE_EXHAUSTED"], "OOM when allocating tensor"))
         with pytest.raises(errors.ResourceExhausted, match="OOM"):
             client.status("arrays")
         assert len(server.seen) == 1
@@ -450,7 +450,7 @@ def test_a_page_that_is_not_tensorflow_servings_gives_its_status(addresses):
 
 
 def test_every_code_has_its_class():
-    for name, number in protocol.CODES.items():
+    for name, number in messages.CODES.items():
         if number:
             error = errors.from_code(number, "a sentence")
             assert (error.name, error.code, str(error)) == (name, number, "a sentence")
@@ -683,7 +683,7 @@ def encrypted(models, pems, tmp_path):
     @contextlib.contextmanager
     def start(name="server", mutual=False):
         key, cert, ca = ((pems / file).read_text() for file in (f"{name}.key", f"{name}.crt", "ca.crt"))
-        config = protocol.SSLConfig(server_key=key, server_cert=cert, custom_ca=ca, client_verify=mutual)
+        config = messages.SSLConfig(server_key=key, server_cert=cert, custom_ca=ca, client_verify=mutual)
         (tmp_path / "ssl.config").write_text(str(config))
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(pems / f"{name}.crt", pems / f"{name}.key")

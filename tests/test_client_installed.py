@@ -16,10 +16,11 @@ for name in ("tensorflow", "keras"):
 import numpy as np
 import data, models, serving, trainer
 import packshot_client
-from packshot_client import TLS, AsyncClient, Client, ServingError, errors
-from packshot_client.channels import GrpcChannel
-from packshot_client.picture_files import save, to_arrays, to_files
-from packshot_client.rest_channel import RestChannel
+from packshot_client import TLS, AsyncClient, Client, ServingError
+from packshot_client.client.channels import GrpcChannel
+from packshot_client.client.picture_files import save, to_arrays, to_files
+from packshot_client.client.rest_channel import RestChannel
+from packshot_client.wire import errors
 
 assert set(packshot_client.__all__) < set(dir(packshot_client)) and issubclass(errors.NotFound, ServingError)
 assert {module.MINE for module in (data, models, serving, trainer)} == {True}
@@ -73,4 +74,4 @@ def test_every_module_of_it_can_be_imported_and_is_the_same_source(installed):
     environment = {**os.environ, "PYTHONPATH": str(installed)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    assert "packshot_client.client" in names and "packshot_client.session" not in names
+    assert "packshot_client.client.client" in names and not [name for name in names if "export" in name]

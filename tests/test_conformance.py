@@ -12,11 +12,11 @@ from families import CLASSES, FAMILIES, batch, players, tiny, values
 from data.batch import GENERATION
 from models import catalogue
 from models.base import TwoPlayer
-from serving.export import export
-from serving.session import Session
-from trainer import precision
-from trainer.checkpoints import Checkpoints
-from trainer.config import RunConfig
+from serving.export.export import export
+from serving.export.session import Session
+from trainer.runs.checkpoints import Checkpoints
+from trainer.runs.config import RunConfig
+from trainer.training import precision
 
 # Promises (tests) that a family cannot keep, with the reason, which is a property of the code and never of a processor. An
 # exception that is no longer one fails.

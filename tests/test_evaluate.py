@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from data.images import decode
-from serving import pictures
+from serving.export import offline
 from trainer import cli, task
 from trainer.features import catalogue
 from trainer.features.extractor import Extractor
@@ -87,7 +87,7 @@ def test_made_pictures_are_measured_with_the_categories_of_the_real_ones(runs, p
     found = of(runs / "told")
     labels = np.repeat([0, 1], 24)
     real = coarse(np.stack([decode(path.read_bytes()) for path in sorted((photos / "train").rglob("*.png"))]))
-    made = pictures.sample(runs / "told" / "export", 48, seed=0, label=labels)
+    made = offline.sample(runs / "told" / "export", 48, seed=0, label=labels)
     assert found["headline"] == "kid_coarse-1_n48"
     assert found["metrics"]["kid_coarse-1_n48"] == pytest.approx(kid(real, coarse(made))._asdict(), rel=1e-5)
     assert "memorisation_coarse-1_n48x42x48" in found["metrics"]
@@ -162,7 +162,7 @@ def test_enlargements_are_measured_beside_bicubic(runs, tmp_path):
     assert found["headline"] == "psnr_y_shave2"
     assert found["beside"]["bicubic (Pillow)"]["psnr_y_shave2"] == {"value": None, "error": None}  # equal: infinite
     assert found["beside"]["bicubic (Pillow)"]["ssim_y_shave2"]["value"] == pytest.approx(1)
-    made = list(pictures.changed(runs / "larger" / "export", [decode((tmp_path / "LR" / "a.png").read_bytes())]))[0]
+    made = list(offline.changed(runs / "larger" / "export", [decode((tmp_path / "LR" / "a.png").read_bytes())]))[0]
     expected = psnr(made[None], decode((tmp_path / "HR" / "a.png").read_bytes())[None], space="y", shave=2)
     assert found["each"]["psnr_y_shave2"][0] == pytest.approx(float(expected[0]))
 
@@ -216,7 +216,7 @@ def test_what_cannot_be_measured_is_said_in_a_sentence(runs, photos, tmp_path):
 
 
 def test_where_nothing_can_be_written_nothing_is_measured(runs, tmp_path, monkeypatch):
-    monkeypatch.setattr("trainer.evaluate._measure", None)
+    monkeypatch.setattr("trainer.commands.evaluate._measure", None)
     for arguments in (["evaluate", runs / "told"], ["compare", runs / "told", runs / "untold"]):
         for option in ("--out", "--json"):
             result = invoke(*arguments, "--out", tmp_path / "a.html", option, tmp_path)

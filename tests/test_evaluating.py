@@ -18,12 +18,13 @@ from toy_features import Toy, ToyWithLayers, open_toy
 
 from data.cache import Rows
 from data.images import to_uint8
-from trainer import best, cli, measuring
-from trainer.checkpoints import Checkpoints
-from trainer.config import Measuring
-from trainer.history import Evaluation
-from trainer.judge import make_judge
+from trainer import cli
 from trainer.metrics.estimate import Estimate
+from trainer.runs.checkpoints import Checkpoints
+from trainer.runs.config import Measuring
+from trainer.runs.history import Evaluation
+from trainer.training import best, schedule
+from trainer.training.evaluator import make_judge
 
 ROOT = Path(__file__).parent.parent
 TINY = ["--preset", "tiny", "--data", "studio:40", "--model", "mlp_gan", "--features", "toy", "--eval-count", 30]
@@ -34,7 +35,7 @@ FIRST = ["--best", "precision"]  # 0 in each evaluation of so short a training, 
 
 @pytest.fixture(autouse=True)
 def toy(monkeypatch):
-    monkeypatch.setattr(measuring, "open_extractor", open_toy)
+    monkeypatch.setattr(schedule, "open_extractor", open_toy)
 
 
 def good(*arguments):
@@ -72,7 +73,7 @@ def patient(tmp_path_factory):
     """A run that ended early, with its best at the first of three evaluations; shared by tests that only look."""
     folder = tmp_path_factory.mktemp("runs") / "patient"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(measuring, "open_extractor", open_toy)
+        patch.setattr(schedule, "open_extractor", open_toy)
         said = good(*EVALUATED, *FIRST, "--patience", 2, "--job-dir", folder)
     return SimpleNamespace(folder=folder, said=said)
 
@@ -206,7 +207,7 @@ def test_pictures_made_of_others_are_measured_beside_their_targets(model, tmp_pa
 
 MIRRORED = TWO_DEVICES.replace(
     "from trainer.task",
-    "from toy_features import open_toy\nfrom trainer import measuring\nmeasuring.open_extractor = open_toy\nfrom trainer.task",
+    "from toy_features import open_toy\nfrom trainer.training import schedule\nschedule.open_extractor = open_toy\nfrom trainer.task",
 )
 
 
@@ -313,7 +314,7 @@ def test_what_is_trained_on_is_not_held_out(tmp_path):
 
 
 def test_what_nobody_asked_for_never_stops_a_training(tmp_path, monkeypatch):
-    monkeypatch.setattr(measuring, "SHORT", 0)
+    monkeypatch.setattr(schedule, "SHORT", 0)
     data = ["--data", f"folder:{shop(tmp_path / 'shop', 'train', count=3)}", "--features", "toy"]
     options = [*data, "--model", "mlp_gan", "--set", "resolution=16", "--batch-size", 4, "--images", 4, "--no-export"]
     said = good(*options, "--job-dir", tmp_path / "run")
@@ -327,11 +328,11 @@ def test_what_nobody_asked_for_never_stops_a_training(tmp_path, monkeypatch):
      ("cpu-64", 19_999, 1000, 0), ("x4", 1_000_000, 200, 100_000), ("cpu-64", 30_000, 200, 5_000)],
 )  # fmt: skip
 def test_how_often_when_nobody_says(preset, images, count, every):
-    assert measuring.usual_every(Measuring(), preset, images, count) == every
+    assert schedule.usual_every(Measuring(), preset, images, count) == every
 
 
 def test_asking_for_something_turns_evaluations_on():
-    assert measuring.usual_every(Measuring(patience=3), "tiny", 64, 30) == 7
+    assert schedule.usual_every(Measuring(patience=3), "tiny", 64, 30) == 7
 
 
 def series(*values, name="kid_toy", error=0.01):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trainer.evaluation import generation, paired
+from trainer.evaluation import pairs, sets
 from trainer.features.extractor import Extractor
 from trainer.metrics.distribution import fid, kid
 from trainer.metrics.fidelity import psnr, ssim
@@ -16,7 +16,7 @@ def vectors(seed, count=60, shift=0.0):
 
 def test_fakes_are_measured_against_real_pictures_the_headline_first():
     real, fake = vectors(0), vectors(1, 50, 0.5)
-    found = generation.measure("toy-1", real, fake)
+    found = sets.measure("toy-1", real, fake)
     assert list(found) == [
         "kid_toy-1_n60x50",
         "fid_toy-1_n60x50",
@@ -31,14 +31,14 @@ def test_fakes_are_measured_against_real_pictures_the_headline_first():
 
 def test_memorisation_needs_pictures_held_out():
     real, fake = vectors(0), vectors(1)
-    assert generation.measure("toy-1", real, fake, train=real).keys() == generation.measure("toy-1", real, fake).keys()
-    copies = generation.measure("toy-1", real, real + 1e-3, train=real, held_out=vectors(2))
+    assert sets.measure("toy-1", real, fake, train=real).keys() == sets.measure("toy-1", real, fake).keys()
+    copies = sets.measure("toy-1", real, real + 1e-3, train=real, held_out=vectors(2))
     assert copies["memorisation_toy-1_n60"].value == 1
 
 
 def test_too_few_pictures_are_refused():
     with pytest.raises(ValueError, match="12 made pictures are too few"):
-        generation.measure("toy-1", vectors(0), vectors(1, 12))
+        sets.measure("toy-1", vectors(0), vectors(1, 12))
 
 
 def pair(side):
@@ -49,7 +49,7 @@ def pair(side):
 
 def test_pictures_are_measured_against_their_targets():
     made, target = pair(32)
-    found = paired.measure(made, target, shave=4)
+    found = pairs.measure(made, target, shave=4)
     assert list(found) == [
         "psnr_y_shave4",
         "ssim_y_shave4",
@@ -66,7 +66,7 @@ def test_pictures_are_measured_against_their_targets():
     [(8, 0, "psnr_y", "ssim_y"), (161, 0, "ms_ssim_y_scales5", None), (162, 1, None, "ms_ssim_y_shave1_scales5")],
 )
 def test_measures_that_do_not_fit_a_small_picture_are_left_out(side, shave, present, absent):
-    found = paired.measure(*pair(side), shave=shave)
+    found = pairs.measure(*pair(side), shave=shave)
     assert present is None or present in found
     assert absent not in found
 
@@ -74,16 +74,16 @@ def test_measures_that_do_not_fit_a_small_picture_are_left_out(side, shave, pres
 def test_an_extractor_with_layers_adds_its_distance():
     made, target = pair(16)
     extractor = Extractor("toy-1", 16, None, lambda batch: [batch])
-    found = paired.measure(made, target, shave=0, extractor=extractor)
+    found = pairs.measure(made, target, shave=0, extractor=extractor)
     np.testing.assert_allclose(found["feature_distance_toy-1"], feature_distance([made], [target]), rtol=1e-6)
     without = Extractor("toy-1", 16, None)
-    assert "feature_distance_toy-1" not in paired.measure(made, target, shave=0, extractor=without)
+    assert "feature_distance_toy-1" not in pairs.measure(made, target, shave=0, extractor=without)
 
 
 def test_large_pictures_are_looked_at_in_parts_of_their_own_size():
     made, target = pair(40)
     extractor = Extractor("toy-1", 16, None, lambda batch: [batch])
-    found = paired.measure(made, target, shave=0, extractor=extractor)["feature_distance_toy-1"]
+    found = pairs.measure(made, target, shave=0, extractor=extractor)["feature_distance_toy-1"]
     corners = [np.s_[:, top : top + 16, left : left + 16] for top in (0, 16) for left in (0, 16)]
     expected = np.mean([feature_distance([made[part]], [target[part]]) for part in corners], axis=0)
     np.testing.assert_allclose(found, expected, rtol=1e-6)

@@ -19,13 +19,14 @@ from google.protobuf import text_format
 
 from data import files
 from models import signatures
-from serving import gate, layout, pictures, protocol, warmup
-from serving.export import ExportRefused, export
-from serving.layout import latest, versions
-from serving.patterns import plain
-from serving.session import Session
+from serving.export import gate, layout, offline, warmup
+from serving.export.export import ExportRefused, export
+from serving.export.layout import latest, versions
+from serving.export.patterns import plain
+from serving.export.session import Session
+from serving.wire import messages
 from trainer.cli import main
-from trainer.exporting import split_model_dir
+from trainer.runs.exporting import split_model_dir
 
 SIZE, LATENT = 8, 4
 FACTS = {"task": "generation", "classes": ["shoes", "hats"], "data": "ab12"}
@@ -141,7 +142,7 @@ def test_the_configs_stand_beside_the_models(painter, exported, tmp_path):
     (tmp_path / "notes").mkdir()
     export(painter, tmp_path, "painter", facts=FACTS)
     text = (tmp_path / "models.config").read_text()
-    entries = text_format.Parse(text, protocol.ModelServerConfig()).model_config_list.config
+    entries = text_format.Parse(text, messages.ModelServerConfig()).model_config_list.config
     assert [(entry.name, entry.base_path) for entry in entries] == [
         ("painter", str(tmp_path / "painter")),
         ("sharp", str(tmp_path / "sharp")),
@@ -203,9 +204,9 @@ def test_a_folder_that_tensorflow_takes_for_a_pattern_will_do(folder, painter, t
     assert path == f"{tmp_path}/{folder}/painter/1"
     assert os.listdir(tmp_path / folder / "painter") == ["1"]
     text = (tmp_path / folder / "models.config").read_text()
-    (entry,) = text_format.Parse(text, protocol.ModelServerConfig()).model_config_list.config
+    (entry,) = text_format.Parse(text, messages.ModelServerConfig()).model_config_list.config
     assert entry.base_path == f"{tmp_path}/{folder}/painter"
-    assert pictures.sample(tmp_path / folder, n=1, seed=0, label="hats").shape == (1, SIZE, SIZE, 3)
+    assert offline.sample(tmp_path / folder, n=1, seed=0, label="hats").shape == (1, SIZE, SIZE, 3)
     with plain(path) as way, Session(way) as session:
         assert "classes" in session.signatures
 
@@ -220,7 +221,7 @@ def test_base_paths_follow_a_folder_that_was_moved_or_copied(tmp_path):
     for place in ("new", "copy"):
         export(_enhancer(), tmp_path / place, "sharp", facts={})
         text = (tmp_path / place / "models.config").read_text()
-        (entry,) = text_format.Parse(text, protocol.ModelServerConfig()).model_config_list.config
+        (entry,) = text_format.Parse(text, messages.ModelServerConfig()).model_config_list.config
         assert entry.base_path == str(tmp_path / place / "sharp")
         assert list(entry.model_version_policy.specific.versions) == [1] and entry.version_labels["stable"] == 1
 
@@ -235,7 +236,7 @@ def test_an_entry_for_a_model_that_lies_elsewhere_stays_while_that_is_there(tmp_
     )
     export(_enhancer(), tmp_path / "here", "sharp", facts={})
     text = (tmp_path / "here" / "models.config").read_text()
-    entries = text_format.Parse(text, protocol.ModelServerConfig()).model_config_list.config
+    entries = text_format.Parse(text, messages.ModelServerConfig()).model_config_list.config
     assert [(entry.name, entry.base_path, dict(entry.version_labels)) for entry in entries] == [
         ("cloud", "s3://bucket/m", {"stable": 1}),
         ("far", str(tmp_path / "there" / "far"), {"stable": 1}),
@@ -245,7 +246,7 @@ def test_an_entry_for_a_model_that_lies_elsewhere_stays_while_that_is_there(tmp_
 
 def _batches(folder):
     return list(
-        text_format.Parse((folder / "batching.config").read_text(), protocol.BatchingParameters()).allowed_batch_sizes
+        text_format.Parse((folder / "batching.config").read_text(), messages.BatchingParameters()).allowed_batch_sizes
     )
 
 
@@ -273,7 +274,7 @@ def test_two_exports_at_once_are_both_listed(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "write", written_before)
     export(_enhancer(), tmp_path, "sharp", facts={})
     text = (tmp_path / "models.config").read_text()
-    names = [one.name for one in text_format.Parse(text, protocol.ModelServerConfig()).model_config_list.config]
+    names = [one.name for one in text_format.Parse(text, messages.ModelServerConfig()).model_config_list.config]
     assert names == ["other", "sharp"]
 
 
@@ -293,10 +294,13 @@ def test_the_same_version_twice_at_once_is_refused(tmp_path, monkeypatch):
 
 FULL = {
     "by TensorFlow": (
-        "serving.export.tf.saved_model.save",
+        "serving.export.export.tf.saved_model.save",
         tf.errors.ResourceExhaustedError(None, None, "/a/b; No space left on device"),
     ),
-    "by Python": ("serving.warmup.write", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "somewhere/.export-1/x")),
+    "by Python": (
+        "serving.export.warmup.write",
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "somewhere/.export-1/x"),
+    ),
     "at the end": ("os.rename", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "somewhere/.export-1")),
 }
 

@@ -13,7 +13,7 @@ from families import CLASSES, batch, tiny
 from models import catalogue
 from models.generation import r3gan
 from models.layers.conv import StridedConv2DTranspose
-from serving.export import export
+from serving.export.export import export
 
 
 def test_blocks_start_as_the_identity():
@@ -90,7 +90,8 @@ def test_an_export_answers_where_tensorflow_has_no_onednn(tmp_path):
     """Without oneDNN, TensorFlow joins a convolution and its bias into a kernel that knows no groups."""
     path = export(tiny("r3gan"), str(tmp_path), "r3gan", facts={})
     request = "{'seed': np.arange(2), 'truncation': np.ones(2, np.float32)}"
-    code = f"import numpy as np; from serving.session import Session; print(Session({path!r}).run('generate', {request})['images'].shape)"
+    code = "import numpy as np; from serving.export.session import Session; "
+    code += f"print(Session({path!r}).run('generate', {request})['images'].shape)"
     environment = os.environ | {"TF_ENABLE_ONEDNN_OPTS": "0", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert done.stdout.strip() == "(2, 16, 16, 3)", done.stderr

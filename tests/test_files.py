@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from data import files
-from trainer.options import PATH
+from trainer.commands.options import PATH
 
 
 def test_a_tilde_is_the_home_and_a_known_scheme_stays(monkeypatch):

@@ -11,12 +11,12 @@ from shelf import of_kind, product, put
 from benchmarks import plant
 from benchmarks.defects import saved
 from data.catalogue import open_source
-from data.health import inventory, verdict
-from data.health.exposure import Exposure
-from data.health.findings import Finding, judge
-from data.health.inventory import Entry
-from data.health.kinds import KINDS
-from data.health.survey import Record, survey
+from data.inspection import inventory, verdict
+from data.inspection.exposure import Exposure
+from data.inspection.findings import Finding, judge
+from data.inspection.inventory import Entry
+from data.inspection.kinds import KINDS
+from data.inspection.survey import Record, survey
 from data.quarantine import Quarantine
 from trainer.cli import main
 

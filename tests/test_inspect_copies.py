@@ -7,7 +7,7 @@ from scipy import ndimage
 from shelf import inspected, of_kind, product, put
 
 from benchmarks.defects import DEFECTS, saved
-from data.health import cleaning, duplicates, variants
+from data.inspection import cleaning, duplicates, variants
 
 COPIES = {one.title: one for one in DEFECTS if one.where == "beside"}
 

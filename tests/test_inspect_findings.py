@@ -6,9 +6,9 @@ from PIL import Image, ImageDraw, ImageFont
 from shelf import inspected, of_kind, product, put
 
 from benchmarks.defects import DEFECTS, caption, date_stamp, saved
-from data.health import thresholds as limit
-from data.health.kinds import DROPPABLE, KINDS
-from data.health.thresholds import Threshold
+from data.inspection import thresholds as limit
+from data.inspection.kinds import DROPPABLE, KINDS
+from data.inspection.thresholds import Threshold
 
 REASONS = {
     "cut off": "truncated or damaged JPEG picture",

@@ -8,9 +8,9 @@ from scipy import ndimage, optimize
 from shelf import product, put
 
 from benchmarks import make_lettering, make_softness
-from data.health import softness
-from data.health.lettering import chart
-from data.health.softness import products
+from data.inspection import softness
+from data.inspection.lettering import chart
+from data.inspection.softness import products
 
 
 def test_the_fit_is_that_of_a_general_minimiser():

@@ -11,13 +11,13 @@ from shelf import product
 from benchmarks import make_lettering
 from benchmarks.defects import ADOBE, deep, saved, turned, wide_gamut
 from data.catalogue import open_source
-from data.health import header
-from data.health.exposure import expose
-from data.health.header import read_header
-from data.health.lettering import lines
-from data.health.overlays import Mark, detail, frame_of, marked
-from data.health.softness import measures, odds, sharpness, softness
-from data.health.thresholds import SOFT
+from data.inspection import header
+from data.inspection.exposure import expose
+from data.inspection.header import read_header
+from data.inspection.lettering import lines
+from data.inspection.overlays import Mark, detail, frame_of, marked
+from data.inspection.softness import measures, odds, sharpness, softness
+from data.inspection.thresholds import SOFT
 
 
 def noise_of_slope(slope, side=256):

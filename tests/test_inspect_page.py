@@ -10,7 +10,7 @@ from PIL import Image
 from shelf import inspected, product, put
 
 from benchmarks.defects import saved
-from data.health import cleaning, page, report, verdict
+from data.inspection import cleaning, page, report, verdict
 
 
 class Elements(HTMLParser):

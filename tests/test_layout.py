@@ -2,8 +2,8 @@
 
 import pytest
 
-from serving import layout
-from serving.layout import BadName
+from serving.export import layout
+from serving.export.layout import BadName
 
 
 def place(folder, *versions):

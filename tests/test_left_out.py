@@ -20,7 +20,7 @@ from data.sources.pairs import Pairs
 from data.sources.parallel import read_picture
 from data.sources.protocol import SourceError
 from trainer import cli
-from trainer.evaluation import generation
+from trainer.evaluation import sets
 
 
 def paint(path, value=7, height=8, width=8):
@@ -331,8 +331,8 @@ def test_an_evaluation_tells_what_was_left_out(tmp_path):
     run = SimpleNamespace(data=str(tmp_path), seed=0, fit="crop", settings={"resolution": 16})
     request = SimpleNamespace(data=None, count=None, held_out_of=lambda run: None)
     extractor = SimpleNamespace(vectors=lambda pictures: pictures.reshape(len(pictures), -1))
-    reference = generation.gather(run, request, extractor, lambda items, total, what: items)
-    assert list(generation._left_out(reference)) == [
+    reference = sets.gather(run, request, extractor, lambda items, total, what: items)
+    assert list(sets._left_out(reference)) == [
         f"{tmp_path}: 1 picture was left out: bad.jpg (the file is empty); 1 other file was passed over (1 .dng)."
     ]
 

@@ -10,7 +10,7 @@ from families import batch, tiny, values
 
 from models import catalogue
 from models.loss_scale import GOOD_MOVES, START
-from trainer.checkpoints import Checkpoints
+from trainer.runs.checkpoints import Checkpoints
 
 pytestmark = pytest.mark.low_precision
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from data.images import BadPicture, encode_png
-from serving import picture_files
+from serving.client import picture_files
 
 RNG = np.random.default_rng(0)
 PICTURE = RNG.integers(256, size=(5, 7, 3)).astype(np.uint8)

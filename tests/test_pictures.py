@@ -9,8 +9,8 @@ import tensorflow as tf
 from PIL import Image
 
 from models import signatures
-from serving import pictures
-from serving.export import export
+from serving.export import offline
+from serving.export.export import export
 
 SIZE = 4
 
@@ -44,41 +44,41 @@ def _png(array):
 
 
 def test_picture_i_has_the_seed_plus_i_whatever_the_batch(models, monkeypatch):
-    monkeypatch.setattr(pictures, "BATCH", 2)
-    images = pictures.sample(models / "labelled", 5, seed=3, label="hats")
+    monkeypatch.setattr(offline, "BATCH", 2)
+    images = offline.sample(models / "labelled", 5, seed=3, label="hats")
     assert images.shape == (5, SIZE, SIZE, 3) and images.dtype == np.uint8
-    np.testing.assert_array_equal(pictures.sample(models / "labelled", 1, seed=5, label=1)[0], images[2])
+    np.testing.assert_array_equal(offline.sample(models / "labelled", 1, seed=5, label=1)[0], images[2])
 
 
 def test_without_a_label_the_classes_take_turns(models):
-    in_turn = pictures.sample(models / "labelled", 2, seed=3)
+    in_turn = offline.sample(models / "labelled", 2, seed=3)
     for i, label in enumerate(["shoes", "hats"]):
-        np.testing.assert_array_equal(in_turn[i], pictures.sample(models / "labelled", 1, seed=3 + i, label=label)[0])
+        np.testing.assert_array_equal(in_turn[i], offline.sample(models / "labelled", 1, seed=3 + i, label=label)[0])
 
 
 @pytest.mark.parametrize("label", ["boots", 2, -1, "9"])
 def test_an_unknown_label_names_the_known_ones(models, label):
-    with pytest.raises(pictures.CannotServe, match="have: shoes, hats"):
-        pictures.sample(models / "labelled", 1, seed=0, label=label)
+    with pytest.raises(offline.CannotServe, match="have: shoes, hats"):
+        offline.sample(models / "labelled", 1, seed=0, label=label)
 
 
 def test_classes_without_names_are_asked_for_by_number(models):
-    assert len(pictures.sample(models / "nameless", 1, seed=0, label=1)) == 1
-    with pytest.raises(pictures.CannotServe, match="by number"):
-        pictures.sample(models / "nameless", 1, seed=0)
+    assert len(offline.sample(models / "nameless", 1, seed=0, label=1)) == 1
+    with pytest.raises(offline.CannotServe, match="by number"):
+        offline.sample(models / "nameless", 1, seed=0)
 
 
 def test_what_a_model_cannot_do_is_said(models):
-    with pytest.raises(pictures.CannotServe, match="no signature apply_bytes; it has: generate"):
-        next(pictures.apply(models / "plain", [b""]))
-    with pytest.raises(pictures.CannotServe, match="no signature generate; it has: apply"):
-        pictures.sample(models / "negative", 1, seed=0)
-    with pytest.raises(pictures.CannotServe, match="without classes"):
-        pictures.sample(models / "plain", 1, seed=0, label="hats")
+    with pytest.raises(offline.CannotServe, match="no signature apply_bytes; it has: generate"):
+        next(offline.apply(models / "plain", [b""]))
+    with pytest.raises(offline.CannotServe, match="no signature generate; it has: apply"):
+        offline.sample(models / "negative", 1, seed=0)
+    with pytest.raises(offline.CannotServe, match="without classes"):
+        offline.sample(models / "plain", 1, seed=0, label="hats")
 
 
 def test_one_bad_photo_does_not_fail_the_others(models):
     photo = np.random.default_rng(0).integers(256, size=(5, 7, 3)).astype(np.uint8)
-    good, bad, again = pictures.apply(models / "negative", [_png(photo), b"no picture", _png(photo)])
+    good, bad, again = offline.apply(models / "negative", [_png(photo), b"no picture", _png(photo)])
     assert isinstance(bad, ValueError) and good == again
     np.testing.assert_array_equal(np.array(Image.open(io.BytesIO(good))), 255 - photo)

@@ -10,8 +10,10 @@ import tensorflow as tf
 from click.testing import CliRunner
 
 from models import catalogue
-from trainer import cli, doctor, precision, task
-from trainer.config import RunConfig
+from trainer import cli, task
+from trainer.commands import doctor
+from trainer.runs.config import RunConfig
+from trainer.training import precision
 
 TINY = dataclasses.asdict(catalogue.load("mlp_gan").PRESETS["tiny"])
 

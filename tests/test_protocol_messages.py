@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from google.protobuf import descriptor_pb2, text_format
 
-from serving import config, protocol, tensors
+from serving.export import config
+from serving.wire import messages, tensors
 
 ARRAYS = [
     np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -42,7 +43,7 @@ def test_a_tensor_crosses_the_wire_both_ways_and_tensorflow_agrees(array):
     theirs = tensor_pb2.TensorProto.FromString(wire)
     assert not theirs.tensor_content
     np.testing.assert_array_equal(tf.make_ndarray(theirs), array)
-    back = tensors.proto_to_tensor(protocol.TensorProto.FromString(wire))
+    back = tensors.proto_to_tensor(messages.TensorProto.FromString(wire))
     np.testing.assert_array_equal(back, array)
     assert back.dtype == array.dtype and back.shape == array.shape
     back[...] = back  # the caller's to change
@@ -51,7 +52,7 @@ def test_a_tensor_crosses_the_wire_both_ways_and_tensorflow_agrees(array):
 def test_few_values_repeat_the_last_none_are_zeros_and_many_are_cut():
     def read(values):
         return tensors.proto_to_tensor(
-            protocol.TensorProto(dtype=1, tensor_shape={"dim": [{"size": 3}]}, float_val=values)
+            messages.TensorProto(dtype=1, tensor_shape={"dim": [{"size": 3}]}, float_val=values)
         )
 
     assert read([1, 2]).tolist() == [1, 2, 2]
@@ -71,7 +72,7 @@ def test_few_values_repeat_the_last_none_are_zeros_and_many_are_cut():
 )
 def test_a_malformed_tensor_is_refused(fields, words):
     with pytest.raises(ValueError, match=words):
-        tensors.proto_to_tensor(protocol.TensorProto(**fields))
+        tensors.proto_to_tensor(messages.TensorProto(**fields))
 
 
 def test_a_type_without_a_place_in_a_request_is_refused():
@@ -98,13 +99,13 @@ def test_a_type_without_a_place_in_a_request_is_refused():
 def test_every_field_is_the_one_upstream_has(module, names):
     upstream = pytest.importorskip(module)
     for name in names:
-        _compare(getattr(protocol, name).DESCRIPTOR, getattr(upstream, name).DESCRIPTOR, set())
+        _compare(getattr(messages, name).DESCRIPTOR, getattr(upstream, name).DESCRIPTOR, set())
 
 
 def test_every_tensor_field_is_the_one_tensorflow_has():
     pytest.importorskip("tensorflow")
     tensor_pb2 = importlib.import_module("tensorflow.core.framework.tensor_pb2")
-    _compare(protocol.TensorProto.DESCRIPTOR, tensor_pb2.TensorProto.DESCRIPTOR, set())
+    _compare(messages.TensorProto.DESCRIPTOR, tensor_pb2.TensorProto.DESCRIPTOR, set())
 
 
 def _declared(message):
@@ -133,11 +134,11 @@ def _compare(ours, theirs, seen):
 
 def test_configs_read_back_and_say_what_was_asked():
     text = config.models({"shoes": "/m/shoes", "hats": "gs://bucket/hats"})
-    entries = text_format.Parse(text, protocol.ModelServerConfig()).model_config_list.config
+    entries = text_format.Parse(text, messages.ModelServerConfig()).model_config_list.config
     assert [(entry.name, entry.base_path) for entry in entries] == [("hats", "gs://bucket/hats"), ("shoes", "/m/shoes")]
-    parameters = text_format.Parse(config.batching((1, 8)), protocol.BatchingParameters())
+    parameters = text_format.Parse(config.batching((1, 8)), messages.BatchingParameters())
     assert list(parameters.allowed_batch_sizes) == [1, 8] and parameters.max_batch_size.value == 8
-    assert text_format.Parse(config.monitoring(), protocol.MonitoringConfig()).prometheus_config.enable
+    assert text_format.Parse(config.monitoring(), messages.MonitoringConfig()).prometheus_config.enable
 
 
 def test_policy_and_labels_somebody_wrote_are_kept_with_the_path_there_is_and_one_without_a_model_is_dropped():
@@ -146,7 +147,7 @@ def test_policy_and_labels_somebody_wrote_are_kept_with_the_path_there_is_and_on
                model_version_policy { specific { versions: 3 versions: 4 } } version_labels { key: "stable" value: 3 } }
       config { name: "gone" base_path: "/m/gone" model_platform: "tensorflow" } }"""
     text = config.models({"shoes": "/m/shoes", "hats": "/m/hats"}, kept)
-    hats, shoes = text_format.Parse(text, protocol.ModelServerConfig()).model_config_list.config
+    hats, shoes = text_format.Parse(text, messages.ModelServerConfig()).model_config_list.config
     assert (hats.name, shoes.base_path) == ("hats", "/m/shoes")
     assert list(shoes.model_version_policy.specific.versions) == [3, 4] and shoes.version_labels["stable"] == 3
 

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from serving import proxies
+from serving.client import proxies
 
 PROXY = "http://proxy.example:3128"
 ALL = ("grpc_proxy", "https_proxy", "http_proxy", "no_grpc_proxy", "no_proxy", "all_proxy")

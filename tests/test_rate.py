@@ -16,11 +16,11 @@ from PIL import Image
 
 from data.images import save_png
 from models import signatures
-from serving.export import export
+from serving.export.export import export
 from trainer.cli import main
-from trainer.rating import contestants
+from trainer.rating import systems
 from trainer.rating.questions import plan
-from trainer.short_names import short_names
+from trainer.runs.names import short_names
 
 SIZE = 8
 CLASSES = {"northern": ["hats", "shoes"], "southern": ["shoes", "hats"]}  # the same, in another order
@@ -84,8 +84,8 @@ def _page(out, *words):
 
 @pytest.mark.parametrize("contestants, count, subjects", [(2, 60, 10), (3, 61, 1), (4, 20, 4), (5, 7, 3), (6, 60, 10)])
 def test_questions_are_fair(contestants, count, subjects):
-    questions = plan(contestants, count, 0, subjects, seed=3)
-    pairs = list(combinations(range(contestants), 2))
+    questions = plan(systems, count, 0, subjects, seed=3)
+    pairs = list(combinations(range(systems), 2))
     met = Counter(tuple(sorted((q.left.contestant, q.right.contestant))) for q in questions)
     about = Counter((tuple(sorted((q.left.contestant, q.right.contestant))), q.subject) for q in questions)
     turned = Counter((q.left.contestant, q.right.contestant) for q in questions)
@@ -97,8 +97,8 @@ def test_questions_are_fair(contestants, count, subjects):
     assert len(questions) == count and uneven([met[pair] for pair in pairs]) <= 1
     assert all(uneven([about[pair, subject] for subject in range(subjects)]) <= 1 for pair in pairs)
     assert all(abs(turned[a, b] - turned[b, a]) <= 1 for a, b in pairs)
-    assert uneven([left[i] + right[i] for i in range(contestants)]) <= 2
-    assert max(abs(left[i] - right[i]) for i in range(contestants)) <= 3
+    assert uneven([left[i] + right[i] for i in range(systems)]) <= 2
+    assert max(abs(left[i] - right[i]) for i in range(systems)) <= 3
     assert len({(side, q.subject) for q in questions for side in q[:2]}) == 2 * count, "a picture is shown twice"
 
 
@@ -134,7 +134,7 @@ def test_each_side_shows_its_model_and_both_the_category_that_is_named(made, pho
         assert shown["subject"] == told["subject"] in CLASSES["northern"]
         for side in ("left", "right"):
             red, green, _ = pictures[shown[side]][0, 0]
-            if told[side] == contestants.REAL:
+            if told[side] == systems.REAL:
                 assert green // 40 == (3 if told["subject"] == "hats" else 4)
             else:
                 assert red == {"northern": 0, "southern": 255}[told[side]]
@@ -142,9 +142,9 @@ def test_each_side_shows_its_model_and_both_the_category_that_is_named(made, pho
     assert key["models"] == {
         "northern": f"{made}/northern/1",
         "southern": f"{made}/southern/1",
-        contestants.REAL: f"folder:{photos}",
+        systems.REAL: f"folder:{photos}",
     }
-    assert not any(name in html for name in ("northern", "southern", contestants.REAL, str(made), str(photos)))
+    assert not any(name in html for name in ("northern", "southern", systems.REAL, str(made), str(photos)))
     again = _page(tmp_path / "again.html", *words)
     assert again[3] == html, "the same command makes the same page"
     assert _page(tmp_path / "other.html", *words, "--seed", 1)[2]["page"] != key["page"]
@@ -165,7 +165,7 @@ def test_translations_stand_beside_what_they_were_made_from(made, photos, tmp_pa
 def test_enlarged_pictures_meet_the_real_ones(made, photos, tmp_path):
     pictures, questions, key, _ = _page(tmp_path / "p.html", made / "double", "--data", f"folder:{photos}", "--n", 4)
     for shown, told in zip(questions, key["questions"], strict=True):
-        assert {told["left"], told["right"]} == {"double", contestants.REAL}
+        assert {told["left"], told["right"]} == {"double", systems.REAL}
         assert pictures[shown["source"]].shape == (128, 128, 3)
         np.testing.assert_array_equal(pictures[shown["left"]], pictures[shown["right"]])  # photos of one grey each
 

@@ -14,11 +14,11 @@ from PIL import Image
 from served import entry, listed, specific, until
 from watching import hearing, watched
 
-from serving.client import Client
-from serving.protocol import CODES
-from serving.session import SessionError
-from trainer import connection, request
+from serving.client.client import Client
+from serving.export.session import SessionError
+from serving.wire.messages import CODES
 from trainer.cli import main
+from trainer.commands import connection, request
 
 ROOT = Path(__file__).parent.parent
 

@@ -15,10 +15,11 @@ from running import TINY, checkpoint, invoke, lines, train
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from data import files
-from trainer import cli, cluster, record
-from trainer.config import RunConfig
-from trainer.lock import Lock
-from trainer.memory import step_bytes
+from trainer import cli
+from trainer.runs import cluster, record
+from trainer.runs.config import RunConfig
+from trainer.runs.lock import Lock
+from trainer.training.memory import step_bytes
 
 
 def noise(folder, count, seed=0):

@@ -18,9 +18,9 @@ from running import TINY, checkpoint, invoke, lines, photos, train
 from tensorflow.core.protobuf import saved_model_pb2
 
 from models import catalogue
-from serving.export import export
+from serving.export.export import export
 from trainer import cli
-from trainer.config import RunConfig, differences, parse_settings
+from trainer.runs.config import RunConfig, differences, parse_settings
 
 ROOT = Path(__file__).parent.parent
 

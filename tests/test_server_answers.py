@@ -13,11 +13,11 @@ import served
 import small_models
 from served import Stub
 
-from serving.kernels import Unguarded, unguarded
-from serving.protocol import ClassificationRequest, RegressionRequest
+from serving.export.kernels import Unguarded, unguarded
+from serving.export.session import Call, Session
 from serving.server.json_text import Block, JsonError, Line, at, decimals, parse, shown
 from serving.server.trial import Trial
-from serving.session import Call, Session
+from serving.wire.messages import ClassificationRequest, RegressionRequest
 
 MODELS = ["half_plus_two", "half_plus_three", "half_plus_two_of_tf2", "abrupt", "arrays"]
 

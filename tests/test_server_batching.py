@@ -10,10 +10,10 @@ import tensorflow as tf
 from google.protobuf import text_format
 from served import save
 
-from serving.protocol import CODES, BatchingParameters
+from serving.export.session import Call, Session, SessionError, Signature, Tensor
 from serving.server.batching import Batcher, Parameters
 from serving.server.servable import awaited
-from serving.session import Call, Session, SessionError, Signature, Tensor
+from serving.wire.messages import CODES, BatchingParameters
 
 
 def parameters(text=""):

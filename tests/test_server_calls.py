@@ -6,8 +6,8 @@ import pytest
 import served
 from served import Stub, X, predict_request
 
-from serving import protocol
-from serving.tensors import proto_to_tensor, tensor_to_proto
+from serving.wire import messages
+from serving.wire.tensors import proto_to_tensor, tensor_to_proto
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def edited(**changes):
 
 
 TABLE = [
-    (protocol.PredictRequest(), "INVALID_ARGUMENT", "Missing ModelSpec"),
+    (messages.PredictRequest(), "INVALID_ARGUMENT", "Missing ModelSpec"),
     (predict_request(model="", x=X), "INVALID_ARGUMENT", "ModelSpec has no name specified."),
     (predict_request(model="nope", x=X), "NOT_FOUND", "Servable not found for request: Latest(nope)"),
     (predict_request(version=99, x=X), "NOT_FOUND", "Servable not found for request: Specific(toy, 99)"),
@@ -134,7 +134,7 @@ def test_a_deadline_stops_the_run(stub):
 
 def test_too_few_values_repeat_the_last(stub):
     request = predict_request(x=X)
-    request.inputs["x"].CopyFrom(protocol.TensorProto(dtype=1, float_val=[5]))
+    request.inputs["x"].CopyFrom(messages.TensorProto(dtype=1, float_val=[5]))
     for size in (2, 2):
         request.inputs["x"].tensor_shape.dim.add(size=size)
     assert list(stub.Predict(request).outputs["y"].float_val) == [15] * 4
@@ -145,7 +145,7 @@ def test_replies_beyond_four_mebibytes_pass(stub):
 
 
 def example(**features):
-    made = protocol.Example()
+    made = messages.Example()
     for name, value in features.items():
         made.features.feature[name].float_list.value.append(value)
     return made
@@ -159,18 +159,18 @@ def examples(kind, signature, values, model="toy"):
 
 
 def test_classify_and_regress(stub):
-    response = stub.Classify(examples(protocol.ClassificationRequest, "classify", [2, 3]))
+    response = stub.Classify(examples(messages.ClassificationRequest, "classify", [2, 3]))
     told = [[(each.label, each.score) for each in row.classes] for row in response.result.classifications]
     assert told == [[("plus", 2), ("minus", -2)], [("plus", 3), ("minus", -3)]]
     assert response.model_spec.version.value == 7 and response.model_spec.signature_name == "classify"
-    response = stub.Regress(examples(protocol.RegressionRequest, "regress", [2, 3]))
+    response = stub.Regress(examples(messages.RegressionRequest, "regress", [2, 3]))
     assert [each.value for each in response.result.regressions] == [6, 9]
 
 
 def test_the_context_stands_before_each_example(stub):
-    request = examples(protocol.RegressionRequest, "regress", [])
+    request = examples(messages.RegressionRequest, "regress", [])
     request.input.example_list_with_context.context.CopyFrom(example(x=5))
-    request.input.example_list_with_context.examples.extend([protocol.Example(), example(x=2)])
+    request.input.example_list_with_context.examples.extend([messages.Example(), example(x=2)])
     assert [each.value for each in stub.Regress(request).result.regressions] == [15, 6]
 
 
@@ -186,13 +186,13 @@ def test_the_context_stands_before_each_example(stub):
     ],
 )
 def test_what_classify_and_regress_refuse(stub, method, signature, values, code, text):
-    kind = protocol.SERVICES["tensorflow.serving.PredictionService"][method][0]
+    kind = messages.SERVICES["tensorflow.serving.PredictionService"][method][0]
     got = refused(getattr(stub, method), examples(kind, signature, values))
     assert got[0] == code and got[1].startswith(text)
 
 
 def tasks(*named):
-    request = protocol.MultiInferenceRequest()
+    request = messages.MultiInferenceRequest()
     for signature, method in named:
         task = request.tasks.add(method_name=f"tensorflow/serving/{method}")
         task.model_spec.name, task.model_spec.signature_name = "toy", signature
@@ -205,8 +205,8 @@ def test_multi_inference(stub):
     assert [each.value for each in result.regression_result.regressions] == [6]
     assert (result.model_spec.name, result.model_spec.version.value) == ("toy", 7)
     table = [
-        (protocol.MultiInferenceRequest(), "INVALID_ARGUMENT", "ModelSpec has no name specified."),
-        (protocol.MultiInferenceRequest(tasks=[{}]), "INVALID_ARGUMENT", "ModelSpec has no name specified."),
+        (messages.MultiInferenceRequest(), "INVALID_ARGUMENT", "ModelSpec has no name specified."),
+        (messages.MultiInferenceRequest(tasks=[{}]), "INVALID_ARGUMENT", "ModelSpec has no name specified."),
         (
             tasks(("regress", "predict")),
             "UNIMPLEMENTED",
@@ -231,10 +231,10 @@ def test_multi_inference(stub):
 
 
 def test_metadata_lists_all_signatures(stub):
-    request = protocol.GetModelMetadataRequest(model_spec={"name": "toy"}, metadata_field=["signature_def"])
+    request = messages.GetModelMetadataRequest(model_spec={"name": "toy"}, metadata_field=["signature_def"])
     response = stub.GetModelMetadata(request)
     assert (response.model_spec.version.value, response.model_spec.signature_name) == (7, "")
-    signatures = protocol.SignatureDefMap()
+    signatures = messages.SignatureDefMap()
     assert response.metadata["signature_def"].Unpack(signatures)
     assert {"serving_default", "add", "__saved_model_init_op"} <= set(signatures.signature_def)
     x = signatures.signature_def["serving_default"].inputs["x"]
@@ -248,20 +248,20 @@ def test_metadata_lists_all_signatures(stub):
 
 
 def test_status(stub):
-    (status,) = stub.GetModelStatus(protocol.GetModelStatusRequest(model_spec={"name": "toy"})).model_version_status
-    assert (status.version, status.state, status.status.error_code) == (7, protocol.STATES["AVAILABLE"], 0)
-    unknown = protocol.GetModelStatusRequest(model_spec={"name": "toy", "version": {"value": 99}})
+    (status,) = stub.GetModelStatus(messages.GetModelStatusRequest(model_spec={"name": "toy"})).model_version_status
+    assert (status.version, status.state, status.status.error_code) == (7, messages.STATES["AVAILABLE"], 0)
+    unknown = messages.GetModelStatusRequest(model_spec={"name": "toy", "version": {"value": 99}})
     assert refused(stub.GetModelStatus, unknown) == ("NOT_FOUND", "Could not find version 99 of model toy")
-    unknown = protocol.GetModelStatusRequest(model_spec={"name": "m"})
+    unknown = messages.GetModelStatusRequest(model_spec={"name": "m"})
     assert refused(stub.GetModelStatus, unknown) == ("NOT_FOUND", "Could not find any versions of model m")
-    assert refused(stub.GetModelStatus, protocol.GetModelStatusRequest())[1] == "Missing ModelSpec"
+    assert refused(stub.GetModelStatus, messages.GetModelStatusRequest())[1] == "Missing ModelSpec"
 
 
 def test_a_method_name_is_insisted_on_when_asked_for(version, tmp_path):
     served.place(version, tmp_path / "toy", 1)
     flags = {"model_name": "toy", "model_base_path": str(tmp_path / "toy")}
     with served.running(**flags, enable_signature_method_name_check=True, rest_api_port=0) as running:
-        request = examples(protocol.RegressionRequest, "regress", [2])
+        request = examples(messages.RegressionRequest, "regress", [2])
         assert refused(Stub(running).Regress, request) == (
             "INVALID_ARGUMENT",
             "Expected regression signature method_name to be tensorflow/serving/regress. Was: tensorflow/serving/predict",

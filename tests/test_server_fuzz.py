@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from served import Stub, X
 
-from serving import protocol
-from serving.tensors import tensor_to_proto
+from serving.wire import messages
+from serving.wire.tensors import tensor_to_proto
 
 EASY = settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 SIGNATURES = ["", "add", "picture", "echo", "classify", "regress", "conv", "scalar", "none"]
@@ -52,7 +52,7 @@ arrays = st.builds(
 ) | st.builds(lambda rows: np.array(rows, object), st.lists(st.binary(max_size=30), max_size=4))
 sizes = st.one_of(st.integers(-2, 6), st.sampled_from([2**31, 2**40, 2**62]))
 protos = st.builds(
-    lambda dtype, dims, unknown, content, floats, ints, strings: protocol.TensorProto(
+    lambda dtype, dims, unknown, content, floats, ints, strings: messages.TensorProto(
         dtype=dtype,
         tensor_shape={"dim": [{"size": size} for size in dims], "unknown_rank": unknown},
         tensor_content=content,
@@ -77,14 +77,14 @@ protos = st.builds(
     st.lists(NAMES, max_size=3),
 )
 def test_tensors_of_any_kind(running, signature, inputs, outputs):
-    request = protocol.PredictRequest(model_spec={"name": "toy", "signature_name": signature}, output_filter=outputs)
+    request = messages.PredictRequest(model_spec={"name": "toy", "signature_name": signature}, output_filter=outputs)
     for alias, proto in inputs.items():
         request.inputs[alias].CopyFrom(proto)
     answers(Stub(running).Predict, request)
 
 
 @EASY
-@given(st.sampled_from([(s, m) for s, methods in protocol.SERVICES.items() for m in methods]), st.binary(max_size=200))
+@given(st.sampled_from([(s, m) for s, methods in messages.SERVICES.items() for m in methods]), st.binary(max_size=200))
 def test_bytes_that_are_no_message(running, method, content):
     call = Stub(running).channel.unary_unary(f"/{method[0]}/{method[1]}")
     try:
@@ -146,7 +146,7 @@ def test_bytes_that_are_no_http(running, content):
 
 @pytest.mark.parametrize("rows", [2**26, 2**28, 2**60])
 def test_few_bytes_do_not_ask_for_all_the_memory(running, rows):
-    request = protocol.PredictRequest(model_spec={"name": "toy"})
+    request = messages.PredictRequest(model_spec={"name": "toy"})
     request.inputs["x"].dtype = 1
     for size in (rows, 2):
         request.inputs["x"].tensor_shape.dim.add(size=size)

@@ -173,7 +173,7 @@ def pem():
 
 @pytest.mark.parametrize("verify", [False, True])
 def test_tls_and_mutual_tls(base, pem, tmp_path, verify):
-    from serving.protocol import SSLConfig
+    from serving.wire.messages import SSLConfig
 
     config = SSLConfig(
         server_key=pem["server"][0], server_cert=pem["server"][1], custom_ca=pem["ca"][1], client_verify=verify

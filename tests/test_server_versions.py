@@ -13,10 +13,10 @@ import tensorflow as tf
 from google.protobuf import text_format
 from served import Stub, X, damage, entry, listed, until
 
-from serving import protocol
 from serving.server import repository
 from serving.server.local import CannotStart
-from serving.tensors import tensor_to_proto
+from serving.wire import messages
+from serving.wire.tensors import tensor_to_proto
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def base(saved, tmp_path):
 
 
 def config(text):
-    return text_format.Parse(text, protocol.ModelServerConfig())
+    return text_format.Parse(text, messages.ModelServerConfig())
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def serve(tmp_path):
 
 
 def reload(stub, *entries):
-    return stub.HandleReloadConfigRequest(protocol.ReloadConfigRequest(config=config(listed(*entries))), timeout=30)
+    return stub.HandleReloadConfigRequest(messages.ReloadConfigRequest(config=config(listed(*entries))), timeout=30)
 
 
 def factor(stub, **spec):
@@ -56,8 +56,8 @@ def factor(stub, **spec):
 
 
 def states(stub, model="toy"):
-    response = stub.GetModelStatus(protocol.GetModelStatusRequest(model_spec={"name": model}))
-    names = {number: name for name, number in protocol.STATES.items()}
+    response = stub.GetModelStatus(messages.GetModelStatusRequest(model_spec={"name": model}))
+    names = {number: name for name, number in messages.STATES.items()}
     return {status.version: names[status.state] for status in response.model_version_status}
 
 
@@ -124,7 +124,7 @@ def test_a_broken_version_leaves_the_old_one_serving(serve, saved, tmp_path, bre
         os.rename(broken, tmp_path / "toy" / "2")
         until(lambda: states(stub).get(2) == "END")
         assert factor(stub) == 1 and states(stub)[1] == "AVAILABLE"
-        one = protocol.GetModelStatusRequest(model_spec={"name": "toy", "version": {"value": 2}})
+        one = messages.GetModelStatusRequest(model_spec={"name": "toy", "version": {"value": 2}})
         status = stub.GetModelStatus(one).model_version_status[0].status
         assert status.error_code and status.error_message
         shutil.rmtree(tmp_path / "toy" / "2")  # repaired: gone, then there again
@@ -231,7 +231,7 @@ def test_what_a_reload_refuses(serve, base):
         ]
         for entries, text in table:
             assert refused(reload, stub, *entries) == ("INVALID_ARGUMENT", text)
-        assert refused(stub.HandleReloadConfigRequest, protocol.ReloadConfigRequest()) == (
+        assert refused(stub.HandleReloadConfigRequest, messages.ReloadConfigRequest()) == (
             "INVALID_ARGUMENT",
             "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently supported",
         )
@@ -310,7 +310,7 @@ def warm(version, *records):
 
 
 def log(signature, **inputs):
-    message = protocol.PredictionLog()
+    message = messages.PredictionLog()
     message.predict_log.request.model_spec.signature_name = signature
     for alias, value in inputs.items():
         message.predict_log.request.inputs[alias].CopyFrom(tensor_to_proto(value))

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from serving import c_api
-from serving.session import Session, SessionError
+from serving.export import c_api
+from serving.export.session import Session, SessionError
 
 TYPES = [tf.float32, tf.uint8, tf.int32, tf.int64, tf.bool, tf.float16, tf.bfloat16, tf.string]
 
@@ -178,7 +178,7 @@ def test_closing_waits_for_the_run_under_way(folder):
 
 
 def test_a_process_that_loaded_a_model_ends_cleanly(folder):
-    code = f"from serving.session import Session; print(len(Session({folder!r}).signatures))"
+    code = f"from serving.export.session import Session; print(len(Session({folder!r}).signatures))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout.strip()) == (0, "11"), done.stderr
 

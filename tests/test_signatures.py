@@ -8,7 +8,7 @@ import tensorflow as tf
 from PIL import Image
 
 from models import signatures
-from serving.session import Session, SessionError
+from serving.export.session import Session, SessionError
 
 SIZE, LATENT, CLASSES = 8, 4, 3
 

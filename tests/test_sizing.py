@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from serving import sizing, warmup
+from serving.deploy import sizing
+from serving.export import warmup
 
 MIB = 1 << 20
 

@@ -4,11 +4,11 @@ import math
 
 import pytest
 
-from trainer import watchdog
 from trainer.errors import Stopped
-from trainer.history import Evaluation, History
 from trainer.metrics.estimate import Estimate
-from trainer.watchdog import Watchdog, findings
+from trainer.runs.history import Evaluation, History
+from trainer.training import watchdog
+from trainer.training.watchdog import Watchdog, findings
 
 METRIC = "kid_toy-1_n40"
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import grpc
 from served import entry, listed, running
 
+from serving.export.session import SessionError
 from serving.server.calls import Calls
-from serving.session import SessionError
 
 
 @dataclass

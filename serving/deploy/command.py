@@ -7,7 +7,7 @@ tensorflow/serving issues 1853 (SIGTERM), 671 (readiness) and 1099 (retries that
 import shlex
 
 from serving.deploy.plan import Plan
-from serving.sizing import threads
+from serving.deploy.sizing import threads
 
 BINARY = "/usr/bin/tensorflow_model_server"
 GRPC_PORT, REST_PORT = 8500, 8501

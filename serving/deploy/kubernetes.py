@@ -4,10 +4,10 @@ The configuration files are those of the other targets, which is why kustomizati
 Written for the Pod Security Standard "restricted".
 """
 
-from serving import config
 from serving.deploy import command, envoy
 from serving.deploy.documents import yaml_text
 from serving.deploy.plan import ENVOY_IMAGE, Plan
+from serving.export import config
 
 NAMESPACE = "packshot"
 CLAIM = "models"

@@ -5,10 +5,10 @@ version or the signature. A request to a model that is not there makes a series 
 only known names through on REST.
 """
 
-from serving import config
 from serving.deploy import command, envoy
 from serving.deploy.documents import json_text, yaml_text
 from serving.deploy.plan import Plan
+from serving.export import config
 
 PROMETHEUS_PORT, GRAFANA_PORT = 9090, 3000
 PROMETHEUS_CONFIG = "/etc/prometheus"

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from serving import sizing
-from serving.sizing import Measurement
+from serving.deploy import sizing
+from serving.deploy.sizing import Measurement
 
 # The images that the manifests name. Envoy is the version its configuration is validated with.
 SERVER_IMAGE = "tensorflow/serving:2.20.0"

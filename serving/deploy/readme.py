@@ -4,8 +4,7 @@ import json
 import shlex
 import textwrap
 
-from serving import sizing
-from serving.deploy import command, compose, envoy, keys, kserve, kubernetes, monitoring
+from serving.deploy import command, compose, envoy, keys, kserve, kubernetes, monitoring, sizing
 from serving.deploy.plan import Plan
 
 

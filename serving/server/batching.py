@@ -16,9 +16,9 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf import text_format
 
-from serving.protocol import CODES, DATA_TYPES, BatchingParameters
+from serving.export.session import Call, Session, SessionError
 from serving.server.servable import Queued
-from serving.session import Call, Session, SessionError
+from serving.wire.messages import CODES, DATA_TYPES, BatchingParameters
 
 PER_MODEL_FILE = "batching_params.pbtxt"
 

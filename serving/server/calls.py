@@ -11,7 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from serving.protocol import (
+from serving.export.session import SessionError
+from serving.server.metrics import Metrics
+from serving.server.repository import Repository, code_name
+from serving.server.servable import Servable, invalid, too_late
+from serving.wire.messages import (
     CODES,
     ClassificationResponse,
     GetModelMetadataResponse,
@@ -22,11 +26,7 @@ from serving.protocol import (
     RegressionResponse,
     ReloadConfigResponse,
 )
-from serving.server.metrics import Metrics
-from serving.server.repository import Repository, code_name
-from serving.server.servable import Servable, invalid, too_late
-from serving.session import SessionError
-from serving.tensors import delimited, tensor_to_wire
+from serving.wire.tensors import delimited, tensor_to_wire
 
 _KEY, _VALUE = 1, 2  # of an entry of any map
 LONGEST_MESSAGE = 1024

@@ -9,12 +9,12 @@ import binascii
 
 import numpy as np
 
-from serving.protocol import CODES, DATA_TYPES, ClassificationRequest, PredictRequest, RegressionRequest
+from serving.export.session import SessionError
 from serving.server.json_text import Block, JsonError, Line, at, decimals, parse, quoted, shown
 from serving.server.repository import code_name
 from serving.server.servable import invalid
-from serving.session import SessionError
-from serving.tensors import tensor_to_proto
+from serving.wire.messages import CODES, DATA_TYPES, ClassificationRequest, PredictRequest, RegressionRequest
+from serving.wire.tensors import tensor_to_proto
 
 _NAMES = {number: name.removeprefix("DT_").lower() for name, number in DATA_TYPES.items()}
 _WHOLE = {

@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from serving import warmup
-from serving.protocol import CODES, PredictionLog
+from serving.export import warmup
+from serving.export.session import Session, SessionError
 from serving.server.batching import PER_MODEL_FILE, Batcher, Parameters
 from serving.server.metrics import Metrics
 from serving.server.servable import Direct, Servable
-from serving.session import Session, SessionError
+from serving.wire.messages import CODES, PredictionLog
 
 MOST_RECORDS = 1000
 

@@ -9,7 +9,7 @@ import waitress.trigger
 import waitress.wasyncore
 from google.protobuf import text_format
 
-from serving.protocol import BatchingParameters, ModelServerConfig, MonitoringConfig
+from serving.export.session import SessionError
 from serving.server import over_grpc, over_http
 from serving.server.addresses import addresses, check_socket_path
 from serving.server.batching import Parameters
@@ -18,7 +18,7 @@ from serving.server.flags import Flags
 from serving.server.loading import Loader
 from serving.server.metrics import Metrics
 from serving.server.repository import PLATFORM, Habits, Repository, code_name
-from serving.session import SessionError
+from serving.wire.messages import BatchingParameters, ModelServerConfig, MonitoringConfig
 
 
 class CannotStart(Exception):

@@ -10,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 from google.protobuf import text_format
 
-from serving.protocol import CODES, SERVICES, SSLConfig
+from serving.export.session import SessionError
 from serving.server.addresses import CannotListen
 from serving.server.calls import Calls, shortened
-from serving.session import SessionError
+from serving.wire.messages import CODES, SERVICES, SSLConfig
 
 LARGEST_MESSAGE = 2**31 - 1
 _NO_DEADLINE = 1e9  # seconds: what gRPC says remains of a call without one is longer

@@ -13,12 +13,12 @@ import zlib
 
 from google.protobuf import json_format
 
-from serving.protocol import CODES, GetModelMetadataRequest, GetModelStatusRequest, ModelSpec, SignatureDefMap
+from serving.export.session import SessionError
 from serving.server import json_tensors, json_text
 from serving.server.calls import Calls
 from serving.server.metrics import Metrics
 from serving.server.servable import invalid
-from serving.session import SessionError
+from serving.wire.messages import CODES, GetModelMetadataRequest, GetModelStatusRequest, ModelSpec, SignatureDefMap
 
 _ASK = re.compile(
     r"(?i:/v1/models/)([^/:]+)(?:(?:(?i:/versions/)(\d+))|(?:(?i:/labels/)([^/:]+)))?:(classify|regress|predict)"

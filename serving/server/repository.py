@@ -15,9 +15,9 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from serving.protocol import CODES, STATES
+from serving.export.session import SessionError
 from serving.server.servable import Servable
-from serving.session import SessionError
+from serving.wire.messages import CODES, STATES
 
 _NUMBER = re.compile(r"\s*\+?0*([0-9]{1,19})\s*", re.ASCII)  # what parses as an int64 there; 00000007 is 7
 _LARGEST = 2**63 - 1
@@ -28,7 +28,7 @@ _BRACKETS = " (TensorFlow, and so TensorFlow Serving, reads [ and ] in a path as
 
 @dataclass
 class Version:
-    """A version the server knows of, loaded or not. `state` is a name of `serving.protocol.STATES`."""
+    """A version the server knows of, loaded or not. `state` is a name of `serving.wire.messages.STATES`."""
 
     model: str
     number: int
@@ -327,7 +327,7 @@ class _Unfinished(Exception):
 
 
 def code_name(code: int) -> str:
-    """The name of a code of `serving.protocol.CODES`."""
+    """The name of a code of `serving.wire.messages.CODES`."""
     return next((name for name, number in CODES.items() if number == code), "UNKNOWN")
 
 

@@ -10,7 +10,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 import tensorflow as tf
 
-from serving.protocol import (
+from serving.export.session import Call, Session, SessionError
+from serving.server.trial import Trial
+from serving.wire.messages import (
     CODES,
     DATA_TYPES,
     ClassificationResult,
@@ -19,9 +21,7 @@ from serving.protocol import (
     SignatureDef,
     SignatureDefMap,
 )
-from serving.server.trial import Trial
-from serving.session import Call, Session, SessionError
-from serving.tensors import proto_to_tensor
+from serving.wire.tensors import proto_to_tensor
 
 PREDICT = "tensorflow/serving/predict"
 CLASSIFY = "tensorflow/serving/classify"

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 
-from serving.session import Call, Session, SessionError
+from serving.export.session import Call, Session, SessionError
 
 _DONE = b"."
 

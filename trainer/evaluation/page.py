@@ -11,8 +11,8 @@ import numpy as np
 from data.images import encode_jpeg, encode_png
 from trainer.evaluation.chart import COLOURS, chart
 from trainer.evaluation.comparison import Comparison
+from trainer.evaluation.evaluated_model import Subject
 from trainer.evaluation.report import Evaluation, Gallery, better, measure_of, shown, side_by_side
-from trainer.evaluation.subject import Subject
 
 _LOSSLESS = 128  # px: larger pictures are kept as JPEG, or a page grows beyond what opens quickly
 _QUALITY = 92

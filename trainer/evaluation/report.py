@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from trainer.evaluation.subject import Subject
+from trainer.evaluation.evaluated_model import Subject
 from trainer.metrics.estimate import Estimate, of_mean
 
 SCHEMA = 1  # raised when a field changes its meaning or goes; new fields may come without

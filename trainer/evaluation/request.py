@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from data.held_out import beside
-from trainer.config import RunConfig
+from trainer.runs.config import RunConfig
 
 
 @dataclass(frozen=True)

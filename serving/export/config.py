@@ -1,0 +1,65 @@
+"""The three text files tensorflow_model_server reads: which models, how to batch, where the numbers are.
+
+    tensorflow_model_server --model_config_file=models.config \\
+        --enable_batching=true --batching_parameters_file=batching.config --monitoring_config_file=monitoring.config
+
+Field meanings: tensorflow_serving/g3doc/serving_config.md and batching/README.md of tensorflow/serving 2.21.
+"""
+
+from collections.abc import Callable, Mapping
+
+from google.protobuf import text_format
+
+from serving.wire.messages import BatchingParameters, ModelServerConfig, MonitoringConfig
+
+METRICS_PATH = "/monitoring/prometheus/metrics"
+
+
+def models(base_paths: Mapping[str, str], kept: str = "", is_there: Callable[[str], bool] = lambda path: False) -> str:
+    """The text of a ModelServerConfig for the models of `base_paths` (name -> absolute path or URI).
+
+    A model that is in the text `kept` keeps the policy and the labels somebody gave it, but not its base path: the folder
+    may have been moved or copied. One that is only in `kept` stays as it is if `is_there(its base path)`, and is dropped
+    if not, because a missing base path keeps the server from loading any model.
+    Raises ValueError when `kept` is no such text, or a path is not absolute.
+    """
+    try:
+        known = {entry.name: entry for entry in text_format.Parse(kept, ModelServerConfig()).model_config_list.config}
+    except text_format.ParseError as error:
+        raise ValueError(f"the models.config that is there cannot be read: {error}") from error
+    elsewhere = {name: entry.base_path for name, entry in known.items() if is_there(entry.base_path)}
+    config = ModelServerConfig()
+    config.model_config_list.SetInParent()
+    for name, base_path in sorted((elsewhere | dict(base_paths)).items()):
+        if not base_path.startswith("/") and "://" not in base_path:
+            raise ValueError(f"the server wants an absolute path for the model {name!r}, not {base_path!r}")
+        entry = config.model_config_list.config.add()
+        if name in known:
+            entry.CopyFrom(known[name])
+        entry.name, entry.base_path = name, base_path
+        if not entry.model_platform and not entry.model_type:
+            entry.model_platform = "tensorflow"
+    return text_format.MessageToString(config)
+
+
+def batching(sizes: tuple[int, ...] = (1, 2, 4, 8, 16), timeout_micros: int = 2000, threads: int = 2) -> str:
+    """The text of BatchingParameters: a batch is padded to the next of `sizes` and waits `timeout_micros` to fill.
+
+    A request of more rows than the largest size is split. Raises ValueError unless the sizes rise: the model would
+    not load.
+    """
+    if not sizes or list(sizes) != sorted(set(sizes)) or sizes[0] < 1:
+        raise ValueError(f"batch sizes must rise from 1 or more, not {sizes}")
+    parameters = BatchingParameters(allowed_batch_sizes=sizes)
+    parameters.max_batch_size.value = sizes[-1]
+    parameters.max_execution_batch_size.value = sizes[-1]
+    parameters.enable_large_batch_splitting.value = True
+    parameters.batch_timeout_micros.value = timeout_micros
+    parameters.max_enqueued_batches.value = 100
+    parameters.num_batch_threads.value = threads
+    return text_format.MessageToString(parameters)
+
+
+def monitoring() -> str:
+    """The text of a MonitoringConfig that puts Prometheus metrics on the REST port under METRICS_PATH."""
+    return text_format.MessageToString(MonitoringConfig(prometheus_config={"enable": True, "path": METRICS_PATH}))

@@ -1,0 +1,1 @@
+"""TensorFlow Serving's messages, tensors and errors. Imports nothing of ours."""

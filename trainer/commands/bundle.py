@@ -1,0 +1,58 @@
+"""`packshot bundle`: the production bundle around a folder of exported models."""
+
+import click
+
+from trainer.commands.options import PATH
+from trainer.console import CONTEXT, say
+from trainer.errors import refusing
+
+
+# fmt: off
+@click.command(context_settings=CONTEXT, epilog="""
+\b
+Examples:
+  packshot bundle models --out deploy
+  packshot bundle models --model r3gan --latency-ms 50 --cpus 2 --out deploy
+\b
+deploy/README.md says how to go on, from a laptop to Kubernetes and Vertex AI.
+""")
+@click.argument("models_dir", metavar="MODELS_DIR", type=PATH)
+@click.option("--out",        help="Folder to write; one that was written before is replaced", metavar="DIR", type=PATH, required=True)
+@click.option("--model",      "only", help="Take only this model; repeatable [default: all]", metavar="NAME", multiple=True)
+@click.option("--latency-ms", help="What a batch may take", metavar="MS", type=click.FloatRange(0, min_open=True), default=100.0)
+@click.option("--cpus",       help="CPUs of a server; measured on as many [default: all here]", metavar="N", type=click.IntRange(1, 1024))
+@click.option("--pixels",     help="Side of pictures sent to a model of any size", metavar="PX", type=click.IntRange(8, 4096), default=256)
+@click.option("--no-measure", help="Time nothing; batch sizes are those of MODELS_DIR/batching.config", is_flag=True)
+@click.option("--image",      help="Image of TensorFlow Serving [default: the release this was written for]", metavar="IMAGE")
+# fmt: on
+def main(models_dir, out, only, latency_ms, cpus, pixels, no_measure, image):
+    """Write everything it takes to run the models of MODELS_DIR in production.
+
+    Measures each model, chooses batch sizes and memory, and writes settings for TensorFlow Serving, docker compose with Envoy,
+    Prometheus and Grafana, Kubernetes and KServe manifests, a recipe for Vertex AI, and a README that says in which order.
+    """
+    from tqdm import tqdm
+
+    from serving.deploy import bundle
+
+    with refusing(), tqdm(unit="run", disable=no_measure or None) as bar:
+
+        def progress(runs, total):
+            bar.total = total
+            bar.update(runs)
+
+        plan = bundle.bundle(
+            models_dir,
+            out,
+            only=only,
+            latency_limit=latency_ms / 1000,
+            cpus=cpus,
+            pixels=pixels,
+            timed=not no_measure,
+            progress=progress,
+            **({"image": image} if image else {}),
+        )
+    sizes = ", ".join(map(str, plan.batch_sizes))
+    names = ", ".join(model.name for model in plan.models)
+    say(f"{names}: {plan.cpus} CPUs and {plan.memory_mib(plan.models)} MiB a server; go on with {out}/README.md")
+    say(f"batches of {sizes}" if plan.batching_config else f"no batches: {plan.unbatched}")

@@ -1,0 +1,169 @@
+"""`packshot evaluate` and `packshot compare`: how good a model is, in named numbers with errors, and in pictures."""
+
+import os
+
+import click
+
+from data import files
+from data.catalogue import KINDS
+from trainer.commands.options import PATH
+from trainer.console import CONTEXT, say
+from trainer.errors import Refused, refusing
+
+OPTIONS = (
+    click.option(
+        "--data",
+        help="Pictures to measure with [default: for generation what was trained on, else the split beside it]",
+        metavar="SOURCE",
+    ),
+    click.option(
+        "--held-out",
+        help="Real pictures not trained on, to tell copying from learning [default: the split beside the training one]",
+        metavar="SOURCE",
+    ),
+    click.option(
+        "--features",
+        help="What looks at the pictures: packshot, inception[:PATH], keras:NAME or file:PATH",
+        metavar="SPEC",
+        default="packshot",
+    ),
+    click.option(
+        "--n",
+        "count",
+        help="Pictures [default: as many as the data has; 10,000 made ones or 1,000 pairs at most]",
+        metavar="N",
+        type=click.IntRange(1),
+    ),
+    click.option(
+        "--seed",
+        help="Seed of the first made picture; the others follow",
+        metavar="N",
+        type=click.IntRange(0),
+        default=0,
+    ),
+    click.option(
+        "--truncation",
+        help="Below 1: more typical, less varied pictures",
+        metavar="X",
+        type=click.FloatRange(0, 2),
+        default=1.0,
+    ),
+)
+
+
+def options(command):
+    """The options that evaluating one model and comparing several have in common."""
+    for option in reversed(OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.command(
+    context_settings=CONTEXT,
+    epilog="""
+\b
+Examples:
+  packshot evaluate runs/photos
+  packshot evaluate runs/photos --held-out folder:photos/validation --n 3000
+  packshot evaluate models/espcn/3 --data pairs:Set5/x4 --out set5.html --json set5.json
+""",
+)
+@click.argument("run_or_export", type=PATH)
+@options
+@click.option("--out", help="Page to write [default: evaluation.html in the run's folder]", metavar="HTML", type=PATH)
+@click.option("--json", "as_json", help="Numbers for machines [default: beside the page]", metavar="FILE", type=PATH)
+def evaluate(run_or_export, out, as_json, features, **asked):
+    """Measure a model: a page with pictures for people, and JSON for machines."""
+    from data import outputs
+    from trainer.evaluation import report
+    from trainer.evaluation.evaluated_model import open_subject
+    from trainer.evaluation.page import page
+
+    by = "packshot evaluate"
+    with refusing():
+        out = out or _default(run_or_export)
+        as_json = as_json or f"{os.path.splitext(out)[0]}.json"
+        outputs.check([out, as_json], by)
+        subject = open_subject(run_or_export, say)
+        (evaluation,) = _measure([subject], features, asked)
+        outputs.write_json(as_json, report.as_values(evaluation), by)
+        outputs.write(out, page(evaluation), by)
+    for note in evaluation.notes:
+        click.echo(note)
+    click.echo()
+    for name, estimate in evaluation.metrics.items():
+        click.echo(f"  {name:<44} {report.shown(estimate)}")
+    say(f"page: {out}\nfor machines: {as_json}")
+
+
+@click.command(
+    context_settings=CONTEXT,
+    epilog="""
+\b
+Examples:
+  packshot compare runs/photos runs/photos-ada
+  packshot compare runs/x4-small runs/x4-large --data folder:photos/validation --out x4.html
+  packshot compare runs/a runs/b --ratings ratings.json
+""",
+)
+@click.argument("runs_or_exports", nargs=-1, required=True, metavar="RUN_OR_EXPORT...", type=PATH)
+@options
+@click.option("--ratings", help="What `packshot rate score` made of people's answers", metavar="FILE", type=PATH)
+@click.option("--out", help="Page to write", metavar="HTML", type=PATH, default="comparison.html")
+@click.option("--json", "as_json", help="Numbers for machines [default: beside the page]", metavar="FILE", type=PATH)
+def compare(runs_or_exports, out, as_json, features, ratings, **asked):
+    """Measure several models alike, rank them, and show them side by side."""
+    from data import outputs
+    from trainer.evaluation.comparison import compare as ranked
+    from trainer.evaluation.evaluated_model import open_subject
+    from trainer.evaluation.page import comparison_page
+    from trainer.rating.answers import read_ratings
+    from trainer.runs.names import short_names
+
+    if len(runs_or_exports) < 2:
+        raise Refused("compare takes two runs or exports, or more; for one there is packshot evaluate")
+    by = "packshot compare"
+    with refusing():
+        names = short_names(runs_or_exports)
+        as_json = as_json or f"{os.path.splitext(out)[0]}.json"
+        outputs.check([out, as_json], by)
+        rated = read_ratings(ratings) if ratings else None
+        subjects = [open_subject(path, say) for path in runs_or_exports]
+        comparison = ranked(_measure(subjects, features, asked), names, rated)
+        outputs.write_json(as_json, comparison.as_values(), by)
+        outputs.write(out, comparison_page(comparison), by)
+    click.echo(comparison.headline)
+    for sentence in comparison.sentences():
+        click.echo(f"  {sentence}")
+    say(f"page: {out}\nfor machines: {as_json}")
+
+
+for _command in (evaluate, compare):
+    _command.help += f" SOURCE is one of {', '.join(KINDS)}."
+
+
+def _measure(subjects, features, asked):
+    """An evaluation of each subject, all alike."""
+    from trainer.evaluation.measure import measure_all
+    from trainer.evaluation.request import Request
+    from trainer.features.catalogue import open_features
+
+    return measure_all(subjects, Request(**asked), open_features(features), _track)
+
+
+def _track(items, total, what):
+    from tqdm import tqdm
+
+    return tqdm(items, total=total, desc=what, unit="", disable=None, leave=False)
+
+
+def _default(run_or_export):
+    from serving.export.layout import latest
+    from trainer.runs.folder import RunDir
+    from trainer.runs.names import short_names
+
+    folder = RunDir(run_or_export)
+    if files.exists(folder.config):
+        return f"{folder.root}/evaluation.html"
+    (name,) = short_names([latest(run_or_export)])
+    return f"evaluation-{name.replace('/', '-')}.html"

@@ -1,0 +1,28 @@
+"""`packshot export`: makes a served version of a run."""
+
+import click
+
+from trainer.commands.options import MODEL_NAME, PATH, VERSION
+from trainer.console import CONTEXT, say
+from trainer.errors import refusing
+
+
+# fmt: off
+@click.command(context_settings=CONTEXT, epilog="""
+\b
+Examples:
+  packshot export runs/r3gan-cpu-64-studio --to models
+  packshot export runs/photos --best --to models
+""")
+@click.argument("run_folder", metavar="RUN", type=PATH)
+@click.option("--to",      help="Folder of models, as TensorFlow Serving's base paths lie in it", metavar="DIR", type=PATH, required=True)
+@click.option("--name",    help="Name of the model [default: the family's]", metavar="NAME", type=MODEL_NAME)
+@click.option("--version", help="Version [default: the last plus one]", metavar="N", type=click.IntRange(1, VERSION.max))
+@click.option("--best",    help="The best checkpoint, as the evaluations of the run found, not the newest", is_flag=True)
+# fmt: on
+def main(run_folder, to, name, version, best):
+    """Export the newest checkpoint of a run, or its best, verified in TensorFlow Serving's own runtime."""
+    from trainer.runs import exporting
+
+    with refusing():
+        exporting.export_checkpoint(run_folder, to, name, version, say, best)

@@ -1,0 +1,57 @@
+"""`packshot families`: the table of what can be trained, read from the families themselves."""
+
+import json
+import re
+
+import click
+
+from models import catalogue
+from trainer.console import CONTEXT
+from trainer.errors import refusing
+
+
+def table() -> list[dict]:
+    """One dict a family: name, task, summary and paper (from its docstring), presets, the default preset and the number of weights that
+    it serves."""
+    rows = []
+    for name, task in catalogue.names().items():
+        family = catalogue.load(name)
+        summary, paper = headline(family.__doc__)
+        preset = catalogue.default_preset(family, None)
+        model = family.Model(family.PRESETS[preset])
+        rows.append(
+            {
+                "name": name,
+                "task": task,
+                "summary": summary,
+                "paper": paper,
+                "presets": list(family.PRESETS),
+                "preset": preset,
+                "parameters": model.average.count_params(),
+            }
+        )
+    return rows
+
+
+def headline(docstring: str) -> tuple[str, str]:
+    """(first line, the paper's title with its arXiv number) of a family's docstring."""
+    title = re.search(r'"([^"]{10,}?)",', docstring)
+    number = re.search(r"arXiv (\d{4}\.\d{4,5})", docstring)
+    paper = " ".join(title.group(1).split()) if title else ""
+    return docstring.splitlines()[0], f"{paper} (arXiv {number.group(1)})" if number else paper
+
+
+@click.command(context_settings=CONTEXT)
+@click.option("--json", "as_json", help="For machines", is_flag=True)
+def main(as_json):
+    """The model families: name, task, presets, parameters of the default preset, paper."""
+    with refusing():
+        rows = table()
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        click.echo(f"{row['name']}  ({row['task']})\n  {row['summary']}\n  {row['paper']}")
+        click.echo(
+            f"  presets: {', '.join(row['presets'])}; {row['preset']}: {row['parameters'] / 1e6:.2f} M parameters served\n"
+        )

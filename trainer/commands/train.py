@@ -1,0 +1,307 @@
+"""`python -m trainer.task`: train a model of product pictures. What Vertex AI and Colab run; also `packshot train`.
+
+TensorFlow is imported only once there is something to compute, so that `--help` answers at once.
+"""
+
+import dataclasses
+import difflib
+import itertools
+import json
+
+import click
+
+from data.batch import TRANSLATION
+from data.catalogue import KINDS
+from models import catalogue
+from trainer.commands.options import MODEL_NAME, PATH, Number, Whole
+from trainer.console import CONTEXT, say
+from trainer.errors import Printing, refusing
+from trainer.runs.config import (
+    PRECISIONS,
+    STRATEGIES,
+    WORDS,
+    Measuring,
+    RunConfig,
+    check_positive,
+    data_from_environment,
+    from_environment,
+    parse_settings,
+)
+
+EXAMPLES = """
+\b
+Examples:
+  # the default model on pictures drawn on the spot; no files, no network
+  python -m trainer.task
+\b
+  # a folder of photos with a subfolder for each category, 64 px, augmentation for small sets
+  python -m trainer.task --data folder:photos/train --preset cpu-64 --augment ada --job-dir runs/photos
+\b
+  # edges -> photo; four times larger pictures
+  python -m trainer.task --model pix2pix --data folder:photos/train
+  python -m trainer.task --model espcn --preset x4 --data folder:photos/train
+\b
+  # measure every 10,000 pictures, end after 5 evaluations without a better KID, export the best
+  python -m trainer.task --data folder:photos/train --eval-every 10_000 --best kid --patience 5
+\b
+To go on with a stopped run, repeat its command.
+"""
+
+
+class AsVertexWrites(Printing, click.Command):
+    """Takes what Vertex AI passes for hyperparameters: --batch_size=8 for --batch-size 8, --conditional=True for --conditional, and
+    --learning_rate=0.001, which is no option, for --set learning_rate=0.001.
+    """
+
+    def parse_args(self, ctx, args):
+        options = {name: option for option in self.get_params(ctx) for name in (*option.opts, *option.secondary_opts)}
+        words, rest = [], iter(args)
+        for word in rest:
+            name, equals, value = word.partition("=")
+            name = name.replace("_", "-")
+            option = options.get(name)
+            if not name.startswith("--") or name == "--":
+                words.append(word)
+            elif option is None:
+                ctx.meta.setdefault(SETTINGS, []).append((name, value if equals else next(rest, None)))
+            elif option.is_flag and equals:
+                words += _flag(option, name, value, ctx)
+            elif option.is_flag or equals:
+                words.append(name + equals + value)
+            else:
+                words += [name, *itertools.islice(rest, 1)]
+        return super().parse_args(ctx, words)
+
+
+SETTINGS = "trainer.commands.train.settings"  # what was written as an option and is none: [(name, value), ...]
+
+
+def _flag(option, name, value, ctx):
+    """The word for a flag that was given a value; none for one that is false anyway."""
+    if value.lower() not in WORDS:
+        raise click.BadOptionUsage(name, f"{name} takes true or false, not {value!r}", ctx)
+    if WORDS[value.lower()]:
+        return [name]
+    return [other for other in (*option.opts, *option.secondary_opts) if other != name and option.secondary_opts]
+
+
+@click.command(cls=AsVertexWrites, epilog=EXAMPLES, context_settings=CONTEXT)
+# fmt: off
+@click.option("--model", help="Family, see `packshot families`", metavar="NAME", default="r3gan")
+@click.option("--preset", help="Row of the family's table of settings [default: its first]", metavar="NAME")
+@click.option("--data", help=f"Where the pictures come from: {', '.join(KINDS)} [default: studio]", metavar="SOURCE")
+@click.option(
+    "--resolution",
+    help="Side of the pictures; picks the preset of that size when there is one",
+    metavar="PX",
+    type=Whole(8, 2048),
+)
+@click.option("--batch-size", help="Pictures a step, over all replicas", metavar="N", type=Whole(1))
+@click.option(
+    "--images",
+    help="Length of training, in pictures shown; may grow when a run is resumed",
+    metavar="N",
+    type=Whole(1),
+)
+@click.option(
+    "--job-dir", help="The run's folder, local or gs:// [default: runs/MODEL-PRESET-DATA]", metavar="DIR", type=PATH
+)
+@click.option("--set", "pairs", help="Any setting of the family, repeatable", metavar="NAME=VALUE", multiple=True)
+@click.option("--conditional", help="Tell the model the categories of the data", is_flag=True)
+@click.option("--augment", help="What the critic sees", type=click.Choice(catalogue.AUGMENTS), default="none")
+@click.option(
+    "--fit", help="How a picture becomes square", type=click.Choice(["crop", "pad", "stretch"]), default="crop"
+)
+@click.option(
+    "--view",
+    help="What translation starts from",
+    type=click.Choice(["auto", "edges", "outline", "mask", "pair"]),
+    default="auto",
+)
+@click.option(
+    "--mirror/--no-mirror",
+    help="Show pictures mirrored as well; off for goods whose lettering must be learnt",
+    default=True,
+)
+@click.option("--strategy", help="Where to compute", type=click.Choice(STRATEGIES), default="auto")
+@click.option("--precision", help="What layers compute in", type=click.Choice(PRECISIONS), default="float32")
+@click.option("--seed", help="Decides every random number of the run", metavar="N", type=Whole(0, 2**31 - 1), default=0)
+@click.option(
+    "--log-steps",
+    help="Steps between two lines of metrics [default: 200 lines a run, 50 steps at most]",
+    metavar="N",
+    type=Whole(1),
+)
+@click.option(
+    "--sample-images",
+    help="Pictures between two sample sheets [default: 20 sheets a run]",
+    metavar="N",
+    type=Whole(1),
+)
+@click.option(
+    "--checkpoint-minutes",
+    help="Minutes between two checkpoints",
+    metavar="MIN",
+    type=Number(0, min_open=True),
+    default=5.0,
+)
+@click.option(
+    "--eval-every",
+    help="Pictures between two evaluations; 0: none [default: 10 a run at most, so that they cost little; none for short runs]",
+    metavar="N",
+    type=Whole(0),
+)
+@click.option(
+    "--eval-data", help="Pictures not trained on [default: the split beside train, if there is one]", metavar="SOURCE"
+)
+@click.option(
+    "--eval-count",
+    help="Pictures made an evaluation [default: 1,000, of pairs 200, or as many as there are real ones]",
+    metavar="N",
+    type=Whole(1),
+)
+@click.option("--features", help="Network that evaluations look through", metavar="SPEC", default="packshot")
+@click.option(
+    "--best",
+    help="Measure that the best checkpoint is kept by, or its beginning; exports the best"
+    " [default: kid, feature_distance or psnr_y, by task]",
+    metavar="METRIC",
+)
+@click.option(
+    "--patience",
+    help="Ends training after so many evaluations without a better one, beyond the error bar; exports the best",
+    metavar="N",
+    type=Whole(1),
+)
+@click.option(
+    "--steps-per-execution",
+    help="Steps TensorFlow takes in one call [default: what suits the family]",
+    metavar="N",
+    type=Whole(1),
+)
+@click.option(
+    "--export-to",
+    help="Folder of exported models [default: AIP_MODEL_DIR, else export/ in the run's folder]",
+    metavar="DIR",
+    type=PATH,
+)
+@click.option(
+    "--accept-new-data",
+    help="Go on although the pictures have changed since the run was begun; written down in its record.json",
+    is_flag=True,
+)
+@click.option("--name", help="Name of the exported model [default: the family's]", metavar="NAME", type=MODEL_NAME)
+@click.option("--no-export", help="Leave out the export at the end", is_flag=True)
+@click.option(
+    "--dry-run", help="Print the resolved configuration and what data was found, as JSON, and stop", is_flag=True
+)
+# fmt: on
+def main(**options):
+    """Train a model of product pictures, watch it, and export it for TensorFlow Serving.
+
+    Without options: trains the default generator on `studio`, pictures drawn on the spot. The run's folder receives config.json,
+    checkpoints/, metrics.jsonl, tensorboard/, samples/ and export/.
+    """
+    with refusing():
+        run = resolve(options, click.get_current_context().meta.get(SETTINGS, []))
+    from trainer.runs.folder import RunDir, default_root
+    from trainer.training import loop
+
+    measuring = Measuring(
+        options["eval_every"],
+        options["eval_data"],
+        options["eval_count"],
+        options["features"],
+        options["best"],
+        options["patience"],
+    )
+    with refusing():
+        root = options["job_dir"] or _vertex_root() or default_root(run.model, run.preset, run.data)
+        folder, export_to = RunDir(root), _export_to(options, root, run)
+        if options["dry_run"]:
+            found = loop.describe(run, folder, measuring, options["accept_new_data"], say)
+            click.echo(json.dumps({"run": json.loads(run.to_json()), "job_dir": root, "data": found}, indent=2))
+            return
+    cadence = loop.Cadence(
+        options["log_steps"], options["sample_images"], options["checkpoint_minutes"], options["steps_per_execution"]
+    )
+    export_to = None if options["no_export"] else export_to
+    loop.train(run, folder, cadence, measuring, export_to, options["accept_new_data"], say)
+
+
+def resolve(options: dict, written_as_options=()) -> RunConfig:
+    """The run that the options, the environment and the defaults describe. Imports the family, and TensorFlow with it.
+
+    Args:
+        written_as_options: (name, value) of words such as --learning-rate=0.001, which are settings of the family or mistakes.
+
+    Raises:
+        ValueError: an unknown model, preset or setting, or a value out of range.
+        click.NoSuchOption: a word that is neither an option nor a setting.
+    """
+    data = options["data"] or data_from_environment() or "studio"
+    family = catalogue.load(options["model"])
+    _check_meaning(options, family)
+    pairs = [*options["pairs"], *_settings(written_as_options, family)]
+    changes = parse_settings(pairs, family.Config)
+    for name in ("resolution", "batch_size", "images"):
+        if options[name] is not None:
+            changes[name] = options[name]
+    preset = options["preset"] or catalogue.default_preset(family, changes.get("resolution"))
+    config = catalogue.configure(family, preset, changes)
+    check_positive(config)
+    return RunConfig(
+        model=options["model"],
+        preset=preset,
+        data=data,
+        fit=options["fit"],
+        view=options["view"],
+        seed=options["seed"],
+        strategy=options["strategy"],
+        precision=options["precision"],
+        conditional=options["conditional"],
+        augment=options["augment"],
+        settings=dataclasses.asdict(config),
+        mirror=options["mirror"],
+    )
+
+
+def _check_meaning(options, family):
+    """ValueError for an option that says nothing to this family, and would be passed over."""
+    name, task = options["model"], family.Model.task
+    if options["conditional"] and not family.Model.conditional:
+        raise ValueError(
+            f"--conditional is for generation: {name} ({task}) starts from pictures and is not told their categories"
+        )
+    if options["augment"] != "none" and not hasattr(family.Model, "critic_terms"):
+        raise ValueError(f"--augment {options['augment']} changes what a critic sees, and {name} has none")
+    if options["view"] != "auto" and task != TRANSLATION:
+        raise ValueError(f"--view {options['view']} is for translation, and {name} is of {task}")
+
+
+def _settings(written_as_options, family):
+    """The name=value of each; click.NoSuchOption for what is no setting of the family."""
+    settings = {field.name for field in dataclasses.fields(family.Config)}
+    options = [name for option in main.params for name in (*option.opts, *option.secondary_opts)]
+    for name, value in written_as_options:
+        setting = name.removeprefix("--").replace("-", "_")
+        if setting not in settings or value is None:
+            known = [*options, *(f"--{other.replace('_', '-')}" for other in sorted(settings))]
+            raise click.NoSuchOption(name, possibilities=difflib.get_close_matches(name, known))
+        yield f"{setting}={value}"
+
+
+def _vertex_root():
+    """The base output folder of a Vertex AI job, which AIP_MODEL_DIR lies in."""
+    model_dir = from_environment("AIP_MODEL_DIR")
+    return model_dir.rpartition("/")[0] if model_dir else None
+
+
+def _export_to(options, root, run):
+    from trainer.runs.exporting import split_model_dir
+    from trainer.runs.folder import RunDir
+
+    model_dir = from_environment("AIP_MODEL_DIR")
+    if model_dir and not options["export_to"] and not options["name"]:
+        return split_model_dir(model_dir)
+    return options["export_to"] or model_dir or RunDir(root).exports, options["name"] or run.model

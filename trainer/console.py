@@ -1,0 +1,10 @@
+"""What every command prints: sentences on standard error."""
+
+import click
+
+CONTEXT = {"show_default": True, "max_content_width": 110}
+
+
+def say(sentence: str) -> None:
+    """Print one line for the user, on standard error."""
+    click.echo(sentence, err=True)

@@ -1,0 +1,281 @@
+"""Who takes part in a comparison, and the pictures they show: exported models, and real pictures beside them."""
+
+import contextlib
+import os
+import random
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import tensorflow as tf
+from tqdm import tqdm
+
+from data import files, views
+from data.batch import ENHANCEMENT
+from data.degrade import downscale
+from data.images import BadPicture, decode, encode_png
+from data.quarantine import Quarantine
+from serving.export import offline
+from serving.export.export import REPORT, report
+from serving.export.session import Session, SessionError
+from trainer.photos import find
+from trainer.rating.page import Gallery
+from trainer.rating.questions import Question, plan
+
+REAL = "real pictures"
+APART = 1_000_000  # between the first pictures of one seed and of the next
+ENHANCED = 256  # side of the pictures of --data that enhancement starts from, made smaller
+
+
+class Model(NamedTuple):
+    """An exported version: its folder, its signatures as `serving.export.session` has them, and the facts of its export."""
+
+    path: str
+    signatures: dict
+    facts: dict
+
+    @property
+    def configuration(self) -> dict:
+        return self.facts.get("configuration") or {}
+
+
+@contextlib.contextmanager
+def loading():
+    """Turn a SessionError of the code inside, a model that cannot be loaded or run, into a ValueError."""
+    try:
+        yield
+    except SessionError as error:
+        raise ValueError(str(error)) from error
+
+
+def load(path: str) -> Model:
+    """The exported version at `path`; without facts when packshot has not exported it. Raises SessionError when it cannot be loaded."""
+    facts = report(path)["facts"] if tf.io.gfile.exists(f"{path}/{REPORT}") else {}
+    with Session(path) as session:
+        return Model(path, session.signatures, facts)
+
+
+class Generators:
+    """Models that make pictures from nothing, of categories if they know any. Raises ValueError for models that do not go together."""
+
+    def __init__(self, models: Sequence[Model], named: Sequence[str]):
+        self.models, self.named = models, named
+        self.knowing = ["label" in model.signatures["generate"].inputs for model in models]
+        if len(set(self.knowing)) > 1:
+            blind = named[self.knowing.index(False)]
+            raise ValueError(
+                f"{named[self.knowing.index(True)]} knows categories and {blind} does not; compare like with like"
+            )
+        self.classes = [list(model.facts.get("classes") or []) if self.knowing[0] else [""] for model in models]
+        for name, classes in zip(named, self.classes, strict=True):
+            if not classes:
+                raise ValueError(f"{name} does not say what its categories are")
+            if set(classes) != set(self.classes[0]):
+                raise ValueError(
+                    f"{named[0]} and {name} know different categories: {_listed(self.classes[0])} and {_listed(classes)}"
+                )
+        self.subjects = sorted(self.classes[0])
+
+    def show(
+        self, source, photos: str | None, count: int, repeats: int, seed: int, progress: Callable[[], None], say
+    ) -> tuple[list[Question], Gallery]:
+        """`count` questions, `repeats` of them asked again, and what they show.
+
+        `source`, opened, gives the last contestant real pictures, unless it is None; `photos` are refused. `progress()` is called for
+        each contestant that is ready, `say(sentence)` for what the user should know. Raises ValueError.
+        """
+        if photos:
+            raise ValueError("--photos is for models that take pictures; these make theirs from nothing")
+        questions = plan(len(self.models) + (source is not None), count, repeats, len(self.subjects), seed)
+        needed = _needed(questions)
+        made = {}
+        for number, (model, classes) in enumerate(zip(self.models, self.classes, strict=True)):
+            asked = [(side, subject) for side, subject in needed if side.contestant == number]
+            rounds = 1 + max((side.picture for side, _ in asked), default=-1)
+            # Without a label the classes take turns, so picture i is of class i % classes.
+            drawn = offline.sample(model.path, rounds * len(classes), seed=seed * APART) if rounds else ()
+            for side, subject in asked:
+                made[side, subject] = drawn[side.picture * len(classes) + classes.index(self.subjects[subject])]
+            progress()
+        if source is not None:
+            asked = [(side, subject) for side, subject in needed if side.contestant == len(self.models)]
+            size = max(map(len, made.values()))
+            made |= self._photos(source, asked, size, seed, say)
+            progress()
+        return questions, Gallery(self.subjects, made, None)
+
+    def _photos(self, source, asked, size, seed, say):
+        if self.knowing[0]:
+            if missing := [name for name in self.subjects if name not in source.classes]:
+                raise ValueError(f"{source.spec} has no pictures of {_listed(missing)}")
+        if "image" not in source.keys:
+            raise ValueError(f"{source.spec} has no single pictures, but: {_listed(sorted(source.keys))}")
+        wanted = {subject: 1 + max(side.picture for side, at in asked if at == subject) for _, subject in asked}
+
+        def subject_of(example):
+            if not self.knowing[0]:
+                return 0
+            name = source.classes[example["label"]]
+            return self.subjects.index(name) if name in self.subjects else None
+
+        found = draw(source, size, _fit(self.models), wanted, subject_of, seed, say)
+        for subject, examples in found.items():
+            if len(examples) < wanted[subject]:
+                what = f" of {self.subjects[subject]}" if self.knowing[0] else ""
+                raise ValueError(
+                    f"{source.spec} has {len(examples)} pictures{what}, and this page needs {wanted[subject]}; ask for less by --n"
+                )
+        return {(side, subject): found[subject][side.picture]["image"] for side, subject in asked}
+
+
+class Translators:
+    """Models that make a picture from a picture. Raises ValueError for models that do not go together."""
+
+    def __init__(self, models: Sequence[Model], named: Sequence[str]):
+        self.models, self.named = models, named
+        tasks = {model.facts.get("task") for model in models}
+        if len(tasks) > 1:
+            told = ", ".join(f"{name} {model.facts.get('task')}" for name, model in zip(named, models, strict=True))
+            raise ValueError(f"the models have different tasks: {told}")
+        self.task = tasks.pop()
+
+    def show(
+        self, source, photos: str | None, count: int, repeats: int, seed: int, progress: Callable[[], None], say
+    ) -> tuple[list[Question], Gallery]:
+        """As `Generators.show`. The pictures to start from are those of the folder `photos`, or made of those of `source`, whose targets
+        are the last contestant's.
+        """
+        if bool(photos) == (source is not None):
+            raise ValueError(
+                "these models make pictures from pictures: give those by --data or by --photos, and not by both"
+            )
+        contestants = len(self.models) + (source is not None)
+        subjects = -(-count // (contestants * (contestants - 1) // 2))  # so that no question is asked twice by chance
+        questions = plan(contestants, count, repeats, subjects, seed)
+        if photos:
+            sources = self._photos(photos, subjects, seed, say)
+        else:
+            sources, targets = self._pairs(source, subjects, seed, say)
+        needed = _needed(questions)
+        made = {}
+        for number, (model, name) in enumerate(zip(self.models, self.named, strict=True)):
+            asked = [(side, subject) for side, subject in needed if side.contestant == number]
+            results = offline.apply(model.path, (encode_png(sources[subject]) for _, subject in asked))
+            for (side, subject), result in zip(asked, results, strict=True):
+                if isinstance(result, Exception):
+                    height, width, _ = sources[subject].shape
+                    raise ValueError(f"{name} could not use a picture of {width}x{height} px: {result}")
+                made[side, subject] = decode(result)
+            progress()
+        if source is not None:
+            made |= {(side, at): targets[at] for side, at in needed if side.contestant == len(self.models)}
+            progress()
+        return questions, Gallery([""] * subjects, made, sources)
+
+    def _pairs(self, source, count, seed, say):
+        """`count` (sources, targets), drawn from an opened source and made into pairs as the models' task does."""
+        if self.task == ENHANCEMENT:
+            scale = self._setting("scale")
+            size = ENHANCED // scale * scale
+            view = views.generation(size)
+        else:
+            size = max(self._sides(), default=ENHANCED)
+            view = views.translation(size, self.models[0].configuration.get("view", "auto"))
+        view.check(source.keys)
+        found = draw(source, size, _fit(self.models), {0: count}, lambda _: 0, seed, say)[0]
+        if len(found) < count:
+            raise ValueError(
+                f"{source.spec} has {len(found)} pictures, and this page needs {count}; ask for less by --n"
+            )
+        if self.task == ENHANCEMENT:
+            targets = [example["image"] for example in found]
+            return [downscale(target, scale) for target in targets], targets
+        rows = [view.rows(example)[0] for example in found]
+        return [row["source"] for row in rows], [row["target"] for row in rows]
+
+    def _photos(self, folder, count, seed, say):
+        """`count` photos drawn from a folder, squared where a model wants one size."""
+        root, names = find(folder, say)
+        found = [os.path.join(root, name) for name in names]
+        random.Random(seed).shuffle(found)
+        size = max(self._sides(), default=None)
+        drawn = []
+        for path in found:
+            if len(drawn) == count:
+                break
+            try:
+                drawn.append(decode(files.read(path), size, _fit(self.models)))
+            except BadPicture as error:
+                say(f"{path}: {error}")
+        if len(drawn) < count:
+            raise ValueError(
+                f"{folder} holds {len(drawn)} photos that can be used, and this page needs {count}; ask for less by --n"
+            )
+        return drawn
+
+    def _sides(self):
+        """The side of the pictures each model takes, of those that take one size only."""
+        shapes = (
+            model.signatures["apply"].inputs["images"].shape for model in self.models if "apply" in model.signatures
+        )
+        return [shape[1] for shape in shapes if shape and shape[1]]
+
+    def _setting(self, name):
+        values = {model.configuration.get("settings", {}).get(name) for model in self.models}
+        if len(values) > 1 or None in values:
+            raise ValueError(f"--data needs models that were trained with one {name}; for others use --photos")
+        return values.pop()
+
+
+def together(models: Sequence[Model], named: Sequence[str]) -> Generators | Translators:
+    """The models as one kind of contestants. ValueError when they are not, or answer neither `generate` nor `apply_bytes`."""
+    kinds = []
+    for model, name in zip(models, named, strict=True):
+        kind = next((kind for kind in ("generate", "apply_bytes") if kind in model.signatures), None)
+        if kind is None:
+            raise ValueError(
+                f"{name} has neither the signature generate nor apply_bytes; it has: {_listed(sorted(model.signatures))}"
+            )
+        kinds.append(kind)
+    if len(set(kinds)) > 1:
+        maker, other = named[kinds.index("generate")], named[kinds.index("apply_bytes")]
+        raise ValueError(f"{maker} makes pictures from nothing and {other} from pictures; compare models of one task")
+    return (Generators if kinds[0] == "generate" else Translators)(models, named)
+
+
+def draw(source, size, fit, wanted: dict[int, int], subject_of, seed: int, say) -> dict[int, list[dict]]:
+    """Up to `wanted[subject]` examples of each subject, drawn evenly from all of an opened source (reservoir sampling, Vitter 1985).
+
+    Reads every example once. `subject_of(example)` gives a subject or None.
+    """
+    chance, seen = random.Random(seed), dict.fromkeys(wanted, 0)
+    drawn = {subject: [] for subject in wanted}
+    quarantine = Quarantine()
+    quarantine.extend(source.left_out)
+    for example in tqdm(
+        source.examples(size, fit, quarantine), total=source.count, unit="img", leave=False, disable=None
+    ):
+        subject = subject_of(example)
+        if subject not in wanted:
+            continue
+        seen[subject] += 1
+        if len(drawn[subject]) < wanted[subject]:
+            drawn[subject].append(example)
+        elif (place := chance.randrange(seen[subject])) < wanted[subject]:
+            drawn[subject][place] = example
+    quarantine.tell(say)
+    for examples in drawn.values():
+        chance.shuffle(examples)
+    return drawn
+
+
+def _needed(questions: Iterable[Question]):
+    """Every (side, subject) that is shown, once."""
+    return dict.fromkeys((side, question.subject) for question in questions for side in (question.left, question.right))
+
+
+def _fit(models):
+    return models[0].configuration.get("fit", "crop")
+
+
+def _listed(words):
+    return ", ".join(words)

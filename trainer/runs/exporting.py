@@ -1,0 +1,123 @@
+"""From a run to a served version: as its training ends, from its checkpoints, or at its best."""
+
+import posixpath
+from dataclasses import asdict
+
+import tensorflow as tf
+
+from data import files
+from data.catalogue import open_source
+from serving.export.export import export, report
+from serving.export.layout import check_name, latest, versions
+from serving.export.patterns import is_pattern
+from trainer.runs import record
+from trainer.runs.build import make_model
+from trainer.runs.checkpoints import Checkpoints, best_facts, newest_step, steps
+from trainer.runs.config import RunConfig
+from trainer.runs.folder import RunDir
+from trainer.runs.strategy import set_precision
+
+
+def export_run(run, model, data, step, export_to, say, version=None, facts=None):
+    """Export the model's served network, computing in float32, with what it was made from; returns the version's folder.
+
+    Args:
+        data: what it was trained on, a `record.Data`. step: how far the run has come.
+        facts: what best.json says, when the model is as it was at its best.
+    """
+    if run.precision != "float32":
+        set_precision("float32")
+        trained, model = model.state(), make_model(run, model.classes)
+        for identifier, variable in model.state().items():
+            variable.assign(trained[identifier])
+    to, name = export_to
+    shown = facts["step"] if facts else step
+    made_from = {
+        "model": run.model,
+        "task": model.task,
+        "configuration": asdict(run),
+        "classes": list(data.classes) if model.classes else [],
+        "data": {"spec": run.data, "fingerprint": data.fingerprint},
+        "step": shown,
+        "images_seen": shown * model.config.batch_size * model.rows_per_step,
+        "of_run_at_step": step,
+    }
+    model.class_names = tuple(made_from["classes"])
+    if facts:
+        made_from["best"] = facts
+        say(f"the best of the run: {facts['metric']} {facts['value']:.4g} at {facts['images']:,} pictures")
+    path = export(model, to, name, version, facts=made_from)
+    say(f"exported and verified: {path}")
+    if is_pattern(path):
+        say(
+            "no server loads it from there: TensorFlow takes a path with [ * ? or \\ for a pattern; "
+            "serve it from a folder without them"
+        )
+    return path
+
+
+def export_checkpoint(root: str, to: str, name: str | None, version: int | None, say, at_best=False) -> str:
+    """Export the newest checkpoint of the run in folder `root`, or its best; returns the version's folder. ValueError if there is none.
+
+    Reads the run alone: what it was trained on may have changed since, or be gone.
+    """
+    folder = RunDir(root)
+    run = folder.read_config()
+    set_precision(run.precision)
+    data = trained_on(folder, run)
+    model = make_model(run, len(data.classes) if run.conditional else 0)
+    checkpoints = Checkpoints(folder.checkpoints, model.state())
+    facts = checkpoints.restore_best() if at_best else None
+    step = newest_step(folder.checkpoints) if at_best else checkpoints.restore(say)
+    if not step and not at_best:
+        raise ValueError(f"{root} holds no checkpoint yet")
+    return export_run(run, model, data, step, (to, name or run.model), say, version, facts)
+
+
+def trained_on(folder: RunDir, run: RunConfig) -> record.Data:
+    """What the run was trained on, by its record; of runs that are older than records, what the data hold now."""
+    known = record.read(folder.record)
+    return known.data if known else record.Data.of(open_source(run.data, run.seed))
+
+
+def find_export(path: str, say, at_best=False) -> str:
+    """The newest exported version of a run, of a model's folder, or that folder itself. ValueError if there is none.
+
+    A run that has been saved since its newest export, or has none, is exported as it stands first; with `at_best`, which is for runs
+    only, one whose newest export is not of its best.
+    """
+    folder = RunDir(path)
+    if not files.exists(folder.config):
+        if at_best:
+            raise ValueError(f"--best is for run folders, and {path} is none")
+        return latest(path)
+    run = folder.read_config()
+    exported = posixpath.join(folder.exports, run.model)
+    if versions(exported):
+        newest = latest(exported)
+        facts = _facts(newest, say)
+        if at_best and facts.get("best") and facts["best"] == best_facts(folder.checkpoints):
+            return newest
+        at = facts.get("of_run_at_step", facts.get("step", -1))
+        # Reading a whole checkpoint only where its name says that it is a newer one.
+        if not at_best and (at >= max(steps(folder.checkpoints), default=0) or at >= newest_step(folder.checkpoints)):
+            return newest
+    say(f"exporting the {'best' if at_best else 'newest'} checkpoint of {path}")
+    return export_checkpoint(path, folder.exports, run.model, None, say, at_best)
+
+
+def _facts(version, say):
+    """What an export's report says of the run; {} when it is damaged, which is said."""
+    try:
+        return report(version)["facts"]
+    except (ValueError, KeyError, TypeError, OSError, tf.errors.NotFoundError):
+        say(f"the export.json of {version} is missing or damaged")
+        return {}
+
+
+def split_model_dir(uri: str) -> tuple[str, str]:
+    """AIP_MODEL_DIR as (folder, name), so that versions lie directly in it, as TensorFlow Serving wants them. ValueError for a name that
+    no server can serve.
+    """
+    folder, name = posixpath.split(uri.rstrip("/"))
+    return folder, check_name(name)

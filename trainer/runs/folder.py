@@ -1,0 +1,116 @@
+"""The run folder: every path inside it, and what may become one. All paths may be gs://."""
+
+import json
+import os
+import posixpath
+from dataclasses import replace
+from pathlib import Path
+
+from data import files
+from data.sources.listing import PICTURES
+from data.sources.protocol import split_option
+from trainer.runs import history
+from trainer.runs.config import RunConfig, differences, from_environment
+
+
+class RunDir:
+    """`config.json`, `record.json`, `checkpoints/`, `metrics.jsonl`, `tensorboard/`, `samples/`, `export/` under one root.
+
+    AIP_CHECKPOINT_DIR and AIP_TENSORBOARD_LOG_DIR, when set, stand in for the two folders they name.
+    """
+
+    def __init__(self, root: str):
+        self.root = str(root).rstrip("/") or "/"
+        self.config = posixpath.join(self.root, "config.json")
+        self.record = posixpath.join(self.root, "record.json")
+        self.metrics = posixpath.join(self.root, "metrics.jsonl")
+        self.quarantine = posixpath.join(self.root, "left_out.json")
+        self.samples = posixpath.join(self.root, "samples")
+        self.exports = posixpath.join(self.root, "export")
+        self.checkpoints = from_environment("AIP_CHECKPOINT_DIR") or posixpath.join(self.root, "checkpoints")
+        self.tensorboard = from_environment("AIP_TENSORBOARD_LOG_DIR") or posixpath.join(self.root, "tensorboard")
+
+    def check(self, run: RunConfig) -> None:
+        """Raise ValueError if this folder cannot be that of `run`: a file is in its place, or a run with another configuration is
+        (the sentence shows the difference)."""
+        if files.exists(self.config):
+            held = self.read_config()
+            if files.exists(self.record):  # which knows the data by what they hold, wherever they lie now
+                held = replace(held, data=run.data)
+            changed = differences(held, run)
+            if changed:
+                raise ValueError(
+                    f"{self.root} holds a run with another configuration; use another --job-dir, or undo: "
+                    + "; ".join(changed)
+                )
+        elif files.exists(self.root) and not files.is_folder(self.root):
+            raise ValueError(f"{self.root} is a file; --job-dir takes a folder")
+
+    def check_apart(self, source) -> None:
+        """Raise ValueError if this folder is that of the data, or holds some, or writes among them: a run would be trained on its own
+        samples. A new folder inside that of the data is none of it (sources know it by its config.json)."""
+        spec = source.spec.partition(":")[2].removesuffix(",BtoA")
+        places = {getattr(source, "root", None)}
+        if source.spec.partition(":")[0] in ("folder", "pairs", "idx", "list"):
+            place = split_option(spec)[0]
+            places.add(place if files.is_folder(place) else None)
+        elif source.spec.startswith("tfrecord:"):
+            places.add(spec if files.is_folder(spec) else os.path.dirname(spec) or ".")
+        here, elsewhere = _real(self.root), "; use another --job-dir, such as a folder inside it"
+        for place in map(_real, filter(None, places)):
+            if here == place:
+                raise ValueError(
+                    f"{self.root} is the folder of the data, which the run would fill with its files{elsewhere}"
+                )
+            for own in (self.samples, self.checkpoints, self.tensorboard, self.exports):
+                if place == _real(own) or place.startswith(f"{_real(own)}/"):
+                    raise ValueError(f"{source.spec} lies in {own}, where this run writes; use another --job-dir")
+            inside = here.startswith(f"{place.rstrip('/')}/") and not files.exists(self.config)
+            if inside and files.is_folder(here) and any(_is_picture(name) for name in files.walk(here)):
+                raise ValueError(f"{self.root} holds pictures of the data, which a run folder is no part of{elsewhere}")
+
+    def open(self, run: RunConfig) -> None:
+        """Make the folder for `run`, once everything that the user gave has been found to be good. Raises OSError."""
+        for folder in (self.root, self.samples, self.checkpoints, self.tensorboard):
+            files.make_folder(folder)
+        files.write(self.config, run.to_json().encode())
+
+    def read_config(self) -> RunConfig:
+        """The run's configuration. ValueError if there is none or it cannot be read."""
+        if not files.exists(self.config):
+            raise ValueError(f"{self.root} is not a run folder: it has no config.json")
+        content = files.read(self.config)
+        try:
+            return RunConfig.from_json(content.decode())
+        except ValueError as error:
+            why = "it is empty" if not content.strip() else str(error)
+            raise ValueError(
+                f"{self.config} is damaged ({why}): put it back from a copy, or remove it and repeat the command that the run was begun"
+                " with, which writes it again and goes on from the checkpoints"
+            ) from error
+
+    def forget_metrics_after(self, step: int) -> None:
+        """Drop the lines of metrics.jsonl that a resumed run will write again, and half-written ones. Raises OSError."""
+        if files.exists(self.metrics):
+            kept = [json.dumps(line) for line in history.lines(self.metrics) if line["step"] <= step]
+            files.write(self.metrics, "".join(f"{line}\n" for line in kept).encode())
+
+    def sample_path(self, images: int) -> str:
+        """Where the sample sheet after so many pictures goes."""
+        return posixpath.join(self.samples, f"{images:09d}.png")
+
+
+def _real(path):
+    return path.rstrip("/") if files.is_remote(path) else os.path.realpath(path)
+
+
+def _is_picture(name):
+    return os.path.splitext(name)[1].lower() in PICTURES
+
+
+def default_root(model: str, preset: str | None, data: str) -> str:
+    """runs/<model>-<preset>-<data>, with the data's last name only."""
+    kind, _, rest = data.partition(":")
+    name = Path(rest.split("#")[0].rstrip("/")).name if rest else kind
+    plain = "".join(c if c.isalnum() or c in "-_." else "-" for c in name)
+    return "/".join(("runs", "-".join(part for part in (model, preset, plain) if part)))

@@ -1,0 +1,1 @@
+"""One training under way: the loop and what happens between steps."""
