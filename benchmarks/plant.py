@@ -20,7 +20,7 @@ from PIL import Image
 from benchmarks.defects import DEFECTS, Defect
 from data.images import BadPicture, decode
 from data.inspection import inventory
-from data.inspection.findings import judge
+from data.inspection.findings import find_defects
 from data.inspection.kinds import KINDS
 from data.inspection.survey import survey
 from trainer.commands.inspect import track
@@ -122,7 +122,7 @@ def main(photos, each, seed, missed):
         planted = plant(inventory.take(f"folder:{photos}"), Path(folder), each, seed)
         begun = time.perf_counter()
         records = survey(taken := inventory.take(f"folder:{folder}"), track)
-        findings = judge(taken, records, track)
+        findings = find_defects(taken, records, track)
         seconds = time.perf_counter() - begun
     print(f"{len(records):,} pictures in {seconds:.0f} s, {os.cpu_count()} cores, Python {platform.python_version()}\n")
     print("\n".join(tables(planted, findings, len(records))))

@@ -25,7 +25,7 @@ BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 HEAD = "| what | ours | beside | ratio | goal |\n|---|---|---|---|---|"
 PHOTOS = 600
 PRECISIONS = ("float32", "mixed_bfloat16")
-TWINS = {  # variants of `benchmarks.twin_steps`, and the precision in which ours runs beside them
+PEERS = {  # variants of `benchmarks.peer_steps`, and the precision in which ours runs beside them
     "eager": "float32",
     "channels_last": "float32",
     "channels_last, bf16": "mixed_bfloat16",
@@ -35,7 +35,7 @@ TWINS = {  # variants of `benchmarks.twin_steps`, and the precision in which our
 
 @dataclass(frozen=True)
 class Family:
-    """What of a family is measured; `goals` are the wanted ratios to some of its twins."""
+    """What of a family is measured; `goals` are the wanted ratios to some of its peers."""
 
     title: str
     model: str
@@ -43,7 +43,7 @@ class Family:
     goals: dict
     unit: int = 1  # steps after which the kinds of steps come round again
     together: int = 1  # steps that `fit` takes in one call
-    path: str = "bare"  # what of ours is compared with the twins
+    path: str = "bare"  # what of ours is compared with the peers
 
 
 FAMILIES = {
@@ -88,12 +88,12 @@ def measure_family(name, rounds, seconds) -> list[str]:
 
         ours = {p: start("benchmarks.steps:Ours", family.model, family.preset, p, family.together) for p in PRECISIONS}
         description = ours["float32"].describe()
-        twins = {variant: start("benchmarks.twin_steps:make", description, variant) for variant in TWINS}
-        for parameters, difference in twins["eager"].agreement():
+        peers = {variant: start("benchmarks.peer_steps:make", description, variant) for variant in PEERS}
+        for parameters, difference in peers["eager"].agreement():
             click.echo(f"{name}: {parameters:,} parameters, outputs differ by {difference:.1e} at most", err=True)
             assert difference < 1e-3
         works = {(precision, path): getattr(ours[precision], path) for precision in ours for path in ("bare", "fit")}
-        works |= {variant: twin.run for variant, twin in twins.items()}
+        works |= {variant: peer.run for variant, peer in peers.items()}
         for work in works.values():
             work(family.unit)
         steps = family.unit * max(1, round(seconds / family.unit / ours["float32"].bare(family.unit)))
@@ -104,7 +104,7 @@ def measure_family(name, rounds, seconds) -> list[str]:
             for precision in ours:
                 waits[precision].append(100 * ours[precision].data_wait())
     lines = []
-    for variant, precision in TWINS.items():
+    for variant, precision in PEERS.items():
         what = f"{family.title}, {precision}: {family.path} against PyTorch {variant}"
         lines.append(versus(what, found[precision, family.path], found[variant], family.goals.get(variant)))
     for precision in ours:

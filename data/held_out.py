@@ -11,7 +11,7 @@ _TRAIN = ("train", "training")
 _HELD_OUT = ("validation", "val", "valid", "test", "testing")
 
 
-def beside(spec: str) -> str | None:
+def sibling_split(spec: str) -> str | None:
     """The source of the validation or test pictures that lie beside the training pictures of `spec`; None when there are none.
 
     `folder:PATH`, `folder:PATH#train` -> `folder:PATH#validation`; `folder:PATH/train` -> `folder:PATH/validation`; so too for the other

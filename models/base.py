@@ -35,7 +35,9 @@ class ImageModel(keras.Model):
     """
 
     rows_per_step = 1  # batches of `batch_size` rows that one step consumes
-    steps_together = 1  # steps that TensorFlow takes in one call: more where a step lasts a few milliseconds only
+    default_steps_per_execution = (
+        1  # steps that TensorFlow takes in one call: more where a step lasts a few milliseconds only
+    )
 
     def __init__(self, config, *, classes=0, seed=0):
         super().__init__(name="model")
@@ -46,18 +48,18 @@ class ImageModel(keras.Model):
         self.loss_scale = LossScale() if keras.config.dtype_policy().compute_dtype == "float16" else None
         self.built = True
 
-    def twins(self, build):
+    def with_ema(self, build):
         """(trained, served): two networks of one `build(name)`, alike at the start; or one and the same if nothing is averaged."""
         network = build("network")
         if not self.config.ema_images:
             return network, network
-        average = build("average")
+        average = build("ema")
         average.set_weights(network.get_weights())
         return network, average
 
     def serving_variables(self):
         """The `tf.Variable`s that the exported model is made of, each once."""
-        return [variable.value for variable in self.average.weights]
+        return [variable.value for variable in self.ema.weights]
 
     def optimizers(self):
         """The family's optimisers, in a fixed order."""
@@ -116,7 +118,7 @@ class ImageModel(keras.Model):
             optimizer.apply(gradients, variables)
 
     def _finish(self, logs):
-        if self.average is not self.network:
+        if self.ema is not self.network:
             self._follow()
         self.step.assign_add(1)
         # Keras reduces the logs of several workers along an axis, which a scalar does not have.
@@ -135,7 +137,7 @@ class ImageModel(keras.Model):
         trained = {id(variable) for variable in self.network.trainable_weights}
         pairs = [
             (ours.value, theirs.value, id(theirs) in trained)
-            for ours, theirs in zip(self.average.weights, self.network.weights, strict=True)
+            for ours, theirs in zip(self.ema.weights, self.network.weights, strict=True)
         ]
 
         def update(strategy, keep):
@@ -193,7 +195,7 @@ class TwoPlayer(ImageModel):
         self.ada_strength = self._counter("ada_strength")
         self.ada_confidence = self._counter("ada_confidence")
 
-    def play(self, batch):
+    def fakes(self, batch):
         """The generator's move in training mode: pictures, or a nest of tensors of which the hooks below know the meaning."""
         raise TypeError(f"{type(self).__name__} does not say how its generator plays")
 
@@ -211,7 +213,7 @@ class TwoPlayer(ImageModel):
     def optimizers(self):
         return [self.generator_optimizer, self.critic_optimizer]
 
-    def seen(self, pictures):
+    def augmented(self, pictures):
         """What the critic sees of pictures float32 [batch, height, width, 3k] in [-1, 1]: the same, or augmented."""
         if self.augment == "diffaugment":
             return augmentations.diffaugment(pictures, self.random)
@@ -219,7 +221,7 @@ class TwoPlayer(ImageModel):
             return augmentations.ada(pictures, self.random, self.ada_strength.value)
         return pictures
 
-    def note(self, real_logits, fake_logits, *, relativistic=False):
+    def record_confidence(self, real_logits, fake_logits, *, relativistic=False):
         """Tell the base how sure the critic is; ADA steers by it and the log shows it.
 
         The sign of the real logits, or where logits have no zero of their own (`relativistic`) the sign of real - fake, which the
@@ -233,10 +235,10 @@ class TwoPlayer(ImageModel):
         self._begin(batch)
         *earlier, last = self._split(batch)
         for rows in earlier:
-            self._critic_move(rows, self.play(rows))
+            self._critic_move(rows, self.fakes(rows))
         variables = self.network.trainable_weights
         with tf.GradientTape() as tape:
-            fakes = self.play(last)
+            fakes = self.fakes(last)
         critic_logs = self._critic_move(last, fakes)
         with tape:
             terms = self.generator_terms(last, fakes)

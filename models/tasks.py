@@ -14,7 +14,7 @@ class Generation:
     conditional = True  # can be told the categories
     class_names = ()  # in the order of the labels: what an export answers when it is asked for them
 
-    def play(self, batch):
+    def fakes(self, batch):
         """Pictures float32 [batch, resolution, resolution, 3] from fresh z, the generator in training mode."""
         latent = self.random.normal(batch["image"].shape[0], self.config.latent_size)
         return self.network([latent, *self.labels(batch)], training=True)
@@ -25,7 +25,7 @@ class Generation:
 
     def generate(self, latent, label=None):
         """float32 [n, latent_size] [, int32 [n]] -> float32 [n, resolution, resolution, 3], by the served network."""
-        return self.average([latent, *([label] if self.classes else [])], training=False)
+        return self.ema([latent, *([label] if self.classes else [])], training=False)
 
     def sample(self, batch):
         return self.generate(batch["latent"], batch.get("label"))
@@ -49,7 +49,7 @@ class Translation:
 
     def apply(self, pictures):
         """float32 [n, resolution, resolution, 3] in [-1, 1] -> the same shape, by the served network."""
-        return self.average(pictures, training=False)
+        return self.ema(pictures, training=False)
 
     def sample(self, batch):
         return self.apply(batch["source"])
@@ -66,7 +66,7 @@ class Enhancement:
 
     def apply(self, pictures):
         """float32 [n, height, width, 3] in [-1, 1] -> [n, scale * height, scale * width, 3], by the served network."""
-        return self.average(pictures, training=False)
+        return self.ema(pictures, training=False)
 
     def sample(self, batch):
         return self.apply(batch["low"])

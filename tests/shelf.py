@@ -9,7 +9,7 @@ from PIL import Image
 from benchmarks.defects import saved
 from data.catalogue import open_source
 from data.inspection import inventory
-from data.inspection.findings import judge
+from data.inspection.findings import find_defects
 from data.inspection.survey import survey
 
 SIDE = 240
@@ -40,7 +40,7 @@ def inspected(spec):
     """Inventory, records and findings."""
     taken = inventory.take(str(spec))
     records = survey(taken)
-    return taken, records, judge(taken, records)
+    return taken, records, find_defects(taken, records)
 
 
 def of_kind(findings, kind):

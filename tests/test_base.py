@@ -38,13 +38,13 @@ def test_average_follows_the_recurrence(ema_images):
     """w' <- w + (w' - w) 0.5^(rows / half-life), half-life the least of `ema_images` and seen / 20."""
     model = changed("espcn", ema_images=ema_images)
     expected = weights(model.network)
-    same(weights(model.average), expected)
+    same(weights(model.ema), expected)
     rows = model.config.batch_size
     for number in range(5):
         model.train_step(batch(model, number))
         keep = 0.5 ** (rows / min(ema_images, 0.05 * rows * (number + 1)))
         expected = [w + (mean - w) * keep for mean, w in zip(expected, weights(model.network), strict=True)]
-        for found, wanted in zip(weights(model.average), expected, strict=True):
+        for found, wanted in zip(weights(model.ema), expected, strict=True):
             np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-8)
     assert any(not np.allclose(a, b, rtol=1e-6) for a, b in zip(expected, weights(model.network), strict=True))
 
@@ -54,10 +54,10 @@ def test_half_life_is_that_of_the_configuration():
     model = changed("espcn", ema_images=40, learning_rate=0.0, learning_rate_end=0.0)
     model.step.assign(10_000)
     start = [np.ones_like(weight) for weight in weights(model.network)]
-    model.average.set_weights(start)
+    model.ema.set_weights(start)
     for _ in range(10):  # of 4 rows each
         model.train_step(batch(model))
-    for found, target in zip(weights(model.average), weights(model.network), strict=True):
+    for found, target in zip(weights(model.ema), weights(model.network), strict=True):
         np.testing.assert_allclose(found, (target + 1) / 2, rtol=1e-5)
 
 
@@ -66,7 +66,7 @@ def test_pictures_of_all_critic_steps_count_as_seen():
     start = weights(model.network)
     model.train_step(batch(model))
     keep = 0.5 ** (1 / 0.05)  # of the first step, whatever the rows
-    for found, before, after in zip(weights(model.average), start, weights(model.network), strict=True):
+    for found, before, after in zip(weights(model.ema), start, weights(model.network), strict=True):
         np.testing.assert_allclose(found, after + (before - after) * keep, rtol=1e-5, atol=1e-8)
 
 
@@ -75,7 +75,7 @@ def test_untrained_statistics_are_copied():
     for number in range(2):
         model.train_step(batch(model, number))
     trained = {id(weight) for weight in model.network.trainable_weights}
-    pairs = list(zip(model.network.weights, model.average.weights, strict=True))
+    pairs = list(zip(model.network.weights, model.ema.weights, strict=True))
     statistics = [(ours, mean) for ours, mean in pairs if id(ours) not in trained]
     assert len(statistics) >= 2
     for ours, mean in statistics:
@@ -86,7 +86,7 @@ def test_untrained_statistics_are_copied():
 
 def test_without_averaging_the_trained_network_is_served():
     model = changed("espcn", ema_images=0)
-    assert model.average is model.network
+    assert model.ema is model.network
     model.train_step(batch(model))
     assert [id(v) for v in model.serving_variables()] == [id(w.value) for w in model.network.weights]
 
@@ -96,9 +96,9 @@ def test_without_averaging_the_trained_network_is_served():
 
 def confident(model, confidence):
     """Let the critic be as sure as said, whatever it answers, and see pictures as they are, which is quicker."""
-    model.seen = lambda pictures: pictures
-    note = type(model).note
-    model.note = lambda real, fake, **how: (
+    model.augmented = lambda pictures: pictures
+    note = type(model).record_confidence
+    model.record_confidence = lambda real, fake, **how: (
         note(model, real, fake, **how),
         setattr(model, "_confidence", tf.constant(confidence)),
     )
@@ -168,9 +168,9 @@ def test_without_ada_its_strength_stays_and_is_not_logged():
 def test_confidence_is_the_mean_sign():
     model = tiny("mlp_gan")
     real, fake = tf.constant([1.0, 2.0, -3.0, 0.5]), tf.constant([2.0, 3.0, -4.0, 1.0])
-    model.note(real, fake)
+    model.record_confidence(real, fake)
     assert float(model._confidence) == 0.5
-    model.note(real, fake, relativistic=True)
+    model.record_confidence(real, fake, relativistic=True)
     assert float(model._confidence) == -0.5
 
 
@@ -229,7 +229,7 @@ def test_each_critic_step_has_rows_of_its_own():
     size = model.config.batch_size
     assert whole["image"].shape[0] == 2 * size
     seen, moves, latents = [], [], []
-    terms, apply, play = model.critic_terms, model.critic_optimizer.apply, model.play
+    terms, apply, play = model.critic_terms, model.critic_optimizer.apply, model.fakes
 
     def watched_terms(rows, fakes, penalise):
         seen.append(rows["image"].numpy())
@@ -244,7 +244,7 @@ def test_each_critic_step_has_rows_of_its_own():
         latents.append(play(rows))
         return latents[-1]
 
-    model.critic_terms, model.critic_optimizer.apply, model.play = watched_terms, watched_apply, watched_play
+    model.critic_terms, model.critic_optimizer.apply, model.fakes = watched_terms, watched_apply, watched_play
     model.train_step(whole)
     same(seen, [whole["image"][:size].numpy(), whole["image"][size:].numpy()])
     assert moves == [True, True]

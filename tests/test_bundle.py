@@ -44,8 +44,8 @@ SECRETS = ("tls.crt", "tls.key", "jwks.json")
 class Made:
     """A bundle on disk, with its plan; files by path, YAML as data."""
 
-    def __init__(self, folder, plan):
-        self.folder, self.plan, self.parsed = folder, plan, {}
+    def __init__(self, folder, spec):
+        self.folder, self.spec, self.parsed = folder, spec, {}
 
     def text(self, path):
         return (self.folder / path).read_text()
@@ -99,7 +99,7 @@ def test_the_server_reads_its_texts(made):
         text_format.Parse(made.text("serving/models.config"), message)
         entries = {entry.name: entry for entry in message.model_config_list.config}
         assert {name: entry.base_path for name, entry in entries.items()} == {
-            model.name: f"/models/{model.name}" for model in made.plan.models
+            model.name: f"/models/{model.name}" for model in made.spec.models
         }
         assert {entry.model_platform for entry in entries.values()} == {"tensorflow"}
     monitoring = text_format.Parse(made.text("serving/monitoring.config"), MonitoringConfig())
@@ -108,7 +108,7 @@ def test_the_server_reads_its_texts(made):
 
 def test_batches_are_those_of_the_rule(batched):
     # Under 100 ms up to 16 rows; 16 gives 1.7 % more rows a second than 8, which is noise.
-    assert batched.plan.batch_sizes == (1, 2, 4, 8)
+    assert batched.spec.batch_sizes == (1, 2, 4, 8)
     parameters = text_format.Parse(batched.text("serving/batching.config"), BatchingParameters())
     assert list(parameters.allowed_batch_sizes) == [1, 2, 4, 8]
     assert parameters.max_batch_size.value == 8
@@ -118,8 +118,8 @@ def test_batches_are_those_of_the_rule(batched):
 
 def test_a_model_of_pictures_of_any_size_turns_batches_off_for_its_server(mixed, tmp_path):
     assert "serving/batching.config" not in mixed.paths()
-    assert not [flag for flag in command.command(mixed.plan) if "batching" in flag]
-    assert "larger (apply, serving_default)" in mixed.plan.unbatched and "--model shoes" in mixed.plan.unbatched
+    assert not [flag for flag in command.command(mixed.spec) if "batching" in flag]
+    assert "larger (apply, serving_default)" in mixed.spec.unbatched and "--model shoes" in mixed.spec.unbatched
     folder = bundles.models(tmp_path / "models", shoes=[1], larger=[1])
     alone = bundles.make(folder, tmp_path / "out", {"shoes": GENERATOR, "larger": ENHANCER}, only=["shoes"], cpus=2)
     assert [model.name for model in alone.models] == ["shoes"] and alone.batch_sizes == (1, 2, 4, 8)
@@ -127,16 +127,16 @@ def test_a_model_of_pictures_of_any_size_turns_batches_off_for_its_server(mixed,
 
 def test_batches_that_give_nothing_are_left_out(tmp_path):
     made = make(tmp_path, {"shoes": GENERATOR}, latency_limit=0.011)
-    assert made.plan.batch_sizes == (1,) and "serving/batching.config" not in made.paths()
-    assert "11 ms" in made.plan.unbatched
+    assert made.spec.batch_sizes == (1,) and "serving/batching.config" not in made.paths()
+    assert "11 ms" in made.spec.unbatched
 
 
 def test_without_timing_batches_are_what_somebody_wrote_beside_the_models(tmp_path):
     folder = bundles.models(tmp_path / "models", shoes=[1])
     written = config.batching((1, 5), threads=7)
     (folder / "batching.config").write_text(written)
-    plan = bundles.make(folder, tmp_path / "out", {"shoes": GENERATOR}, timed=False)
-    assert (tmp_path / "out/serving/batching.config").read_text() == written and plan.batch_sizes == (1, 5)
+    spec = bundles.make(folder, tmp_path / "out", {"shoes": GENERATOR}, timed=False)
+    assert (tmp_path / "out/serving/batching.config").read_text() == written and spec.batch_sizes == (1, 5)
     assert "Nothing was timed" in (tmp_path / "out/README.md").read_text()
     (folder / "batching.config").write_text("max_batch_size { value: 8 } allowed_batch_sizes: 4")
     with pytest.raises(BundleRefused, match="must rise up to max_batch_size"):
@@ -150,17 +150,17 @@ def test_entries_somebody_wrote_keep_their_policy_and_labels(tmp_path):
         'model_version_policy { specific { versions: 1 versions: 3 } } version_labels { key: "stable" value: 1 } } '
         'config { name: "gone" base_path: "/home/me/models/gone" } }'
     )
-    plan = bundles.make(folder, tmp_path / "out", {"shoes": GENERATOR, "hats": GENERATOR})
-    shoes = text_format.Parse(plan.models_config, ModelServerConfig()).model_config_list.config[1]
+    spec = bundles.make(folder, tmp_path / "out", {"shoes": GENERATOR, "hats": GENERATOR})
+    shoes = text_format.Parse(spec.models_config, ModelServerConfig()).model_config_list.config[1]
     assert (shoes.name, shoes.base_path) == ("shoes", "/models/shoes")
     assert list(shoes.model_version_policy.specific.versions) == [1, 3] and shoes.version_labels["stable"] == 1
-    assert {model.name: model.loaded for model in plan.models} == {"hats": (1,), "shoes": (1, 3)}
+    assert {model.name: model.loaded for model in spec.models} == {"hats": (1,), "shoes": (1, 3)}
 
 
 def test_a_version_lies_where_its_folder_is_whatever_its_number(tmp_path):
     folder = bundles.models(tmp_path / "models", shoes=["00000007", 3])
-    plan = bundles.make(folder, tmp_path / "out", {"shoes": GENERATOR})
-    assert plan.models[0].loaded == (7,)
+    spec = bundles.make(folder, tmp_path / "out", {"shoes": GENERATOR})
+    assert spec.models[0].loaded == (7,)
     readme = (tmp_path / "out" / "README.md").read_text()
     assert "cp ../models/shoes/00000007 loader:" in readme and "/models/shoes/7\n" in readme
     assert "shoes) version=7 folder=00000007 ;;" in (tmp_path / "out" / "vertex" / "upload.sh").read_text()
@@ -199,8 +199,8 @@ def command_lines(made):
     pods = made.kinds("Deployment")["tfs"]["spec"]["template"]["spec"]["containers"][0]
     yield made.compose["tfs"]["entrypoint"] + made.compose["tfs"]["command"]
     yield pods["command"] + pods["args"]
-    yield [command.BINARY, *vertex.arguments(made.plan)]
-    for model in made.plan.models:
+    yield [command.BINARY, *vertex.arguments(made.spec)]
+    for model in made.spec.models:
         server = made.yaml(f"kserve/{model.kubernetes_name}.yaml")[0]["spec"]["predictor"]["model"]
         yield [command.BINARY, *server["args"]]
 
@@ -220,7 +220,7 @@ def test_every_file_on_the_command_line_is_mounted_where_it_says(made):
     projected = next(volume["projected"] for volume in pod["volumes"] if volume["name"] == "config")
     in_pod = [file for source in projected["sources"] for file in generated[source["configMap"]["name"]]["files"]]
     mount = next(mount for mount in made.compose["tfs"]["volumes"] if mount["target"] == "/config")
-    wanted = {flag.partition("=/config/")[2] for flag in command.command(made.plan) if "=/config/" in flag}
+    wanted = {flag.partition("=/config/")[2] for flag in command.command(made.spec) if "=/config/" in flag}
     assert mount["source"] == "./serving"
     assert wanted == {path.removeprefix("serving/") for path in in_pod}
     assert wanted == {path.removeprefix("serving/") for path in made.paths() if path.startswith("serving/")}
@@ -228,7 +228,7 @@ def test_every_file_on_the_command_line_is_mounted_where_it_says(made):
 
 
 def test_threads_suffice_to_fill_batches_and_the_session_has_no_more_than_its_cpus(batched):
-    flags = dict(flag.removeprefix("--").split("=") for flag in command.command(batched.plan)[1:])
+    flags = dict(flag.removeprefix("--").split("=") for flag in command.command(batched.spec)[1:])
     assert int(flags["grpc_max_threads"]) >= 8 * 2  # two batches of eight run
     assert flags["tensorflow_session_parallelism"] == "2"
 
@@ -272,8 +272,8 @@ def test_the_probes_read_the_state_of_the_models(batched, first, second, every, 
     Status.states = {"shoes": first, "mlp_gan2": second}
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Status) as server:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        assert succeeds(command.all_available(batched.plan), server.server_port) is every
-        assert succeeds(command.any_available(batched.plan), server.server_port) is some
+        assert succeeds(command.all_available(batched.spec), server.server_port) is every
+        assert succeeds(command.any_available(batched.spec), server.server_port) is some
         server.shutdown()
 
 
@@ -281,7 +281,7 @@ def test_the_probes_fail_where_nobody_listens(batched):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         for probe in (command.all_available, command.any_available):
-            assert not succeeds(probe(batched.plan), unused.getsockname()[1])
+            assert not succeeds(probe(batched.spec), unused.getsockname()[1])
 
 
 # Docker compose
@@ -303,7 +303,7 @@ def test_the_server_has_no_way_out_and_ends_when_asked(made):
     assert server["networks"] == ["serving"] and document["networks"]["serving"] == {"internal": True}
     assert "ports" not in server
     assert server["init"]  # process 1 gets SIGTERM only if it has a handler, and the server has none
-    assert server["mem_limit"] == f"{made.plan.memory_mib(made.plan.models)}m"
+    assert server["mem_limit"] == f"{made.spec.memory_mib(made.spec.models)}m"
     debug = made.yaml("docker-compose.debug.yml")[0]["services"]["tfs"]
     assert debug["ports"] == ["127.0.0.1:8500:8500", "127.0.0.1:8501:8501"]
 
@@ -332,7 +332,7 @@ def test_compose_reads_its_files(made):
         # As Docker gets it: "$" is itself again.
         assert server["healthcheck"]["test"] == [
             "CMD",
-            *(word.replace("$", "$$") for word in command.all_available(made.plan)),
+            *(word.replace("$", "$$") for word in command.all_available(made.spec)),
         ]
         assert {port["host_ip"] for port in server.get("ports", [])} <= {"127.0.0.1"}
         assert set(server["networks"]) == ({"serving"} if len(files) == 1 else {"serving", "edge"})
@@ -430,11 +430,11 @@ def test_pods_are_probed_drained_and_ended(made):
     pod = made.kinds("Deployment")["tfs"]["spec"]["template"]["spec"]
     server = pod["containers"][0]
     assert pod["shareProcessNamespace"]  # so that the server is not process 1, see compose's init
-    assert server["startupProbe"]["exec"]["command"] == command.all_available(made.plan)
-    assert server["readinessProbe"]["exec"]["command"] == command.any_available(made.plan)
+    assert server["startupProbe"]["exec"]["command"] == command.all_available(made.spec)
+    assert server["readinessProbe"]["exec"]["command"] == command.any_available(made.spec)
     assert server["livenessProbe"]["tcpSocket"]["port"] == "grpc"
     assert pod["terminationGracePeriodSeconds"] > int(server["lifecycle"]["preStop"]["exec"]["command"][1])
-    assert server["resources"]["limits"] == {"memory": f"{made.plan.memory_mib(made.plan.models)}Mi"}
+    assert server["resources"]["limits"] == {"memory": f"{made.spec.memory_mib(made.spec.models)}Mi"}
     claims = {v["persistentVolumeClaim"]["claimName"] for v in pod["volumes"] if "persistentVolumeClaim" in v}
     assert claims == set(made.kinds("PersistentVolumeClaim"))
 
@@ -522,7 +522,7 @@ def test_queries_name_metrics_there_are(made):
     for expression in every:
         named = re.findall(r"(?::tensorflow[a-z:_]+|envoy_[a-z_]+(?=\{envoy_http)|\bup\b)", expression)
         assert named and set(named) <= METRICS, expression
-    assert any("queuing" in expression for expression in every) is bool(made.plan.batching_config)
+    assert any("queuing" in expression for expression in every) is bool(made.spec.batching_config)
 
 
 def test_queries_are_promql(made, tmp_path):
@@ -606,7 +606,7 @@ def test_envoy_finds_the_secrets_in_compose_and_in_kubernetes(made):
     ],
 )
 def test_predictions_of_known_models_pass_and_nothing_else(batched, path, passes):
-    assert bool(re.fullmatch(envoy.rest_pattern(batched.plan), path)) is passes
+    assert bool(re.fullmatch(envoy.rest_pattern(batched.spec), path)) is passes
 
 
 # Keys
@@ -676,8 +676,8 @@ def test_a_model_goes_to_vertex_with_its_routes_and_settings(batched, tmp_path):
 )
 def test_machines_have_the_cpus_of_the_plan(tmp_path, cpus, machine):
     folder = bundles.models(tmp_path / "models", shoes=[1])
-    plan = bundles.make(folder, tmp_path / "out", {"shoes": GENERATOR}, cpus=cpus, timed=False)
-    assert vertex.machine(plan) == machine
+    spec = bundles.make(folder, tmp_path / "out", {"shoes": GENERATOR}, cpus=cpus, timed=False)
+    assert vertex.machine(spec) == machine
 
 
 # The folder
@@ -734,7 +734,7 @@ def test_the_tables_say_what_was_measured(batched):
 def test_nothing_of_this_machine_is_in_the_files(made):
     for path in made.paths():
         assert str(made.folder.parent) not in made.text(path), path
-    assert bundle.texts(made.plan) == bundle.texts(made.plan)
+    assert bundle.texts(made.spec) == bundle.texts(made.spec)
 
 
 def test_a_bundle_is_replaced_when_it_is_as_it_was_written_and_left_alone_otherwise(tmp_path):
@@ -810,7 +810,7 @@ def packshot(*arguments):
 def test_what_will_not_do_is_refused_in_a_sentence(tmp_path):
     folder = bundles.models(tmp_path / "models", shoes=[1])
     odd = bundles.models(tmp_path / "odd", **{"my shoes": [1]})
-    twins = bundles.models(tmp_path / "twins", **{"a_b": [1], "a-b": [1]})
+    peers = bundles.models(tmp_path / "twins", **{"a_b": [1], "a-b": [1]})
     (tmp_path / "empty").mkdir()
     for arguments, sentence in [
         ([tmp_path / "nowhere"], "there is no folder"),
@@ -819,7 +819,7 @@ def test_what_will_not_do_is_refused_in_a_sentence(tmp_path):
         ([folder, "--model", "boots"], "has no model boots; it has: shoes"),
         ([folder, "--cpus", 1000], "CPUs here to measure on, not 1000"),
         ([odd], "cannot stand in a URL"),
-        ([twins], "cannot tell these names apart"),
+        ([peers], "cannot tell these names apart"),
         (["gs://bucket/models"], "from a local folder"),
         ([folder, "--image", "tensorflow/serving"], "no image with a tag"),
     ]:

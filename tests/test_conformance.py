@@ -81,7 +81,7 @@ def test_a_family_says_what_it_is(name):
         "resolution", "batch_size", "images", "ema_images"
     }  # fmt: skip
     model = tiny(name)
-    assert model.average.count_params() < 50_000
+    assert model.ema.count_params() < 50_000
     assert model.task == FAMILIES[name]
 
 
@@ -213,7 +213,7 @@ def test_low_precision_trains_as_float32_or_is_refused(name, policy):
     still = {key for key in still if np.array_equal(before[key], after[key])}
     assert not still, still
     assert all(np.isfinite(value).all() for value in after.values())
-    assert all(variable.dtype == "float32" for variable in model.average.weights)
+    assert all(variable.dtype == "float32" for variable in model.ema.weights)
 
 
 def described(name, policy):

@@ -101,9 +101,9 @@ def test_made_pictures_are_measured_with_the_categories_of_the_real_ones(runs, p
     assert is_one_file(runs / "told" / "evaluation.html")
     for part in ("kid_coarse-1_n48", "hats best", "shoes real", "Nearest training pictures", "critic_loss", "<svg"):
         assert part in page
-    beside = found["beside"]["real, held out"]
-    assert f"{beside['kid_coarse-1_n48x42']['value']:.6f}"[:7] in page  # compares, whatever the number of pictures
-    assert f"{beside['fid_coarse-1_n48x42']['value']:.6f}"[:7] not in page
+    baselines = found["beside"]["real, held out"]
+    assert f"{baselines['kid_coarse-1_n48x42']['value']:.6f}"[:7] in page  # compares, whatever the number of pictures
+    assert f"{baselines['fid_coarse-1_n48x42']['value']:.6f}"[:7] not in page
     assert "KID is" in result.output and "recall" in result.output
 
 

@@ -21,10 +21,10 @@ from data.images import to_uint8
 from trainer import cli
 from trainer.metrics.estimate import Estimate
 from trainer.runs.checkpoints import Checkpoints
-from trainer.runs.config import Measuring
+from trainer.runs.config import EvaluationOptions
 from trainer.runs.history import Evaluation
 from trainer.training import best, schedule
-from trainer.training.evaluator import make_judge
+from trainer.training.evaluator import make_evaluator
 
 ROOT = Path(__file__).parent.parent
 TINY = ["--preset", "tiny", "--data", "studio:40", "--model", "mlp_gan", "--features", "toy", "--eval-count", 30]
@@ -243,12 +243,12 @@ def test_one_evaluation_of_every_family(name):
         key: value.numpy() if key == "label" else to_uint8(value).numpy() for key, value in batch(model, 0, 24).items()
     }
     rows = Rows(arrays, (), in_memory=True)
-    judge = make_judge(model, rows, model.config, ToyWithLayers(), held_out=rows, count=22)
-    found = judge.measure()
-    assert tuple(found) == judge.names and len(found) > 3
+    evaluator = make_evaluator(model, rows, model.config, ToyWithLayers(), held_out=rows, count=22)
+    found = evaluator.measure()
+    assert tuple(found) == evaluator.names and len(found) > 3
     assert np.isfinite(list(found.values())).all()
-    assert judge.measure() == found
-    assert best.direction(best.choose(judge.names, best.DEFAULT[model.task]))
+    assert evaluator.measure() == found
+    assert best.direction(best.choose(evaluator.names, best.DEFAULT[model.task]))
 
 
 def test_labels_of_fakes_are_the_training_sets_mix():
@@ -260,7 +260,7 @@ def test_labels_of_fakes_are_the_training_sets_mix():
     rows = Rows({"image": pictures, "label": labels}, ("a", "b", "c"), in_memory=True)
     tf.config.run_functions_eagerly(True)
     try:
-        make_judge(network, rows, SimpleNamespace(latent_size=4), Toy(), count=120).measure()
+        make_evaluator(network, rows, SimpleNamespace(latent_size=4), Toy(), count=120).measure()
     finally:
         tf.config.run_functions_eagerly(False)
     assert np.bincount(np.concatenate(asked)).tolist() == [80, 30, 10]
@@ -328,11 +328,11 @@ def test_what_nobody_asked_for_never_stops_a_training(tmp_path, monkeypatch):
      ("cpu-64", 19_999, 1000, 0), ("x4", 1_000_000, 200, 100_000), ("cpu-64", 30_000, 200, 5_000)],
 )  # fmt: skip
 def test_how_often_when_nobody_says(preset, images, count, every):
-    assert schedule.usual_every(Measuring(), preset, images, count) == every
+    assert schedule.usual_every(EvaluationOptions(), preset, images, count) == every
 
 
 def test_asking_for_something_turns_evaluations_on():
-    assert schedule.usual_every(Measuring(patience=3), "tiny", 64, 30) == 7
+    assert schedule.usual_every(EvaluationOptions(patience=3), "tiny", 64, 30) == 7
 
 
 def series(*values, name="kid_toy", error=0.01):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.held_out import beside
+from data.held_out import sibling_split
 from trainer.evaluation.chart import HEIGHT, WIDTH, chart
 from trainer.evaluation.report import better, measure_of, shown
 from trainer.metrics.estimate import Estimate
@@ -65,11 +65,15 @@ def test_the_pictures_beside_the_training_ones(tmp_path):
                    "pairs/testA", "pairs/testB"):  # fmt: skip
         (tmp_path / folder).mkdir(parents=True)
         Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / folder / "1.png")
-    assert beside(f"folder:{tmp_path}/splits") == f"folder:{tmp_path}/splits#validation"
-    assert beside(f"folder:{tmp_path}/splits#train") == f"folder:{tmp_path}/splits#validation"
-    assert beside(f"folder:{tmp_path}/splits#validation") is None
-    assert beside(f"{tmp_path}/splits/train") == f"folder:{tmp_path}/splits/val"
-    assert beside(f"folder:{tmp_path}/apart/training/") == f"folder:{tmp_path}/apart/test"
-    assert beside(f"folder:{tmp_path}/alone") is None
-    assert beside(f"pairs:{tmp_path}/pairs#BtoA") == f"pairs:{tmp_path}/pairs#test,BtoA"
-    assert beside("studio:40") is None and beside("studio") is None and beside("folder:nowhere") is None
+    assert sibling_split(f"folder:{tmp_path}/splits") == f"folder:{tmp_path}/splits#validation"
+    assert sibling_split(f"folder:{tmp_path}/splits#train") == f"folder:{tmp_path}/splits#validation"
+    assert sibling_split(f"folder:{tmp_path}/splits#validation") is None
+    assert sibling_split(f"{tmp_path}/splits/train") == f"folder:{tmp_path}/splits/val"
+    assert sibling_split(f"folder:{tmp_path}/apart/training/") == f"folder:{tmp_path}/apart/test"
+    assert sibling_split(f"folder:{tmp_path}/alone") is None
+    assert sibling_split(f"pairs:{tmp_path}/pairs#BtoA") == f"pairs:{tmp_path}/pairs#test,BtoA"
+    assert (
+        sibling_split("studio:40") is None
+        and sibling_split("studio") is None
+        and sibling_split("folder:nowhere") is None
+    )

@@ -23,7 +23,7 @@ def test_losses_are_the_textbook_ones():
     model = tiny("mlp_gan")
     rows = batch(model)
     model._begin(rows)
-    fakes = model.play(rows)
+    fakes = model.fakes(rows)
     real, fake = (model.critic(x).numpy().astype("float64") for x in (rows["image"], fakes))
     share = [1 / (1 + np.exp(-logits)) for logits in (real, fake)]
     np.testing.assert_allclose(

@@ -41,7 +41,7 @@ def test_terms_by_hand_on_a_linear_critic():
     loss is softplus(D(fake) - D(real))."""
     model = tiny("r3gan")
     weight = np.random.default_rng(0).normal(0, 0.01, (16, 16, 3)).astype("float32")
-    model.judge = lambda pictures, rows: tf.reduce_sum(pictures * weight, [1, 2, 3])
+    model.critic_logits = lambda pictures, rows: tf.reduce_sum(pictures * weight, [1, 2, 3])
     rows = batch(model)
     model._begin(rows)
     fakes = -rows["image"]

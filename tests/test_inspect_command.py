@@ -13,7 +13,7 @@ from benchmarks.defects import saved
 from data.catalogue import open_source
 from data.inspection import inventory, verdict
 from data.inspection.exposure import Exposure
-from data.inspection.findings import Finding, judge
+from data.inspection.findings import Finding, find_defects
 from data.inspection.inventory import Entry
 from data.inspection.kinds import KINDS
 from data.inspection.survey import Record, survey
@@ -257,7 +257,7 @@ def test_planting_leaves_the_catalogue_alone_and_counts_what_is_found(tmp_path, 
     planted = plant.plant(inventory.take(str(tmp_path / "shop")), copy, each=2, seed=0)
     assert contents(tmp_path / "shop") == before and len({one.name for one in planted}) == 8
     taken = inventory.take(str(copy))
-    findings = judge(taken, records := survey(taken))
+    findings = find_defects(taken, records := survey(taken))
     lines = plant.tables(planted, findings, len(records))
     for line in (
         "| 3 stops too dark | `dark` | 2 | 2 | 1.00 |",

@@ -11,7 +11,7 @@ from PIL import Image
 
 from data import files
 from data.catalogue import open_source
-from data.held_out import beside
+from data.held_out import sibling_split
 from data.images import BadPicture, grid, is_sheet, save_png
 from data.quarantine import Quarantine
 from data.sources import listing
@@ -300,9 +300,9 @@ def test_single_pictures_are_no_pairs(tmp_path):
 
 def test_pictures_beside_the_training_ones_are_found_in_any_case(tmp_path):
     fill(tmp_path, "Train/bags", "VAL/bags")
-    assert beside(f"folder:{tmp_path}/Train") == f"folder:{tmp_path}/VAL"
-    assert Folder(beside(f"folder:{tmp_path}").removeprefix("folder:")).count == 1
-    assert beside(f"folder:{tmp_path}/elsewhere#train") is None and beside("s3://bucket/photos") is None
+    assert sibling_split(f"folder:{tmp_path}/Train") == f"folder:{tmp_path}/VAL"
+    assert Folder(sibling_split(f"folder:{tmp_path}").removeprefix("folder:")).count == 1
+    assert sibling_split(f"folder:{tmp_path}/elsewhere#train") is None and sibling_split("s3://bucket/photos") is None
 
 
 def test_inspect_tells_the_same(tmp_path):

@@ -76,10 +76,10 @@ def test_small_slopes_survive_float16():
     """A slope of 2e-8, below all that float16 holds, through a critic that computes in it."""
     pictures = tf.zeros([2, 4, 4, 3])
 
-    def judge(x):
+    def critic(x):
         return tf.cast(tf.reduce_sum(tf.cast(x, tf.float16), [1, 2, 3]), tf.float32) * 2e-8
 
-    _, slope = penalties.squared_slope(judge, pictures)
+    _, slope = penalties.squared_slope(critic, pictures)
     np.testing.assert_allclose(slope, [48 * 4e-16] * 2, rtol=0.06)
 
 

@@ -34,7 +34,7 @@ class Finding:
         return KINDS[self.kind].severity
 
 
-def judge(
+def find_defects(
     inventory: Inventory, records: Sequence[Record], track: Track = lambda items, total, what: items
 ) -> list[Finding]:
     """All findings, in the order of `KINDS` and within a kind the worst first."""

@@ -65,13 +65,13 @@ def build(config, name):
 class Model(Enhancement, OnePlayer):
     """Minimises the squared difference: paper, eq. 5."""
 
-    steps_together = 8
+    default_steps_per_execution = 8
 
     def __init__(self, config, *, classes=0, seed=0):
         super().__init__(config, classes=classes, seed=seed)
         if config.scale not in (2, 3, 4) or config.resolution % config.scale:
             raise ValueError(f"scale must be 2, 3 or 4 and divide resolution={config.resolution}, not {config.scale}")
-        self.network, self.average = self.twins(lambda name: build(config, name))
+        self.network, self.ema = self.with_ema(lambda name: build(config, name))
         rate = Cosine(config.learning_rate, config.learning_rate_end, config.decay_images // config.batch_size)
         self.network_optimizer = keras.optimizers.Adam(rate, name="adam")
         self.network_optimizer.build(self.network.trainable_weights)

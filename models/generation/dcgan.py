@@ -135,7 +135,7 @@ class Model(Generation, TwoPlayer):
         if config.resolution < 8 or config.resolution & (config.resolution - 1):
             raise ValueError(f"resolution must be a power of two, 8 or more, not {config.resolution}")
         self.objective = objective(config.objective)
-        self.network, self.average = self.twins(lambda name: build_generator(config, classes, name))
+        self.network, self.ema = self.with_ema(lambda name: build_generator(config, classes, name))
         self.critic = build_critic(config, classes, "critic")
         self.generator_optimizer = self._optimizer("generator_optimizer", self.network)
         self.critic_optimizer = self._optimizer("critic_optimizer", self.critic)
@@ -151,20 +151,20 @@ class Model(Generation, TwoPlayer):
         optimizer.build(network.trainable_weights)
         return optimizer
 
-    def judge(self, pictures, batch):
-        return self.critic([self.seen(pictures), *self.labels(batch)], training=True)
+    def critic_logits(self, pictures, batch):
+        return self.critic([self.augmented(pictures), *self.labels(batch)], training=True)
 
     def critic_terms(self, batch, fakes, penalise):
-        real, fake = self.judge(batch["image"], batch), self.judge(fakes, batch)
-        self.note(real, fake, relativistic=self.objective.relativistic)
+        real, fake = self.critic_logits(batch["image"], batch), self.critic_logits(fakes, batch)
+        self.record_confidence(real, fake, relativistic=self.objective.relativistic)
         terms = {"adversarial": self.objective.critic(real, fake)}
         if self.config.objective == "wgan_gp" and penalise:
             mix = self.random.uniform(batch["image"].shape[0], 1, 1, 1)
-            penalty = penalties.gradient_penalty(lambda x: self.judge(x, batch), batch["image"], fakes, mix)
+            penalty = penalties.gradient_penalty(lambda x: self.critic_logits(x, batch), batch["image"], fakes, mix)
             terms["gradient_penalty"] = self.config.penalty * self.config.penalty_every * penalty
         return terms
 
     def generator_terms(self, batch, fakes):
-        fake = self.judge(fakes, batch)
-        real = self.judge(batch["image"], batch) if self.objective.relativistic else None
+        fake = self.critic_logits(fakes, batch)
+        real = self.critic_logits(batch["image"], batch) if self.objective.relativistic else None
         return {"adversarial": self.objective.generator(real, fake)}

@@ -75,7 +75,7 @@ class Model(Generation, TwoPlayer):
     def __init__(self, config, *, classes=0, seed=0, augment="none"):
         super().__init__(config, classes=classes, seed=seed, augment=augment)
         self.objective = objective(config.objective)
-        self.network, self.average = self.twins(lambda name: build_generator(config, classes, name))
+        self.network, self.ema = self.with_ema(lambda name: build_generator(config, classes, name))
         self.critic = build_critic(config, classes, "critic")
         self.generator_optimizer = self._adam("generator_adam", self.network)
         self.critic_optimizer = self._adam("critic_adam", self.critic)
@@ -85,14 +85,14 @@ class Model(Generation, TwoPlayer):
         adam.build(network.trainable_weights)
         return adam
 
-    def judge(self, pictures, batch):
-        return self.critic([self.seen(pictures), *self.labels(batch)], training=True)
+    def critic_logits(self, pictures, batch):
+        return self.critic([self.augmented(pictures), *self.labels(batch)], training=True)
 
     def critic_terms(self, batch, fakes, penalise):
-        real, fake = self.judge(batch["image"], batch), self.judge(fakes, batch)
-        self.note(real, fake, relativistic=self.objective.relativistic)
+        real, fake = self.critic_logits(batch["image"], batch), self.critic_logits(fakes, batch)
+        self.record_confidence(real, fake, relativistic=self.objective.relativistic)
         return {"adversarial": self.objective.critic(real, fake)}
 
     def generator_terms(self, batch, fakes):
-        real = self.judge(batch["image"], batch) if self.objective.relativistic else None
-        return {"adversarial": self.objective.generator(real, self.judge(fakes, batch))}
+        real = self.critic_logits(batch["image"], batch) if self.objective.relativistic else None
+        return {"adversarial": self.objective.generator(real, self.critic_logits(fakes, batch))}

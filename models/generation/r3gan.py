@@ -112,7 +112,7 @@ def initializer(gain=1.0):
     return keras.initializers.VarianceScaling(gain**2, "fan_in", "untruncated_normal")
 
 
-class Basis(keras.layers.Layer):
+class LearnedConstant(keras.layers.Layer):
     """A learned 4x4 picture whose channels z scales: [batch, latent] -> [batch, 4, 4, channels]."""
 
     def __init__(self, channels, **kwargs):
@@ -128,7 +128,7 @@ class Basis(keras.layers.Layer):
         return (inputs @ self.scale)[:, None, None, :] * self.basis
 
 
-class Reading(keras.layers.Layer):
+class DepthwisePool(keras.layers.Layer):
     """The sum of each channel's pixels under learned weights: [batch, 4, 4, channels] -> [batch, channels].
 
     The paper's 4x4 depthwise convolution, of which one pixel is left; TensorFlow's own is many times slower backward on CPU.
@@ -167,7 +167,7 @@ def build_generator(config, classes, name):
     latent, labels = keras.Input((config.latent_size,), name="latent"), label_inputs(classes)
     x = join(latent, labels, classes, config.embedding_size)
     layers = sum(config.blocks)
-    x = Basis(config.channels[0])(x)
+    x = LearnedConstant(config.channels[0])(x)
     for stage, (channels, blocks) in enumerate(zip(config.channels, config.blocks, strict=True)):
         if stage:
             x = Upsample2x()(match(x, channels))
@@ -194,7 +194,7 @@ def build_critic(config, classes, name):
             x = block(x, config, layers)
         if stage:
             x = match(Downsample2x()(x), config.channels[stage - 1])
-    x = Reading()(x)
+    x = DepthwisePool()(x)
     return keras.Model([picture, *labels], logits(x, labels, classes, initializer, use_bias=False), name=name)
 
 
@@ -213,7 +213,7 @@ class Model(Generation, TwoPlayer):
                 f" {4 * 2 ** (len(config.channels) - 1) * config.patch} px, not resolution={config.resolution}"
             )
         self.objective = objective("relativistic")
-        self.network, self.average = self.twins(lambda name: build_generator(config, classes, name))
+        self.network, self.ema = self.with_ema(lambda name: build_generator(config, classes, name))
         self.critic = build_critic(config, classes, "critic")
         self.generator_optimizer = self._adam("generator_adam", self.network)
         self.critic_optimizer = self._adam("critic_adam", self.critic)
@@ -225,27 +225,27 @@ class Model(Generation, TwoPlayer):
         adam.build(network.trainable_weights)
         return adam
 
-    def judge(self, pictures, batch):
-        return self.critic([self.seen(pictures), *self.labels(batch)], training=True)
+    def critic_logits(self, pictures, batch):
+        return self.critic([self.augmented(pictures), *self.labels(batch)], training=True)
 
     def critic_terms(self, batch, fakes, penalise):
         def judge(pictures):
-            return self.judge(pictures, batch)
+            return self.critic_logits(pictures, batch)
 
         if not penalise:
             real, fake = judge(batch["image"]), judge(fakes)
-            self.note(real, fake, relativistic=True)
+            self.record_confidence(real, fake, relativistic=True)
             return {"adversarial": self.objective.critic(real, fake)}
         weight = 0.5 * self.config.gamma * self.config.penalty_every
-        real, real_slope = penalties.squared_slope(judge, batch["image"])
-        fake, fake_slope = penalties.squared_slope(judge, fakes)
-        self.note(real, fake, relativistic=True)
+        real, real_norm = penalties.squared_gradient_norm(judge, batch["image"])
+        fake, fake_norm = penalties.squared_gradient_norm(judge, fakes)
+        self.record_confidence(real, fake, relativistic=True)
         return {
             "adversarial": self.objective.critic(real, fake),
-            "r1": weight * real_slope,
-            "r2": weight * fake_slope,
+            "r1": weight * real_norm,
+            "r2": weight * fake_norm,
         }
 
     def generator_terms(self, batch, fakes):
-        real, fake = self.judge(batch["image"], batch), self.judge(fakes, batch)
+        real, fake = self.critic_logits(batch["image"], batch), self.critic_logits(fakes, batch)
         return {"adversarial": self.objective.generator(real, fake)}

@@ -9,7 +9,7 @@ import tensorflow as tf
 SLOPE_SCALE = 128.0  # logits are multiplied by it and slopes divided: a power of two changes no digit, and float16 loses fewer small ones
 
 
-def squared_slope(judge, pictures):
+def squared_gradient_norm(critic, pictures):
     """Logits, and the squared norm of their gradient with respect to the pictures.
 
     The zero-centred penalties R1 (on real pictures) and R2 (on fakes) are gamma / 2 times the second value: Mescheder et al. 2018,
@@ -20,13 +20,13 @@ def squared_slope(judge, pictures):
     """
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(pictures)
-        logits = judge(pictures)
+        logits = critic(pictures)
         total = SLOPE_SCALE * tf.reduce_sum(logits)
     slope = tf.cast(tape.gradient(total, pictures), tf.float32) / SLOPE_SCALE
     return logits, tf.reduce_sum(tf.square(slope), axis=[1, 2, 3])
 
 
-def gradient_penalty(judge, real, fake, mix, target=1.0, epsilon=1e-12):
+def gradient_penalty(critic, real, fake, mix, target=1.0, epsilon=1e-12):
     """(|gradient at a random point between real and fake| - target)^2: Gulrajani et al. 2017, eq. 3 and algorithm 1.
 
     Args:
@@ -36,5 +36,5 @@ def gradient_penalty(judge, real, fake, mix, target=1.0, epsilon=1e-12):
     Returns:
         float32 [batch], >= 0.
     """
-    _, squared = squared_slope(judge, mix * real + (1.0 - mix) * fake)
+    _, squared = squared_gradient_norm(critic, mix * real + (1.0 - mix) * fake)
     return tf.square(tf.sqrt(squared + epsilon) - target)

@@ -116,7 +116,7 @@ class Model(Translation, TwoPlayer):
         if config.resolution < 8 or config.resolution & (config.resolution - 1):
             raise ValueError(f"resolution must be a power of two, 8 or more, not {config.resolution}")
         self.objective = objective(config.objective)
-        self.network, self.average = self.twins(lambda name: build_generator(config, name))
+        self.network, self.ema = self.with_ema(lambda name: build_generator(config, name))
         self.critic = build_critic(config, "critic")
         self.generator_optimizer = self._adam("generator_adam", self.network)
         self.critic_optimizer = self._adam("critic_adam", self.critic)
@@ -128,20 +128,20 @@ class Model(Translation, TwoPlayer):
         adam.build(network.trainable_weights)
         return adam
 
-    def judge(self, source, picture):
-        return self.critic(self.seen(tf.concat([source, picture], axis=-1)), training=True)
+    def critic_logits(self, source, picture):
+        return self.critic(self.augmented(tf.concat([source, picture], axis=-1)), training=True)
 
-    def play(self, batch):
+    def fakes(self, batch):
         return self.network(batch["source"], training=True)
 
     def critic_terms(self, batch, fakes, penalise):
-        real, fake = self.judge(batch["source"], batch["target"]), self.judge(batch["source"], fakes)
-        self.note(real, fake, relativistic=self.objective.relativistic)
+        real, fake = self.critic_logits(batch["source"], batch["target"]), self.critic_logits(batch["source"], fakes)
+        self.record_confidence(real, fake, relativistic=self.objective.relativistic)
         return {"adversarial": 0.5 * tf.reduce_mean(self.objective.critic(real, fake), axis=[1, 2])}
 
     def generator_terms(self, batch, fakes):
-        fake = self.judge(batch["source"], fakes)
-        real = self.judge(batch["source"], batch["target"]) if self.objective.relativistic else None
+        fake = self.critic_logits(batch["source"], fakes)
+        real = self.critic_logits(batch["source"], batch["target"]) if self.objective.relativistic else None
         return {
             "adversarial": tf.reduce_mean(self.objective.generator(real, fake), axis=[1, 2]),
             "l1": self.config.l1 * absolute(fakes, batch["target"]),

@@ -1,1 +1,1 @@
-"""The files of a production bundle, one module a target: each makes texts from a plan and touches no disk."""
+"""The files of a production bundle, one module a target: each makes texts from a `BundleSpec` and touches no disk."""

@@ -23,7 +23,7 @@ from google.protobuf import text_format
 from data import files as paths
 from serving.deploy import command, compose, envoy, keys, kserve, kubernetes, monitoring, readme, sizing, vertex
 from serving.deploy.documents import json_text
-from serving.deploy.plan import SERVER_IMAGE, Model, Plan, kubernetes_name
+from serving.deploy.spec import SERVER_IMAGE, BundleSpec, Model, kubernetes_name
 from serving.export import config, layout
 from serving.wire.messages import BatchingParameters, ModelServerConfig
 
@@ -48,7 +48,7 @@ def bundle(
     timed: bool = True,
     image: str = SERVER_IMAGE,
     progress: Callable[[int, int], object] = lambda runs, total: None,
-) -> Plan:
+) -> BundleSpec:
     """Write the bundle of the models in the local folder `models_dir` into `out`, and return what was decided.
 
     `only` names the models to take (default: all). `latency_limit` is what a batch may take, in seconds; `cpus` is how
@@ -86,7 +86,7 @@ def bundle(
         for name in found
     )
     batching_config, sizes, unbatched = _batching(models_dir, models, latency_limit, cpus, timed)
-    plan = Plan(
+    spec = BundleSpec(
         models=models,
         models_config=models_config,
         batching_config=batching_config,
@@ -100,21 +100,21 @@ def bundle(
         user=f"{os.getuid()}:{os.getgid()}" if os.getuid() else "1000:1000",
     )
     facts = {name: _provenance(_newest(loaded[name]), list(loaded[name])) for name in found}
-    write(out, texts(plan), facts)
-    return plan
+    write(out, texts(spec), facts)
+    return spec
 
 
-def texts(plan: Plan) -> dict[str, str]:
+def texts(spec: BundleSpec) -> dict[str, str]:
     """Every file of the bundle but its marker, by its path in the bundle."""
     made = {
-        "serving/models.config": plan.models_config,
+        "serving/models.config": spec.models_config,
         "serving/monitoring.config": config.monitoring(),
-        MEASUREMENTS: json_text(_measurements(plan)),
+        MEASUREMENTS: json_text(_measurements(spec)),
     }
-    if plan.batching_config:
-        made["serving/batching.config"] = plan.batching_config
+    if spec.batching_config:
+        made["serving/batching.config"] = spec.batching_config
     for target in _TARGETS:
-        made |= target.files(plan)
+        made |= target.files(spec)
     return made
 
 
@@ -272,7 +272,7 @@ def _given_batching(path):
     return text, sizes, ""
 
 
-def _measurements(plan):
+def _measurements(spec):
     def table(model):
         taken = model.measurement
         return {
@@ -286,7 +286,7 @@ def _measurements(plan):
             "signatures of any size": taken.any_size,
             **(
                 {
-                    "largest size under the limit": sizing.under_limit(taken.seconds, plan.latency_limit),
+                    "largest size under the limit": sizing.under_limit(taken.seconds, spec.latency_limit),
                     "sizes that raise rows a second": sizing.useful(taken.seconds),
                 }
                 if taken.seconds
@@ -297,17 +297,17 @@ def _measurements(plan):
     return {
         "machine": {
             "processor": _processor(),
-            "CPUs used": plan.cpus,
+            "CPUs used": spec.cpus,
             "system": platform.platform(),
             "tensorflow": importlib.metadata.version("tensorflow"),
         },
-        "limit of a batch in ms": 1000 * plan.latency_limit,
-        "models": {model.name: table(model) for model in plan.models},
+        "limit of a batch in ms": 1000 * spec.latency_limit,
+        "models": {model.name: table(model) for model in spec.models},
         "chosen": {
-            "batch sizes": plan.batch_sizes,
-            "no batches, because": plan.unbatched or None,
-            "CPUs": plan.cpus,
-            "memory MiB": plan.memory_mib(plan.models),
+            "batch sizes": spec.batch_sizes,
+            "no batches, because": spec.unbatched or None,
+            "CPUs": spec.cpus,
+            "memory MiB": spec.memory_mib(spec.models),
         },
     }
 

@@ -6,8 +6,8 @@ tensorflow/serving issues 1853 (SIGTERM), 671 (readiness) and 1099 (retries that
 
 import shlex
 
-from serving.deploy.plan import Plan
 from serving.deploy.sizing import threads
+from serving.deploy.spec import BundleSpec
 
 BINARY = "/usr/bin/tensorflow_model_server"
 GRPC_PORT, REST_PORT = 8500, 8501
@@ -20,8 +20,8 @@ REST_TIMEOUT_SECONDS = 30
 ENVIRONMENT = {"MALLOC_ARENA_MAX": "2"}
 
 
-def command(plan: Plan) -> list[str]:
-    """The binary and its flags for the models of a plan.
+def command(spec: BundleSpec) -> list[str]:
+    """The binary and its flags for the models of a bundle.
 
     The image's own entrypoint is a shell script that a signal stops at, so the binary is named. It has no handler for
     SIGTERM, which the kernel then keeps from process 1: something else has to be process 1 (`init` in compose, a
@@ -36,19 +36,19 @@ def command(plan: Plan) -> list[str]:
         f"--file_system_poll_wait_seconds={POLL_SECONDS}",
         # Labels in models.config have to hold when the server starts, and then nothing is loaded yet.
         "--allow_version_labels_for_unavailable_models=true",
-        *limits(plan),
+        *limits(spec),
     ]
 
 
-def limits(plan: Plan) -> list[str]:
+def limits(spec: BundleSpec) -> list[str]:
     """The flags that do not depend on where the models are: batches, threads, metrics, and what a broken version may do."""
     # In a container the server's own defaults would count the CPUs of the whole machine.
-    at_once = threads(plan.batch_sizes, plan.cpus)
+    at_once = threads(spec.batch_sizes, spec.cpus)
     batching = ["--enable_batching=true", f"--batching_parameters_file={CONFIG}/batching.config"]
     return [
-        *(batching if plan.batching_config else []),
+        *(batching if spec.batching_config else []),
         f"--monitoring_config_file={CONFIG}/monitoring.config",
-        f"--tensorflow_session_parallelism={plan.cpus}",
+        f"--tensorflow_session_parallelism={spec.cpus}",
         f"--grpc_max_threads={at_once}",
         f"--rest_api_num_threads={at_once}",
         f"--rest_api_timeout_in_ms={1000 * REST_TIMEOUT_SECONDS}",
@@ -60,24 +60,24 @@ def limits(plan: Plan) -> list[str]:
     ]
 
 
-def all_available(plan: Plan) -> list[str]:
+def all_available(spec: BundleSpec) -> list[str]:
     """A command that succeeds when every model has a version that answers: the server has started."""
-    return _probe(plan, '  available "$name" || exit 1\ndone\n')
+    return _probe(spec, '  available "$name" || exit 1\ndone\n')
 
 
-def any_available(plan: Plan) -> list[str]:
+def any_available(spec: BundleSpec) -> list[str]:
     """A command that succeeds when some model has a version that answers: the server is up.
 
     One model that is gone must not take the others from their callers.
     """
-    return _probe(plan, '  available "$name" && exit 0\ndone\nexit 1\n')
+    return _probe(spec, '  available "$name" && exit 0\ndone\nexit 1\n')
 
 
-def _probe(plan, body):
+def _probe(spec, body):
     """The status of a model is HTTP 200 while it loads and when it failed, so what it says has to be read; and the
     image has bash, but no curl.
     """
-    names = " ".join(shlex.quote(model.name) for model in plan.models)
+    names = " ".join(shlex.quote(model.name) for model in spec.models)
     script = (
         "available() {\n"
         f"  exec 3<>/dev/tcp/127.0.0.1/{REST_PORT} || return 1\n"

@@ -7,7 +7,7 @@ import re
 
 from serving.deploy import command, envoy, monitoring
 from serving.deploy.documents import yaml_text
-from serving.deploy.plan import ENVOY_IMAGE, GRAFANA_IMAGE, PROMETHEUS_IMAGE, Plan
+from serving.deploy.spec import ENVOY_IMAGE, GRAFANA_IMAGE, PROMETHEUS_IMAGE, BundleSpec
 
 FILE, DEBUG_FILE = "docker-compose.yml", "docker-compose.debug.yml"
 
@@ -27,10 +27,10 @@ laptop."""
 _SERVING, _EDGE = "serving", "edge"
 
 
-def files(plan: Plan) -> dict[str, str]:
+def files(spec: BundleSpec) -> dict[str, str]:
     """docker-compose.yml, what to add to it for a look at the server itself, and .env, by their paths."""
     services = {
-        envoy.SERVER: _server(plan),
+        envoy.SERVER: _server(spec),
         "envoy": _envoy(),
         "prometheus": _prometheus(),
         "grafana": _grafana(),
@@ -51,7 +51,7 @@ def files(plan: Plan) -> dict[str, str]:
     }
     settings = (
         "# Read by docker compose; variables of the shell go before these.\n"
-        f"MODELS={_quoted(plan.models_folder)}\nSECRETS={_quoted(plan.secrets_folder)}\nRUN_AS={plan.user}\n"
+        f"MODELS={_quoted(spec.models_folder)}\nSECRETS={_quoted(spec.secrets_folder)}\nRUN_AS={spec.user}\n"
     )
     return {
         FILE: yaml_text(COMMENT, document),
@@ -60,21 +60,21 @@ def files(plan: Plan) -> dict[str, str]:
     }
 
 
-def _server(plan):
+def _server(spec):
     return _service(
-        plan.image,
-        command=command.command(plan)[1:],
+        spec.image,
+        command=command.command(spec)[1:],
         entrypoint=[command.BINARY],
         user="${RUN_AS}",
-        memory_mib=plan.memory_mib(plan.models),
-        cpus=plan.cpus,
+        memory_mib=spec.memory_mib(spec.models),
+        cpus=spec.cpus,
         networks=[_SERVING],
         volumes=[_mount("${MODELS}", command.MODELS), _mount("./serving", command.CONFIG)],
         environment=command.ENVIRONMENT,
         init=True,  # is process 1 and hands SIGTERM on: the server has no handler, and process 1 needs one
         healthcheck={
             # To compose "$" begins a variable.
-            "test": ["CMD", *(word.replace("$", "$$") for word in command.all_available(plan))],
+            "test": ["CMD", *(word.replace("$", "$$") for word in command.all_available(spec))],
             "interval": "10s",
             "timeout": "5s",
             "retries": 3,

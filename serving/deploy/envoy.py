@@ -10,7 +10,7 @@ import re
 
 from serving.deploy import command
 from serving.deploy.documents import yaml_text
-from serving.deploy.plan import Plan
+from serving.deploy.spec import BundleSpec
 
 FILE = "envoy/envoy.yaml"
 PORT, METRICS_PORT, ADMIN_PORT = 8443, 9902, 9901
@@ -32,12 +32,12 @@ Passes: gRPC PredictionService/Predict and REST POST :predict of the models belo
 403, ModelService and ProfilerService among it. {METRICS_PORT} has metrics and /ready, and nothing else."""
 
 
-def files(plan: Plan) -> dict[str, str]:
+def files(spec: BundleSpec) -> dict[str, str]:
     """envoy.yaml by its path."""
     document = {
         "admin": {"address": _address("127.0.0.1", ADMIN_PORT)},
         "static_resources": {
-            "listeners": [_entrance(plan), _metrics()],
+            "listeners": [_entrance(spec), _metrics()],
             "clusters": [
                 _cluster("grpc", SERVER, command.GRPC_PORT, http2=True),
                 _cluster("rest", SERVER, command.REST_PORT),
@@ -68,13 +68,13 @@ def files(plan: Plan) -> dict[str, str]:
     return {FILE: yaml_text(COMMENT, document)}
 
 
-def rest_pattern(plan: Plan) -> str:
+def rest_pattern(spec: BundleSpec) -> str:
     """The RE2 pattern of the paths whose POSTs pass: `:predict` of the bundle's models, of a version or a label of theirs."""
-    names = "|".join(re.escape(model.name) for model in plan.models)
+    names = "|".join(re.escape(model.name) for model in spec.models)
     return rf"/v1/models/({names})(/versions/[0-9]+|/labels/[A-Za-z0-9_.-]+)?:predict"
 
 
-def _entrance(plan):
+def _entrance(spec):
     timeout = {"timeout": f"{command.REST_TIMEOUT_SECONDS}s"}
     routes = [
         {
@@ -83,7 +83,7 @@ def _entrance(plan):
         },
         {
             "match": {
-                "safe_regex": {"regex": rest_pattern(plan)},
+                "safe_regex": {"regex": rest_pattern(spec)},
                 "headers": [{"name": ":method", "string_match": {"exact": "POST"}}],
             },
             "route": {"cluster": "rest", **timeout, "retry_policy": _retries("connect-failure,refused-stream")},

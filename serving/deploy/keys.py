@@ -5,19 +5,19 @@ PEM texts and not paths.
 """
 
 from serving.deploy import envoy
-from serving.deploy.plan import Plan
+from serving.deploy.spec import BundleSpec
 
 LAPTOP, SSL_CONFIG = "keys/laptop.sh", "keys/ssl_config.sh"
 FILES = ("tls.crt", "tls.key", "jwks.json")  # what Envoy reads
 DAYS = 30
 
 
-def files(plan: Plan) -> dict[str, str]:
+def files(spec: BundleSpec) -> dict[str, str]:
     """The two scripts by their paths."""
-    return {LAPTOP: _laptop(plan), SSL_CONFIG: _ssl_config()}
+    return {LAPTOP: _laptop(spec), SSL_CONFIG: _ssl_config()}
 
 
-def _laptop(plan):
+def _laptop(spec):
     return f"""\
 #!/usr/bin/env bash
 # For trying the bundle out on one machine, for {DAYS} days: a certificate for localhost, a key that signs tokens, and a token.
@@ -47,8 +47,8 @@ body=$(printf '{{"sub":"laptop","aud":"{envoy.AUDIENCE}","exp":%d}}' $(($(date +
 signature=$(printf '%s.%s' "$head" "$body" | openssl dgst -sha256 -sign issuer.key | base64url)
 echo "$head.$body.$signature" >token
 
-# The containers run as {plan.user}, who has to read them.
-if [ "$(id -u)" -eq 0 ]; then chown {plan.user} {" ".join(FILES)}; fi
+# The containers run as {spec.user}, who has to read them.
+if [ "$(id -u)" -eq 0 ]; then chown {spec.user} {" ".join(FILES)}; fi
 """
 
 

@@ -6,16 +6,16 @@ InferenceService and read from /mnt/models, where its version folders are to lie
 
 from serving.deploy import command, kubernetes
 from serving.deploy.documents import yaml_text
-from serving.deploy.plan import Plan
+from serving.deploy.spec import BundleSpec
 
 NAMESPACE = "packshot-kserve"  # KServe's pods do not meet the standard that the bundle's other namespace enforces
 
 
-def files(plan: Plan) -> dict[str, str]:
+def files(spec: BundleSpec) -> dict[str, str]:
     """kserve/<name>.yaml for each model."""
     return {
-        f"kserve/{model.kubernetes_name}.yaml": yaml_text(_comment(model), _service(plan, model))
-        for model in plan.models
+        f"kserve/{model.kubernetes_name}.yaml": yaml_text(_comment(model), _service(spec, model))
+        for model in spec.models
     }
 
 
@@ -32,18 +32,18 @@ def _comment(model):
     return "\n".join(lines)
 
 
-def _service(plan, model):
-    memory = f"{plan.memory_mib([model], batched=False)}Mi"
+def _service(spec, model):
+    memory = f"{spec.memory_mib([model], batched=False)}Mi"
     server = {
         "modelFormat": {"name": "tensorflow", "version": "2"},
         "protocolVersion": "v1",
-        "image": plan.image,
+        "image": spec.image,
         "storageUri": f"pvc://{kubernetes.CLAIM}/{model.name}",
-        "args": [f"--tensorflow_session_parallelism={plan.cpus}", "--enable_profiler=false"],
+        "args": [f"--tensorflow_session_parallelism={spec.cpus}", "--enable_profiler=false"],
         "env": [{"name": name, "value": value} for name, value in command.ENVIRONMENT.items()],
         "resources": {
-            "requests": {"cpu": str(plan.cpus), "memory": memory},
-            "limits": {"cpu": str(plan.cpus), "memory": memory},
+            "requests": {"cpu": str(spec.cpus), "memory": memory},
+            "limits": {"cpu": str(spec.cpus), "memory": memory},
         },
     }
     return {

@@ -6,7 +6,7 @@ Written for the Pod Security Standard "restricted".
 
 from serving.deploy import command, envoy
 from serving.deploy.documents import yaml_text
-from serving.deploy.plan import ENVOY_IMAGE, Plan
+from serving.deploy.spec import ENVOY_IMAGE, BundleSpec
 from serving.export import config
 
 NAMESPACE = "packshot"
@@ -24,14 +24,14 @@ models.config keeps its name, so that a server that runs reads a changed one (wi
 without a restart. The other settings are read once; their names carry a hash, and a change rolls the servers."""
 
 
-def files(plan: Plan) -> dict[str, str]:
+def files(spec: BundleSpec) -> dict[str, str]:
     """kustomization.yaml and the manifests it lists, and the pod to fill the models' volume with, by their paths."""
     manifests = {
         "namespace.yaml": yaml_text("Admits only pods that may do next to nothing.", _namespace()),
         "models.yaml": yaml_text(
             "Where the models lie: every server reads it, so the storage class has to allow many readers. A bucket\n"
             "mounted by the cluster's own driver (Cloud Storage FUSE, Mountpoint for S3) is as good.",
-            _claim(plan),
+            _claim(spec),
         ),
         "tfs.yaml": yaml_text(
             "TensorFlow Serving. No `replicas`: the autoscaler has the say.\n"
@@ -39,7 +39,7 @@ def files(plan: Plan) -> dict[str, str]:
             f"drops what it works on when it ends, hence the {DRAIN_SECONDS} seconds in which nothing new arrives.\n"
             "The service has no address of its own: Envoy sees every pod and spreads requests, not connections.",
             _account("tfs"),
-            _server(plan),
+            _server(spec),
             _service("tfs", {"grpc": command.GRPC_PORT, "rest": command.REST_PORT}, headless=True),
             _budget("tfs"),
             _autoscaler(),
@@ -71,13 +71,13 @@ def files(plan: Plan) -> dict[str, str]:
             },
             {
                 "name": SERVER_CONFIG,
-                "files": [f"serving/{name}" for name in _settings(plan)],
+                "files": [f"serving/{name}" for name in _settings(spec)],
             },
             {"name": ENVOY_CONFIG, "files": [envoy.FILE]},
         ],
     }
     loader = yaml_text(
-        "A pod that has the models' volume to write to, while it is filled; see README.md.", _loader(plan)
+        "A pod that has the models' volume to write to, while it is filled; see README.md.", _loader(spec)
     )
     return {
         "kustomization.yaml": yaml_text(COMMENT, kustomization),
@@ -86,8 +86,8 @@ def files(plan: Plan) -> dict[str, str]:
     }
 
 
-def _settings(plan):
-    return [*(["batching.config"] if plan.batching_config else []), "monitoring.config"]
+def _settings(spec):
+    return [*(["batching.config"] if spec.batching_config else []), "monitoring.config"]
 
 
 def _namespace():
@@ -95,8 +95,8 @@ def _namespace():
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}}
 
 
-def _claim(plan):
-    gibibytes = max(1, -(-4 * sum(model.file_bytes for model in plan.models) // (1 << 30)))
+def _claim(spec):
+    gibibytes = max(1, -(-4 * sum(model.file_bytes for model in spec.models) // (1 << 30)))
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
@@ -108,20 +108,20 @@ def _claim(plan):
     }
 
 
-def _server(plan):
+def _server(spec):
     sources = [{"configMap": {"name": MODELS_CONFIG}}, {"configMap": {"name": SERVER_CONFIG}}]
-    memory = f"{plan.memory_mib(plan.models)}Mi"
-    started = {"exec": {"command": command.all_available(plan)}, "timeoutSeconds": 5}
-    ready = {"exec": {"command": command.any_available(plan)}, "timeoutSeconds": 5}
+    memory = f"{spec.memory_mib(spec.models)}Mi"
+    started = {"exec": {"command": command.all_available(spec)}, "timeoutSeconds": 5}
+    ready = {"exec": {"command": command.any_available(spec)}, "timeoutSeconds": 5}
     container = {
         "name": "tfs",
-        "image": plan.image,
-        "command": command.command(plan)[:1],
-        "args": command.command(plan)[1:],
+        "image": spec.image,
+        "command": command.command(spec)[:1],
+        "args": command.command(spec)[1:],
         "env": [{"name": name, "value": value} for name, value in command.ENVIRONMENT.items()],
         "ports": _ports({"grpc": command.GRPC_PORT, "rest": command.REST_PORT}),
         "resources": {
-            "requests": {"cpu": str(plan.cpus), "memory": memory},
+            "requests": {"cpu": str(spec.cpus), "memory": memory},
             "limits": {"memory": memory},
         },
         "startupProbe": {**started, "periodSeconds": 5, "failureThreshold": 120},
@@ -212,10 +212,10 @@ def _deployment(name, pod, annotations):
     }
 
 
-def _loader(plan):
+def _loader(spec):
     container = {
         "name": "loader",
-        "image": plan.image,
+        "image": spec.image,
         "command": ["/bin/sleep", "infinity"],
         "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "128Mi"}},
         "securityContext": _confined(),

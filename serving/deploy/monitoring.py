@@ -7,7 +7,7 @@ only known names through on REST.
 
 from serving.deploy import command, envoy
 from serving.deploy.documents import json_text, yaml_text
-from serving.deploy.plan import Plan
+from serving.deploy.spec import BundleSpec
 from serving.export import config
 
 PROMETHEUS_PORT, GRAFANA_PORT = 9090, 3000
@@ -36,15 +36,15 @@ Memory is not among it: the server has no metric of its own memory, so watch its
 version loaded and does not shrink."""
 
 
-def files(plan: Plan) -> dict[str, str]:
+def files(spec: BundleSpec) -> dict[str, str]:
     """Prometheus' configuration and alerts, Grafana's provisioning and board, by their paths."""
     folder = "monitoring/grafana/provisioning"
     return {
         "monitoring/prometheus/prometheus.yml": yaml_text(PROMETHEUS_COMMENT, _prometheus()),
-        "monitoring/prometheus/alerts.yml": yaml_text(ALERTS_COMMENT, _alerts(plan)),
+        "monitoring/prometheus/alerts.yml": yaml_text(ALERTS_COMMENT, _alerts(spec)),
         f"{folder}/datasources/prometheus.yml": yaml_text("Where the board finds its numbers.", _datasource()),
         f"{folder}/dashboards/packshot.yml": yaml_text("Boards are files: what is clicked is not kept.", _provider()),
-        "monitoring/grafana/dashboards/serving.json": json_text(_board(plan)),
+        "monitoring/grafana/dashboards/serving.json": json_text(_board(spec)),
     }
 
 
@@ -70,8 +70,8 @@ def _prometheus():
     }
 
 
-def _alerts(plan):
-    slow = round(2e6 * plan.latency_limit)
+def _alerts(spec):
+    slow = round(2e6 * spec.latency_limit)
     failed = f"sum by (model_name) (rate({REQUESTS}{FAILED}[5m]))"
     asked = f"sum by (model_name) (rate({REQUESTS}[5m]))"
 
@@ -99,7 +99,7 @@ def _alerts(plan):
             10,
             "ticket",
             "One in a hundred requests to {{ $labels.model_name }} takes longer than twice the limit of a batch "
-            f"({1000 * plan.latency_limit:g} ms).",
+            f"({1000 * spec.latency_limit:g} ms).",
         ),
         alert(
             "LoadFailed",
@@ -110,11 +110,11 @@ def _alerts(plan):
             "A version under {{ $labels.model_path }} cannot be loaded; the one before it still answers.",
         ),
     ]
-    if plan.batching_config:
+    if spec.batching_config:
         rules.append(
             alert(
                 "BatchesQueue",
-                f"histogram_quantile(0.99, sum by (le) (rate({QUEUEING}_bucket[5m]))) > {round(1e6 * plan.latency_limit)}",
+                f"histogram_quantile(0.99, sum by (le) (rate({QUEUEING}_bucket[5m]))) > {round(1e6 * spec.latency_limit)}",
                 10,
                 "ticket",
                 "Requests wait longer for a batch than a batch may take: more replicas, or more CPUs.",
@@ -142,7 +142,7 @@ def _provider():
     return {"apiVersion": 1, "providers": [provider]}
 
 
-def _board(plan):
+def _board(spec):
     def rate(metric, by, where=""):
         return f"sum by ({by}) (rate({metric}{where}[$__rate_interval]))"
 
@@ -164,7 +164,7 @@ def _board(plan):
         ("Versions loaded since the server started", "short", [(loads, "{{model_path}} {{status}}")]),
         ("What Envoy answered", "reqps", [(answered, "{{envoy_response_code_class}}xx")]),
     ]
-    if plan.batching_config:
+    if spec.batching_config:
         rows += [
             ("Waiting for a batch", "s", quantiles(QUEUEING)),
             ("Batches run", "ops", [(f"sum(rate({BATCHES}[$__rate_interval]))", "batches")]),

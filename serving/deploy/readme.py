@@ -5,17 +5,17 @@ import shlex
 import textwrap
 
 from serving.deploy import command, compose, envoy, keys, kserve, kubernetes, monitoring, sizing
-from serving.deploy.plan import Plan
+from serving.deploy.spec import BundleSpec
 
 
-def files(plan: Plan) -> dict[str, str]:
+def files(spec: BundleSpec) -> dict[str, str]:
     """README.md by its path."""
     parts = (_head, _contents, _sizes, _laptop, _docker, _kubernetes, _kserve, _vertex, _versions, _not_run)
-    return {"README.md": "\n".join(part(plan).strip() + "\n" for part in parts)}
+    return {"README.md": "\n".join(part(spec).strip() + "\n" for part in parts)}
 
 
-def _head(plan):
-    names = ", ".join(f"{model.name} (version {_list(model.loaded)})" for model in plan.models)
+def _head(spec):
+    names = ", ".join(f"{model.name} (version {_list(model.loaded)})" for model in spec.models)
     return f"""
 # Serving bundle
 
@@ -27,8 +27,8 @@ folder as its resource.
 """
 
 
-def _contents(plan):
-    read = "models, metrics, batches" if plan.batching_config else "models, metrics"
+def _contents(spec):
+    read = "models, metrics, batches" if spec.batching_config else "models, metrics"
     rows = [
         ("serving/", f"what tensorflow_model_server reads: {read}"),
         ("measurements.json", "what the models were measured to take, and what follows from it; the tables below"),
@@ -47,15 +47,15 @@ def _contents(plan):
     )
 
 
-def _sizes(plan):
-    timed = [model for model in plan.models if model.measurement.seconds]
-    limit = f"{1000 * plan.latency_limit:g} ms"
-    parts = [f"## How large it is\n\n{plan.cpus} CPUs and {plan.memory_mib(plan.models)} MiB for each server.\n"]
-    parts += [_table(model, plan.latency_limit, limit) for model in timed]
+def _sizes(spec):
+    timed = [model for model in spec.models if model.measurement.seconds]
+    limit = f"{1000 * spec.latency_limit:g} ms"
+    parts = [f"## How large it is\n\n{spec.cpus} CPUs and {spec.memory_mib(spec.models)} MiB for each server.\n"]
+    parts += [_table(model, spec.latency_limit, limit) for model in timed]
     if timed:
         parts.append(f"""
 Each figure is the median of {sizing.ROUNDS} rounds in which the sizes took turns, one batch at a time, in TensorFlow's C++ session on
-{plan.cpus} CPUs of the machine that made the bundle (`measurements.json` says which), without network and JSON. MiB is how far
+{spec.cpus} CPUs of the machine that made the bundle (`measurements.json` says which), without network and JSON. MiB is how far
 the peak memory of the process had risen. They are worth what that machine has in common with the one that will serve:
 run `packshot bundle` there.
 
@@ -71,16 +71,16 @@ server's command.
 Nothing was timed (`--no-measure`): batch sizes are those of `batching.config` beside the models, and the memory of a run
 is a guess.
 """)
-    if plan.batching_config:
-        parts.append(f"\n**Batches of {_list(plan.batch_sizes)}**, see `serving/batching.config`.")
-        if any("apply_bytes" in model.measurement.signatures for model in plan.models):
+    if spec.batching_config:
+        parts.append(f"\n**Batches of {_list(spec.batch_sizes)}**, see `serving/batching.config`.")
+        if any("apply_bytes" in model.measurement.signatures for model in spec.models):
             parts.append(
                 " A file that is no picture fails the requests it shares a batch with:\n"
                 "let who sends files to `apply_bytes` look at them first."
             )
         parts.append("\n")
     else:
-        parts.append("\n" + textwrap.fill(f"**No batches**: {plan.unbatched}.", 120, break_on_hyphens=False) + "\n")
+        parts.append("\n" + textwrap.fill(f"**No batches**: {spec.unbatched}.", 120, break_on_hyphens=False) + "\n")
     parts.append(f"""
 Memory: {sizing.SERVER_BYTES >> 20} MiB for the server, {sizing.SPARE} times what loading took for every version served and
 for one more (while a new version replaces an old one both are there), and what the runs take that are under way at
@@ -108,8 +108,8 @@ def _table(model, seconds, limit):
     return "\n".join(lines) + "\n"
 
 
-def _laptop(plan):
-    model = plan.models[0]
+def _laptop(spec):
+    model = spec.models[0]
     return f"""
 ## 1. A laptop: the server alone
 
@@ -117,14 +117,14 @@ def _laptop(plan):
     curl localhost:{command.REST_PORT}/v1/models/{model.name}      # "state": "AVAILABLE"
     {_request(model, f"http://localhost:{command.REST_PORT}")}
 
-`.env` says where the models lie (`MODELS={plan.models_folder}`, as seen from here) and who the containers run as
-(`RUN_AS={plan.user}`), who has to be able to read them. Without Docker, with a tensorflow_model_server of your own: the
+`.env` says where the models lie (`MODELS={spec.models_folder}`, as seen from here) and who the containers run as
+(`RUN_AS={spec.user}`), who has to be able to read them. Without Docker, with a tensorflow_model_server of your own: the
 command of the service `{envoy.SERVER}` in `{compose.FILE}`, with the paths of this machine.
 """
 
 
-def _docker(plan):
-    secrets = plan.secrets_folder
+def _docker(spec):
+    secrets = spec.secrets_folder
     return f"""
 ## 2. One host: Envoy in front, and something to look at
 
@@ -135,7 +135,7 @@ For trying out, a certificate for localhost, a key that signs tokens, and a toke
 Then
 
     docker compose up -d
-    {_request(plan.models[0], f"https://localhost:{envoy.PORT}", _credentials(plan))}
+    {_request(spec.models[0], f"https://localhost:{envoy.PORT}", _credentials(spec))}
 
 Callers come to port {envoy.PORT}, with TLS and a token (`aud` is `{envoy.AUDIENCE}`, it has an `exp`, and a key of `jwks.json` signed it).
 What passes is gRPC `PredictionService/Predict` and REST `POST :predict`; not status and metadata, and not ModelService,
@@ -150,16 +150,16 @@ A server that callers reach without Envoy takes TLS from `{keys.SSL_CONFIG}`, fo
 """
 
 
-def _kubernetes(plan):
+def _kubernetes(spec):
     space = f"kubectl -n {kubernetes.NAMESPACE}"
     copies = "\n".join(
         f"    {space} exec loader -- mkdir -p {command.MODELS}/{model.name}\n"
-        f"    {space} cp {_path(plan.models_folder, model.name, folder)} loader:{command.MODELS}/{model.name}/.incoming\n"
+        f"    {space} cp {_path(spec.models_folder, model.name, folder)} loader:{command.MODELS}/{model.name}/.incoming\n"
         f"    {space} exec loader -- mv {command.MODELS}/{model.name}/.incoming {command.MODELS}/{model.name}/{version}"
-        for model in plan.models
+        for model in spec.models
         for version, folder in model.folders.items()
     )
-    secret = " \\\n      ".join(f"--from-file={_path(plan.secrets_folder, name)}" for name in keys.FILES)
+    secret = " \\\n      ".join(f"--from-file={_path(spec.secrets_folder, name)}" for name in keys.FILES)
     return f"""
 ## 3. Kubernetes
 
@@ -188,8 +188,8 @@ front of the service `envoy` that passes TLS through. The image of TensorFlow Se
 """
 
 
-def _kserve(plan):
-    model = plan.models[0]
+def _kserve(spec):
+    model = spec.models[0]
     space = f"kubectl -n {kserve.NAMESPACE}"
     return f"""
 ## 4. Or KServe
@@ -203,11 +203,11 @@ call is a matter for KServe's gateway: Envoy and the network policies of this bu
 """
 
 
-def _vertex(plan):
+def _vertex(spec):
     return f"""
 ## 5. Or Vertex AI
 
-    PROJECT=... REGION=europe-west4 BUCKET=gs://... REPOSITORY=... vertex/upload.sh {plan.models[0].name}
+    PROJECT=... REGION=europe-west4 BUCKET=gs://... REPOSITORY=... vertex/upload.sh {spec.models[0].name}
 
 Copies the newest version served to the bucket, builds an image with the settings of this bundle (Cloud Build), uploads
 both as a model, and says how to deploy it. Vertex AI speaks REST: `{{"instances": [...]}}`, about 1.5 MB a request;
@@ -215,7 +215,7 @@ both as a model, and says how to deploy it. Vertex AI speaks REST: `{{"instances
 """
 
 
-def _versions(plan):
+def _versions(spec):
     return f"""
 ## New versions, canaries, going back
 
@@ -234,7 +234,7 @@ one host it is `docker compose up -d --force-recreate`.
 """
 
 
-def _not_run(plan):
+def _not_run(spec):
     return """
 ## What has not been run
 
@@ -251,8 +251,8 @@ board.
 """
 
 
-def _credentials(plan):
-    secrets = plan.secrets_folder
+def _credentials(spec):
+    secrets = spec.secrets_folder
     return f'--cacert {_path(secrets, "tls.crt")} -H "Authorization: Bearer $(cat {_path(secrets, "token")})"'
 
 

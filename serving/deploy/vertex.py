@@ -9,17 +9,17 @@ Sources: Vertex AI, custom container requirements and ModelContainerSpec; `gclou
 import shlex
 
 from serving.deploy import command
-from serving.deploy.plan import Plan
+from serving.deploy.spec import BundleSpec
 
 PORT = 8080  # what Vertex AI puts into AIP_HTTP_PORT when nothing else is asked for
 
 
-def files(plan: Plan) -> dict[str, str]:
+def files(spec: BundleSpec) -> dict[str, str]:
     """The Dockerfile and the script that uploads a model, by their paths."""
-    return {"vertex/Dockerfile": _dockerfile(plan), "vertex/upload.sh": _script(plan)}
+    return {"vertex/Dockerfile": _dockerfile(spec), "vertex/upload.sh": _script(spec)}
 
 
-def arguments(plan: Plan) -> list[str]:
+def arguments(spec: BundleSpec) -> list[str]:
     """The flags of the server; `$model` stands for the name in the script, $(NAME) is left to Vertex AI."""
     return [
         f"--port={command.GRPC_PORT}",
@@ -27,31 +27,31 @@ def arguments(plan: Plan) -> list[str]:
         "--model_name=$model",
         "--model_base_path=$(AIP_STORAGE_URI)",
         "--file_system_poll_wait_seconds=600",  # its copy of the artifacts never changes, and looking costs money
-        *command.limits(plan),
+        *command.limits(spec),
     ]
 
 
-def machine(plan: Plan) -> str:
-    """The smallest n1-standard machine with the CPUs of the plan."""
-    return f"n1-standard-{max(2, 1 << (plan.cpus - 1).bit_length())}"
+def machine(spec: BundleSpec) -> str:
+    """The smallest n1-standard machine with the CPUs of the bundle."""
+    return f"n1-standard-{max(2, 1 << (spec.cpus - 1).bit_length())}"
 
 
-def _dockerfile(plan):
+def _dockerfile(spec):
     return f"""\
 # TensorFlow Serving with the settings of this bundle; see upload.sh.
-FROM {plan.image}
+FROM {spec.image}
 COPY *.config {command.CONFIG}/
 USER 1000:1000
 """
 
 
-def _script(plan):
+def _script(spec):
     versions = "\n".join(
         f"  {model.name}) version={model.loaded[-1]} folder={model.folders[model.loaded[-1]]} ;;"
-        for model in plan.models
+        for model in spec.models
     )
-    names = " ".join(model.name for model in plan.models)
-    flags = ",".join(arguments(plan)).replace("$(", "\\$(")
+    names = " ".join(model.name for model in spec.models)
+    flags = ",".join(arguments(spec)).replace("$(", "\\$(")
     environment = ",".join(f"{name}={value}" for name, value in command.ENVIRONMENT.items())
     return f"""\
 #!/bin/sh
@@ -69,7 +69,7 @@ case $model in
   *) echo "this bundle has no model $model; it has: {names}" >&2; exit 2 ;;
 esac
 : "${{PROJECT:?}}" "${{REGION:?}}" "${{BUCKET:?}}" "${{REPOSITORY:?}}"
-models={shlex.quote(plan.models_folder)}  # as seen from the bundle
+models={shlex.quote(spec.models_folder)}  # as seen from the bundle
 models=${{MODELS:-$here/$models}}
 artifacts=$BUCKET/$model-$version
 image=$REGION-docker.pkg.dev/$PROJECT/$REPOSITORY/packshot-serving:$model-$version
@@ -99,7 +99,7 @@ cat <<NEXT
 Uploaded. To deploy it:
   gcloud ai endpoints create --project=$PROJECT --region=$REGION --display-name=$model
   gcloud ai endpoints deploy-model ENDPOINT --project=$PROJECT --region=$REGION --display-name=$model-$version \\\\
-    --model=MODEL_ID --machine-type={machine(plan)} --min-replica-count=1 --max-replica-count=4
+    --model=MODEL_ID --machine-type={machine(spec)} --min-replica-count=1 --max-replica-count=4
 (MODEL_ID: gcloud ai models list --project=$PROJECT --region=$REGION)
 NEXT
 """

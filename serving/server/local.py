@@ -17,7 +17,7 @@ from serving.server.calls import Calls
 from serving.server.flags import Flags
 from serving.server.loading import Loader
 from serving.server.metrics import Metrics
-from serving.server.repository import PLATFORM, Habits, Repository, code_name
+from serving.server.repository import PLATFORM, Repository, RepositoryOptions, code_name
 from serving.wire.messages import BatchingParameters, ModelServerConfig, MonitoringConfig
 
 
@@ -54,7 +54,7 @@ class Server:
             warmup_rounds=max(1, flags.num_request_iterations_for_warmup) * flags.enable_model_warmup,
             check_method_names=flags.enable_signature_method_name_check,
         )
-        habits = Habits(
+        options = RepositoryOptions(
             poll=flags.file_system_poll_wait_seconds,
             load_threads=flags.num_load_threads,
             unload_threads=flags.num_unload_threads,
@@ -62,7 +62,7 @@ class Server:
             retry_pause=max(0, flags.load_retry_interval_micros) / 1e6,
             labels_for_unavailable=flags.allow_version_labels_for_unavailable_models,
         )
-        self._repository = Repository(loader, habits, say)
+        self._repository = Repository(loader, options, say)
         self._calls = calls(self._repository, self._metrics)
         self._application = over_http.Application(
             self._calls,

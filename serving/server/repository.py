@@ -45,7 +45,7 @@ class Version:
 
 
 @dataclass(frozen=True)
-class Habits:
+class RepositoryOptions:
     """How the repository goes about its work; times in seconds."""
 
     poll: float = 1.0  # between two looks at the folders; 0: one look
@@ -65,9 +65,11 @@ class Repository:
         say: where notices go.
     """
 
-    def __init__(self, load: Callable[[str, int, str], Servable], habits: Habits, say: Callable[[str], None]):
+    def __init__(
+        self, load: Callable[[str, int, str], Servable], options: RepositoryOptions, say: Callable[[str], None]
+    ):
         self._load = load
-        self._habits = habits
+        self._habits = options
         self._say = say
         self._changed = threading.Condition()
         self._configuring = threading.Lock()
@@ -76,8 +78,8 @@ class Repository:
         self._versions: dict[str, dict[int, Version]] = {}
         self._look_now = threading.Event()
         self._stop = threading.Event()
-        self._loaders = _pool(habits.load_threads)
-        self._unloaders = _pool(habits.unload_threads)
+        self._loaders = _pool(options.load_threads)
+        self._unloaders = _pool(options.unload_threads)
         self._complaints = set()  # of the last look: each is said once while it lasts
         self._thread = threading.Thread(target=self._watch, daemon=True)
 

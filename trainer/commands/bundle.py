@@ -41,7 +41,7 @@ def main(models_dir, out, only, latency_ms, cpus, pixels, no_measure, image):
             bar.total = total
             bar.update(runs)
 
-        plan = bundle.bundle(
+        spec = bundle.bundle(
             models_dir,
             out,
             only=only,
@@ -52,7 +52,7 @@ def main(models_dir, out, only, latency_ms, cpus, pixels, no_measure, image):
             progress=progress,
             **({"image": image} if image else {}),
         )
-    sizes = ", ".join(map(str, plan.batch_sizes))
-    names = ", ".join(model.name for model in plan.models)
-    say(f"{names}: {plan.cpus} CPUs and {plan.memory_mib(plan.models)} MiB a server; go on with {out}/README.md")
-    say(f"batches of {sizes}" if plan.batching_config else f"no batches: {plan.unbatched}")
+    sizes = ", ".join(map(str, spec.batch_sizes))
+    names = ", ".join(model.name for model in spec.models)
+    say(f"{names}: {spec.cpus} CPUs and {spec.memory_mib(spec.models)} MiB a server; go on with {out}/README.md")
+    say(f"batches of {sizes}" if spec.batching_config else f"no batches: {spec.unbatched}")

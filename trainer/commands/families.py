@@ -27,7 +27,7 @@ def table() -> list[dict]:
                 "paper": paper,
                 "presets": list(family.PRESETS),
                 "preset": preset,
-                "parameters": model.average.count_params(),
+                "parameters": model.ema.count_params(),
             }
         )
     return rows

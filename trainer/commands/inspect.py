@@ -36,7 +36,7 @@ def main(data, out, as_json, fix, drop, strict):
     """Find corrupt files, copies (also across splits), poor photos, overlays and odd formats in a catalogue, and say what to do."""
     from data import outputs
     from data.inspection import cleaning, inventory, report, verdict
-    from data.inspection.findings import judge
+    from data.inspection.findings import find_defects
     from data.inspection.page import page
     from data.inspection.survey import survey
 
@@ -44,7 +44,7 @@ def main(data, out, as_json, fix, drop, strict):
         taken = inventory.take(data)
         _check(taken, (out, as_json, fix), fix, drop)
         records = survey(taken, track)
-        found = judge(taken, records, track)
+        found = find_defects(taken, records, track)
         kept = cleaning.kept(records, found, drop)
         said = verdict.sentences(records, found, len(kept))
         values = report.as_values(taken, records, found, said, len(kept))

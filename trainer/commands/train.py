@@ -20,7 +20,7 @@ from trainer.runs.config import (
     PRECISIONS,
     STRATEGIES,
     WORDS,
-    Measuring,
+    EvaluationOptions,
     RunConfig,
     check_positive,
     data_from_environment,
@@ -207,7 +207,7 @@ def main(**options):
     from trainer.runs.folder import RunDir, default_root
     from trainer.training import loop
 
-    measuring = Measuring(
+    evaluation_options = EvaluationOptions(
         options["eval_every"],
         options["eval_data"],
         options["eval_count"],
@@ -219,14 +219,14 @@ def main(**options):
         root = options["job_dir"] or _vertex_root() or default_root(run.model, run.preset, run.data)
         folder, export_to = RunDir(root), _export_to(options, root, run)
         if options["dry_run"]:
-            found = loop.describe(run, folder, measuring, options["accept_new_data"], say)
+            found = loop.describe(run, folder, evaluation_options, options["accept_new_data"], say)
             click.echo(json.dumps({"run": json.loads(run.to_json()), "job_dir": root, "data": found}, indent=2))
             return
     cadence = loop.Cadence(
         options["log_steps"], options["sample_images"], options["checkpoint_minutes"], options["steps_per_execution"]
     )
     export_to = None if options["no_export"] else export_to
-    loop.train(run, folder, cadence, measuring, export_to, options["accept_new_data"], say)
+    loop.train(run, folder, cadence, evaluation_options, export_to, options["accept_new_data"], say)
 
 
 def resolve(options: dict, written_as_options=()) -> RunConfig:

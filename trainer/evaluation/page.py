@@ -44,7 +44,7 @@ def page(evaluation: Evaluation) -> str:
         evaluation=evaluation,
         galleries=[_with_uris(gallery) for gallery in [_examples(["made"], [evaluation]), *evaluation.galleries]],
         metrics=_metric_rows([evaluation]),
-        beside=list(evaluation.beside),
+        baselines=list(evaluation.baselines),
         categories=categories,
         category_columns=list(dict.fromkeys(column for row in categories.values() for column in row)),
         curves=curves([evaluation.subject]),
@@ -88,7 +88,7 @@ def curves(subjects: Sequence[Subject], names: Sequence[str] = ("",)) -> list[di
 
 
 def _metric_rows(evaluations):
-    """A row a metric. What stands beside may have another number of pictures in its name, so it is found by its measure and protocol."""
+    """A row a metric. A baseline may have another number of pictures in its name, so it is found by its measure and protocol."""
     rows = []
     for name in dict.fromkeys(name for evaluation in evaluations for name in evaluation.metrics):
         found = [evaluation.metrics.get(name) for evaluation in evaluations]
@@ -106,7 +106,7 @@ def _metric_rows(evaluations):
                     }
                     for estimate in found
                 ],
-                "beside": [_shown_beside(values, name) for values in evaluations[0].beside.values()],
+                "baselines": [_shown_baseline(values, name) for values in evaluations[0].baselines.values()],
             }
         )
     return rows
@@ -128,7 +128,7 @@ def _direction(name):
     return "more" if better(name) > 0 else "less"
 
 
-def _shown_beside(values, name):
+def _shown_baseline(values, name):
     for key, value in values.items():
         if _stem(key) == _stem(name) and (key == name or measure_of(name) not in _NEED_EQUAL_COUNTS):
             return shown(value)

@@ -191,25 +191,25 @@ def evaluate(subject: Subject, reference: Pairs, request: Request, extractor, tr
     if not enlarging:  # a model may make up what a drawing does not tell: judged first by how it looks
         distance = next((name for name in metrics if measure_of(name) == "feature_distance"), None)
         metrics = ({distance: metrics[distance]} if distance else {}) | metrics
-    beside = {}
+    baselines = {}
     if enlarging:
         enlarged = [_enlarged(pair) for pair in pairs]
-        beside[BICUBIC] = means(_measured(enlarged, targets, shave, extractor, track))
+        baselines[BICUBIC] = means(_measured(enlarged, targets, shave, extractor, track))
         for what, pictures in ((BICUBIC, enlarged), (TARGETS, targets), (None, made)):
-            into = metrics if what is None else beside.setdefault(what, {})
+            into = metrics if what is None else baselines.setdefault(what, {})
             into |= _naturalness(pictures)
     if reference.others is not None and min(len(pairs), len(reference.others)) >= sets.LEAST:
         others, vectors, wanted = (extractor.vectors(x) for x in (reference.others, np.stack(made), np.stack(targets)))
         metrics |= sets.measure(extractor.name, others, vectors)
-        beside[TARGETS] = sets.measure(extractor.name, others, wanted)
+        baselines[TARGETS] = sets.measure(extractor.name, others, wanted)
     headline = next(iter(metrics))
     return Evaluation(
         subject=subject,
         protocol=_protocol(subject, reference, extractor, shave),
         metrics=metrics,
-        beside=beside,
+        baselines=baselines,
         categories=_categories(reference, each),
-        notes=list(_notes(metrics, beside, reference, headline)),
+        notes=list(_notes(metrics, baselines, reference, headline)),
         examples=[
             _example(reference, made, i, enlarging, headline, each)
             for i in np.linspace(0, len(made) - 1, min(len(made), _SHOWN)).astype(int)
@@ -278,11 +278,11 @@ def _protocol(subject, reference, extractor, shave):
     }
 
 
-def _notes(metrics, beside, reference, headline):
+def _notes(metrics, baselines, reference, headline):
     way = "more" if better(headline) > 0 else "less"
     note = f"{headline} is {shown(metrics[headline])}, {way} is better"
-    if BICUBIC in beside and headline in beside[BICUBIC]:
-        note += f"; bicubic enlargement has {shown(beside[BICUBIC][headline])}"
+    if BICUBIC in baselines and headline in baselines[BICUBIC]:
+        note += f"; bicubic enlargement has {shown(baselines[BICUBIC][headline])}"
     yield f"{note}."
     if reference.seen:
         yield (
@@ -304,8 +304,8 @@ def _example(reference, made, place, enlarging, headline, each):
     enlarged = _enlarged(pair)
     part = _hardest(enlarged, pair.target)
     blocks = pair.source.repeat(times, axis=0).repeat(times, axis=1)
-    beside = [("source", blocks[part]), ("bicubic", enlarged[part]), ("target", pair.target[part])]
-    return Example(name, beside, [made[place][part]])
+    baselines = [("source", blocks[part]), ("bicubic", enlarged[part]), ("target", pair.target[part])]
+    return Example(name, baselines, [made[place][part]])
 
 
 def _extremes(reference, made, enlarging, headline, each):

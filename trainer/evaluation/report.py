@@ -36,18 +36,18 @@ class Example:
     """What a model made, one picture or several, and what it stands beside: pictures uint8 [height, width, 3] with their captions."""
 
     name: str
-    beside: Sequence[tuple[str, np.ndarray]]
+    baselines: Sequence[tuple[str, np.ndarray]]
     made: Sequence[np.ndarray]
 
 
 def side_by_side(names: Sequence[str], examples: Sequence[Example]) -> list[Row]:
     """Rows of the same example by several models, called `names`: a picture each in one row, or several each in a row each."""
     first = examples[0]
-    captions, beside = zip(*first.beside, strict=True)
+    captions, baselines = zip(*first.baselines, strict=True)
     if len(first.made) == 1:
         made = [example.made[0] for example in examples]
-        return [Row(first.name, [*beside, *made], [*captions, *names])]
-    rows = [Row(f"{first.name} {captions[0]}".strip(), beside)]
+        return [Row(first.name, [*baselines, *made], [*captions, *names])]
+    rows = [Row(f"{first.name} {captions[0]}".strip(), baselines)]
     return rows + [Row(f"{first.name} {name}".strip(), e.made) for name, e in zip(names, examples, strict=True)]
 
 
@@ -64,7 +64,7 @@ class Evaluation:
     subject: Subject
     protocol: dict
     metrics: dict[str, Estimate]
-    beside: dict[str, dict[str, Estimate]]
+    baselines: dict[str, dict[str, Estimate]]
     categories: dict[str, dict]
     notes: Sequence[str]
     examples: Sequence[Example]
@@ -98,7 +98,7 @@ def as_values(evaluation: Evaluation) -> dict:
         "protocol": evaluation.protocol,
         "headline": evaluation.headline,
         "metrics": _plain(evaluation.metrics),
-        "beside": _plain(evaluation.beside),
+        "beside": _plain(evaluation.baselines),
         "categories": _plain(evaluation.categories),
         "notes": list(evaluation.notes),
         "copies": _plain(list(evaluation.copies)),

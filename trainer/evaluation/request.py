@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from data.held_out import beside
+from data.held_out import sibling_split
 from trainer.runs.config import RunConfig
 
 
@@ -19,4 +19,4 @@ class Request:
 
     def held_out_of(self, run: RunConfig) -> str | None:
         """The source of pictures that the run was not trained on."""
-        return self.held_out or beside(run.data)
+        return self.held_out or sibling_split(run.data)

@@ -133,9 +133,9 @@ def evaluate(subject: Subject, reference: Reference, request: Request, track) ->
     metrics = measure(extractor.name, real.vectors, vectors, train=seen, held_out=held_out)
     if extractor.classes:
         metrics |= _inception_score(extractor, made)
-    beside = {}
+    baselines = {}
     if held_out is not None and len(held_out) >= LEAST:
-        beside[HELD_OUT] = measure(extractor.name, real.vectors, held_out)
+        baselines[HELD_OUT] = measure(extractor.name, real.vectors, held_out)
     told = bool(subject.classes)
     if labels is not None and not told:
         labels = real.labels[nearest(vectors, real.vectors)[0]]
@@ -153,9 +153,9 @@ def evaluate(subject: Subject, reference: Reference, request: Request, track) ->
         subject=subject,
         protocol=_protocol(subject, reference, request, count, told),
         metrics=metrics,
-        beside=beside,
+        baselines=baselines,
         categories=categories,
-        notes=[*_notes(metrics, beside, categories, told), *_left_out(reference)],
+        notes=[*_notes(metrics, baselines, categories, told), *_left_out(reference)],
         examples=[
             Example(category, [("real", real.pictures[i]) for i in a[:_SHOWN]], made[b[:_SHOWN]])
             for category, a, b in _groups(real, made, labels)
@@ -216,11 +216,11 @@ def _protocol(subject, reference, request, count, told):
     }
 
 
-def _notes(metrics, beside, categories, told):
+def _notes(metrics, baselines, categories, told):
     headline = next(iter(metrics))
     note = f"KID is {shown(metrics[headline])}"
-    if HELD_OUT in beside:
-        note += f"; real pictures that were held out score {shown(next(iter(beside[HELD_OUT].values())))}"
+    if HELD_OUT in baselines:
+        note += f"; real pictures that were held out score {shown(next(iter(baselines[HELD_OUT].values())))}"
     yield f"{note}. 0 is no difference, less is better."
     found = {measure_of(name): value for name, value in metrics.items()}
     yield (

@@ -52,7 +52,7 @@ class RunConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class Measuring:
+class EvaluationOptions:
     """How a run is measured while it trains. No part of its configuration: no weight depends on it, and it may change between the
     parts of a run; what is kept as best and when a run ends early does depend on it.
     """

@@ -142,27 +142,27 @@ class Evaluations(keras.callbacks.Callback):
         keep: function (evaluation) that keeps the network as it is, if it is the best. writers: functions (evaluation, seconds).
     """
 
-    def __init__(self, progress, plan, history, keep, writers):
+    def __init__(self, progress, schedule, history, keep, writers):
         super().__init__()
-        self.progress, self.plan, self.history, self.keep, self.writers = progress, plan, history, keep, writers
-        self._done = progress.images // plan.every
+        self.progress, self.schedule, self.history, self.keep, self.writers = progress, schedule, history, keep, writers
+        self._done = progress.images // schedule.every
 
     def on_train_batch_end(self, batch, logs=None):
-        if self.progress.images // self.plan.every != self._done or not self.progress.left:
+        if self.progress.images // self.schedule.every != self._done or not self.progress.left:
             self.evaluate()
 
     def evaluate(self):
         """Measure once, now."""
-        self._done = self.progress.images // self.plan.every
+        self._done = self.progress.images // self.schedule.every
         began = time.perf_counter()
-        found = self.plan.judge.measure()
+        found = self.schedule.evaluator.measure()
         seconds = time.perf_counter() - began
-        evaluation = Evaluation(self.progress.step, self.progress.images, self.plan.judge.of, found)
+        evaluation = Evaluation(self.progress.step, self.progress.images, self.schedule.evaluator.of, found)
         self.history.evaluations.append(evaluation)
         self.keep(evaluation)
         for write in self.writers:
             write(evaluation, seconds)
-        if self.plan.patience_is_over(self.history):
+        if self.schedule.patience_is_over(self.history):
             self.progress.end()
             self.model.stop_training = True
 

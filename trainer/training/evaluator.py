@@ -20,7 +20,7 @@ TOGETHER = 64  # pictures made, or looked at, in one call
 
 
 @dataclass(frozen=True)
-class Judge:
+class Evaluator:
     """of: what is measured against what, in words. names: the full names that `measure()` finds, the headline first."""
 
     of: str
@@ -28,7 +28,7 @@ class Judge:
     measure: Callable[[], dict[str, Estimate]]
 
 
-def make_judge(model, rows, config, extractor, *, count, held_out=None, seed=0) -> Judge:
+def make_evaluator(model, rows, config, extractor, *, count, held_out=None, seed=0) -> Evaluator:
     """A judge of the averaged network of `model`.
 
     generation: fakes from fixed z, with the training set's mix of categories, against up to `REFERENCE` training pictures; with held-out
@@ -62,7 +62,7 @@ def _generation(model, sample, rows, config, extractor, held_out, count, seed):
         return judged(np.concatenate(list(made)))
 
     beside = f", {len(apart):,} held-out ones beside them" if apart is not None else ""
-    return Judge(
+    return Evaluator(
         f"{count:,} made pictures against {len(real):,} training pictures by {extractor.name}{beside}",
         tuple(judged(real[np.arange(count) % len(real)])),
         measure,
@@ -88,7 +88,7 @@ def _paired(model, sample, rows, config, extractor, held_out, count):
     whose = "training" if held_out is None else "held-out"
     which = hashlib.sha256(taken[target].tobytes()).hexdigest()[:8]
     black = np.zeros_like(taken[target][:1])
-    return Judge(
+    return Evaluator(
         f"{count:,} {whose} pairs ({which}) by {extractor.name}", tuple(judged(black, np.bitwise_not(black))), measure
     )
 

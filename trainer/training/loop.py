@@ -19,14 +19,14 @@ from trainer.runs import history, record
 from trainer.runs.build import configuration, make_model, make_view
 from trainer.runs.checkpoints import Checkpoints, best_facts, newest_step, steps
 from trainer.runs.cluster import workers
-from trainer.runs.config import Measuring, RunConfig
+from trainer.runs.config import EvaluationOptions, RunConfig
 from trainer.runs.exporting import export_run
 from trainer.runs.folder import RunDir
 from trainer.runs.lock import Lock
 from trainer.runs.strategy import is_chief, make_strategy, set_precision
 from trainer.training import best, callbacks, loggers, memory, precision
 from trainer.training.sample_grid import make_draw
-from trainer.training.schedule import make_plan
+from trainer.training.schedule import make_schedule
 from trainer.training.watchdog import Watchdog
 
 AUGMENT_ROWS = {GENERATION: ("flip",), TRANSLATION: ("flip", "jitter"), ENHANCEMENT: ("dihedral",)}
@@ -43,13 +43,13 @@ class Cadence:
     steps_per_execution: int | None = None  # steps TensorFlow takes in one call; None: what suits the family
 
 
-def describe(run: RunConfig, folder: RunDir, measuring: Measuring, accept_new_data: bool, say) -> dict:
+def describe(run: RunConfig, folder: RunDir, evaluation_options: EvaluationOptions, accept_new_data: bool, say) -> dict:
     """What `--dry-run` says of the data. Builds the model and reads up to the first picture that can be used, and changes nothing.
 
     Raises ValueError or OSError, as `train` would.
     """
     strategy = make_strategy(run.strategy) if workers() < 2 else tf.distribute.get_strategy()
-    ready = _prepare(run, folder, measuring, strategy, accept_new_data, say)
+    ready = _prepare(run, folder, evaluation_options, strategy, accept_new_data, say)
     quarantine = Quarantine()
     for example in ready.source.examples(ready.view.size, run.fit, quarantine):
         try:
@@ -82,12 +82,12 @@ class Ready:
     view: object
 
 
-def _prepare(run, folder, measuring, strategy, accept_new_data, say) -> Ready:
+def _prepare(run, folder, evaluation_options, strategy, accept_new_data, say) -> Ready:
     """All that can be refused before the pictures are read. Raises ValueError or OSError."""
     set_precision(run.precision)
     config = configuration(run)
     folder.check(run)
-    _check_measuring(measuring, strategy)
+    _check_evaluation(evaluation_options, strategy)
     _check_batch(config, strategy)
     source = open_source(run.data, run.seed)
     folder.check_apart(source)
@@ -125,7 +125,7 @@ def train(
     run: RunConfig,
     folder: RunDir,
     cadence: Cadence,
-    measuring: Measuring,
+    evaluation_options: EvaluationOptions,
     export_to: tuple[str, str] | None,
     accept_new_data: bool,
     say,
@@ -148,7 +148,7 @@ def train(
         with refusing():
             strategy = make_strategy(run.strategy, say)
             chief = is_chief(strategy)
-            ready = _prepare(run, folder, measuring, strategy, accept_new_data, say)
+            ready = _prepare(run, folder, evaluation_options, strategy, accept_new_data, say)
             was_there = files.exists(folder.root)
             if chief and was_there:
                 lock.take()
@@ -174,9 +174,9 @@ def train(
             if not restored:
                 _check_beginning(folder, ready.known, say)
             progress = callbacks.Progress(restored, math.ceil(config.images / rows_per_step), rows_per_step)
-            plan = None
+            schedule = None
             if chief and progress.left:
-                plan = make_plan(measuring, run, config, model, view, rows, say)
+                schedule = make_schedule(evaluation_options, run, config, model, view, rows, say)
         with _stopping(folder):
             if chief:
                 _enter(folder, lock, was_there)
@@ -186,20 +186,38 @@ def train(
                 loggers.forget_events_after(folder.tensorboard, progress.images if progress.step else -1)
                 _write_record(folder, ready, restored, say)
                 _describe(run, folder, rows, quarantine, say)
-            past = history.read(folder.metrics, plan.judge.of if plan else None) if chief else history.History()
+            past = (
+                history.read(folder.metrics, schedule.evaluator.of if schedule else None)
+                if chief
+                else history.History()
+            )
             planned = progress.steps
-            if plan and plan.patience_is_over(past):
+            if schedule and schedule.patience_is_over(past):
                 progress.end()
             elif progress.step:
                 left = f"going on at {progress.images:,} of {progress.steps * rows_per_step:,} pictures"
                 say(left if progress.left else f"trained on {progress.images:,} pictures before: nothing is left to do")
             if progress.left:
-                _fit(run, config, folder, cadence, strategy, chief, model, rows, checkpoints, progress, plan, past, say)
+                _fit(
+                    run,
+                    config,
+                    folder,
+                    cadence,
+                    strategy,
+                    chief,
+                    model,
+                    rows,
+                    checkpoints,
+                    progress,
+                    schedule,
+                    past,
+                    say,
+                )
             if progress.steps < planned:
-                say(_ended_early(plan, past))
+                say(_ended_early(schedule, past))
             if not (chief and export_to):
                 return None
-            facts = _restore_best(checkpoints, say) if measuring.best or measuring.patience else None
+            facts = _restore_best(checkpoints, say) if evaluation_options.best or evaluation_options.patience else None
             try:
                 return export_run(run, model, ready.data, progress.step, export_to, say, facts=facts)
             except ValueError as error:
@@ -312,12 +330,12 @@ def _shortened(names, most=10):
     return ", ".join(names[:most]) + (" ..." if len(names) > most else "")
 
 
-def _ended_early(plan, past):
-    comparable = best.comparable(past.evaluations, plan.metric)
-    top = best.best(comparable, plan.metric)
+def _ended_early(schedule, past):
+    comparable = best.comparable(past.evaluations, schedule.metric)
+    top = best.best(comparable, schedule.metric)
     return (
-        f"ended early at {comparable[-1].images:,} pictures: {plan.metric} has not become better by more than its error for"
-        f" {plan.patience} evaluations; its best is {top.found[plan.metric].value:.4g} at {top.images:,} pictures"
+        f"ended early at {comparable[-1].images:,} pictures: {schedule.metric} has not become better by more than its error for"
+        f" {schedule.patience} evaluations; its best is {top.found[schedule.metric].value:.4g} at {top.images:,} pictures"
     )
 
 
@@ -327,26 +345,26 @@ def _check_batch(config, strategy):
         raise ValueError(f"batch_size={config.batch_size} cannot be shared evenly by {replicas} replicas")
 
 
-def _check_measuring(measuring, strategy):
-    if measuring.every == 0 and (measuring.best or measuring.patience):
+def _check_evaluation(evaluation_options, strategy):
+    if evaluation_options.every == 0 and (evaluation_options.best or evaluation_options.patience):
         raise ValueError("--best and --patience need evaluations, and --eval-every is 0")
-    if measuring.patience and isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+    if evaluation_options.patience and isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         raise ValueError("--patience is for one worker: only the first evaluates, and the others would wait for it")
 
 
-def _fit(run, config, folder, cadence, strategy, chief, model, rows, checkpoints, progress, plan, past, say):
+def _fit(run, config, folder, cadence, strategy, chief, model, rows, checkpoints, progress, schedule, past, say):
     waiting = pipeline.Waiting()
     augment = tuple(name for name in AUGMENT_ROWS[model.task] if run.mirror or name not in MIRRORING)
     watchers, release = [callbacks.Steps(progress)], []
     if chief:
         found, release = _watchers(
-            run, config, folder, cadence, model, rows, checkpoints, progress, plan, past, waiting, say
+            run, config, folder, cadence, model, rows, checkpoints, progress, schedule, past, waiting, say
         )
         watchers += found
     try:
         # Keras takes whole executions only, so what is left over after the last whole one is taken step by step.
         # Over several replicas it loses the shapes of batches when it takes steps together.
-        usual = model.steps_together if strategy.num_replicas_in_sync == 1 else 1
+        usual = model.default_steps_per_execution if strategy.num_replicas_in_sync == 1 else 1
         for together in (cadence.steps_per_execution or usual, 1):
             steps = progress.left // together * together
             if steps:
@@ -368,11 +386,11 @@ def _fit(run, config, folder, cadence, strategy, chief, model, rows, checkpoints
             close()
 
 
-def _watchers(run, config, folder, cadence, model, rows, checkpoints, progress, plan, past, waiting, say):
+def _watchers(run, config, folder, cadence, model, rows, checkpoints, progress, schedule, past, waiting, say):
     """(callbacks, functions to call at the end) of the process that writes the run folder."""
     lines = loggers.JsonLines(folder.metrics)
     board = loggers.TensorBoard(folder.tensorboard, asdict(replace(run, settings={})) | run.settings)
-    metric = plan.metric if plan else None
+    metric = schedule.metric if schedule else None
     console = loggers.Console(progress, metric)
     watchdog = Watchdog(past, metric, record=[lines.warning, board.warning], say=console.warning)
     draw = make_draw(model, rows, config, run.seed)
@@ -385,7 +403,7 @@ def _watchers(run, config, folder, cadence, model, rows, checkpoints, progress, 
     saving = callbacks.Saving(progress, checkpoints, cadence.checkpoint_minutes, metrics, lambda: _note_saved(folder))
     # What may end the run stands before what does something at its end.
     found = [sheets, metrics, saving]
-    if plan:
+    if schedule:
 
         def keep(evaluation):
             if best.beats(evaluation, _best_facts(folder, say), metric):
@@ -393,5 +411,5 @@ def _watchers(run, config, folder, cadence, model, rows, checkpoints, progress, 
                 checkpoints.keep_best(best.facts(evaluation, metric))
 
         told = [lines.evaluation, board.evaluation, metrics.pause, console.evaluation, watchdog.evaluation]
-        found.insert(0, callbacks.Evaluations(progress, plan, past, keep, told))
+        found.insert(0, callbacks.Evaluations(progress, schedule, past, keep, told))
     return found, [saving.release, console.close]

@@ -8,11 +8,11 @@ import numpy as np
 from data.batch import GENERATION, REQUIRED
 from data.cache import load_rows
 from data.catalogue import open_source
-from data.held_out import beside
+from data.held_out import sibling_split
 from data.quarantine import Quarantine
-from trainer.runs.config import Measuring, RunConfig
+from trainer.runs.config import EvaluationOptions, RunConfig
 from trainer.training import best
-from trainer.training.evaluator import Judge, make_judge
+from trainer.training.evaluator import Evaluator, make_evaluator
 from trainer.training.loggers import counting
 
 FAKES, PAIRS = 1_000, 200  # pictures made an evaluation
@@ -22,12 +22,12 @@ SHORT = 20_000  # pictures; shorter runs, and the preset "tiny", are measured on
 
 
 @dataclass(frozen=True)
-class Plan:
+class EvaluationSchedule:
     """judge: what measures. every: pictures between two evaluations. metric: the full name that they are ranked by.
     patience: evaluations without improvement after which training ends, or None.
     """
 
-    judge: Judge
+    evaluator: Evaluator
     every: int
     metric: str
     patience: int | None
@@ -38,7 +38,9 @@ class Plan:
         return self.patience is not None and passed >= self.patience
 
 
-def make_plan(wanted: Measuring, run: RunConfig, config, model, view, rows, say) -> Plan | None:
+def make_schedule(
+    wanted: EvaluationOptions, run: RunConfig, config, model, view, rows, say
+) -> EvaluationSchedule | None:
     """How a run is measured; None: not at all.
 
     What nobody asked for is never a reason to refuse a training: `say` tells why there are no evaluations then.
@@ -52,20 +54,20 @@ def make_plan(wanted: Measuring, run: RunConfig, config, model, view, rows, say)
         return None
     try:
         held_out = open_held_out(wanted, run, model.task, view, rows, say)
-        judge = make_judge(
+        evaluator = make_evaluator(
             model, rows, config, open_extractor(wanted.features), held_out=held_out, count=count, seed=run.seed
         )
-        metric = best.choose(judge.names, wanted.best or best.DEFAULT[model.task])
+        metric = best.choose(evaluator.names, wanted.best or best.DEFAULT[model.task])
     except (ValueError, OSError) as error:
         if wanted.asked_for:
             raise
         say(f"the pictures are not measured while it trains: {error}")
         return None
-    say(f"an evaluation every {every:,} pictures: {judge.of}; ranked by {metric}")
-    return Plan(judge, every, metric, wanted.patience)
+    say(f"an evaluation every {every:,} pictures: {evaluator.of}; ranked by {metric}")
+    return EvaluationSchedule(evaluator, every, metric, wanted.patience)
 
 
-def usual_every(wanted: Measuring, preset: str | None, images: int, count: int) -> int:
+def usual_every(wanted: EvaluationOptions, preset: str | None, images: int, count: int) -> int:
     """Pictures between two evaluations when nobody says; 0: none."""
     if wanted.asked_for:
         return -(-images // EVALUATIONS)
@@ -74,12 +76,12 @@ def usual_every(wanted: Measuring, preset: str | None, images: int, count: int) 
     return max(-(-images // EVALUATIONS), PRICE * count)
 
 
-def open_held_out(wanted: Measuring, run: RunConfig, task, view, rows, say):
+def open_held_out(wanted: EvaluationOptions, run: RunConfig, task, view, rows, say):
     """Rows of pictures that are not trained on, or None when there are none.
 
     Drawn ones (`studio`) are drawn with another seed. Raises ValueError when --eval-data cannot be used, or is what is trained on.
     """
-    spec = wanted.data or beside(run.data)
+    spec = wanted.data or sibling_split(run.data)
     if spec is None:
         return None
     apart = open_source(spec, run.seed + 1)

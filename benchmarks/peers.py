@@ -31,7 +31,7 @@ def dcgan(config):
     return nn.Sequential(*generator, nn.Tanh()), nn.Sequential(*critic)
 
 
-class Basis(nn.Module):
+class LearnedConstant(nn.Module):
     """A learned 4x4 picture whose channels z scales."""
 
     def __init__(self, latent, channels):
@@ -83,7 +83,7 @@ def r3gan(config):
     """(generator, critic)."""
     channels, patch = config["channels"], config["patch"]
     reach = 1 if patch == 1 else 2 * patch
-    generator = [Basis(config["latent_size"], channels[0])]
+    generator = [LearnedConstant(config["latent_size"], channels[0])]
     critic = []
     for stage, (width, blocks) in enumerate(zip(channels, config["blocks"], strict=True)):
         before = channels[stage - 1]
@@ -189,11 +189,11 @@ def load(network, weights):
 
 def _turned(module, array, shape):
     """An array of ours in PyTorch's layout."""
-    if isinstance(module, Basis) and array.ndim == 3:
+    if isinstance(module, LearnedConstant) and array.ndim == 3:
         return array.transpose(2, 0, 1)
     if isinstance(module, ShuffledConv2d):  # pixel by pixel, 3 colours each, to colour by colour
         array = array.reshape(*array.shape[:-1], -1, 3).swapaxes(-1, -2).reshape(array.shape)
-    if array.ndim == 1 or isinstance(module, Basis):
+    if array.ndim == 1 or isinstance(module, LearnedConstant):
         return array
     if isinstance(module, nn.ConvTranspose2d):
         if array.ndim == 2:  # a dense layer in front of a reshape

@@ -1,4 +1,4 @@
-"""The training steps of the twins, in plain PyTorch: the same losses in the same order, Adam, no averaging.
+"""The training steps of the peers, in plain PyTorch: the same losses in the same order, Adam, no averaging.
 
 Each variant is what a PyTorch user would choose: nothing, `channels_last`, and that with bfloat16 autocast, with plain and with
 fused Adam. A step computes gradients for the player whose turn it is only, as ours does. The schedules of learning rates are left out.
@@ -9,7 +9,7 @@ import time
 import torch
 from torch.nn import functional as F
 
-from benchmarks import twins
+from benchmarks import peers
 
 VARIANTS = {
     "eager": {},
@@ -25,17 +25,17 @@ class Twin:
     def __init__(self, description, channels_last=False, bfloat16=False, fused=False):
         torch.manual_seed(0)
         self.config = description["config"]
-        self.networks = twins.NETWORKS[description["family"]](self.config)
+        self.networks = peers.NETWORKS[description["family"]](self.config)
         self.facts = []
         for network, ours in zip(self.networks, description["networks"], strict=True):
-            twins.load(network, ours["weights"])
-            assert twins.parameters(network) == ours["parameters"]
-            self.facts.append((ours["parameters"], twins.difference(network, ours["inputs"], ours["outputs"])))
+            peers.load(network, ours["weights"])
+            assert peers.parameters(network) == ours["parameters"]
+            self.facts.append((ours["parameters"], peers.difference(network, ours["inputs"], ours["outputs"])))
         layout = torch.channels_last if channels_last else torch.contiguous_format
         for network in self.networks:
             network.to(memory_format=layout)
         self.batch = {
-            key: twins.as_tensor(value).contiguous(memory_format=layout) for key, value in description["batch"].items()
+            key: peers.as_tensor(value).contiguous(memory_format=layout) for key, value in description["batch"].items()
         }
         self.autocast = lambda: torch.autocast("cpu", torch.bfloat16, enabled=bfloat16)
         betas = (self.config.get("beta_1", 0.9), self.config.get("beta_2", 0.999))
@@ -69,65 +69,67 @@ class Adversarial(Twin):
 
     def step(self):
         with self.autocast():
-            fakes = self.play()
+            fakes = self.fakes()
             loss = self.critic_loss(fakes.detach())
         self.descend(1, loss)
         with self.autocast():
             loss = self.generator_loss(fakes)
         return self.descend(0, loss)
 
-    def play(self):
+    def fakes(self):
         rows = len(self.batch["image"])
         return self.networks[0](torch.randn(rows, self.config["latent_size"]))
 
-    def judge(self, pictures):
+    def critic_logits(self, pictures):
         return self.networks[1](pictures).float()
 
 
 class Dcgan(Adversarial):
     def critic_loss(self, fakes):
-        real, fake = self.judge(self.batch["image"]), self.judge(fakes)
+        real, fake = self.critic_logits(self.batch["image"]), self.critic_logits(fakes)
         return (F.softplus(-real) + F.softplus(fake)).mean()
 
     def generator_loss(self, fakes):
-        return F.softplus(-self.judge(fakes)).mean()
+        return F.softplus(-self.critic_logits(fakes)).mean()
 
 
 class R3gan(Adversarial):
     def slope(self, pictures):
         """Logits, and the squared norm of their gradient with respect to the pictures."""
         pictures = pictures.detach().requires_grad_()
-        logits = self.judge(pictures)
+        logits = self.critic_logits(pictures)
         (slope,) = torch.autograd.grad(logits.sum(), pictures, create_graph=True)
         return logits, slope.square().sum([1, 2, 3])
 
     def critic_loss(self, fakes):
         every = self.config["penalty_every"]
         if self.steps % every:
-            return F.softplus(self.judge(fakes) - self.judge(self.batch["image"])).mean()
-        real, real_slope = self.slope(self.batch["image"])
-        fake, fake_slope = self.slope(fakes)
-        return (F.softplus(fake - real) + 0.5 * self.config["gamma"] * every * (real_slope + fake_slope)).mean()
+            return F.softplus(self.critic_logits(fakes) - self.critic_logits(self.batch["image"])).mean()
+        real, real_norm = self.slope(self.batch["image"])
+        fake, fake_norm = self.slope(fakes)
+        return (F.softplus(fake - real) + 0.5 * self.config["gamma"] * every * (real_norm + fake_norm)).mean()
 
     def generator_loss(self, fakes):
         with torch.no_grad():
-            real = self.judge(self.batch["image"])
-        return F.softplus(real - self.judge(fakes)).mean()
+            real = self.critic_logits(self.batch["image"])
+        return F.softplus(real - self.critic_logits(fakes)).mean()
 
 
 class Pix2pix(Adversarial):
-    def play(self):
+    def fakes(self):
         return self.networks[0](self.batch["source"])
 
-    def judge(self, picture):
-        return super().judge(torch.cat([self.batch["source"], picture], 1))
+    def critic_logits(self, picture):
+        return super().critic_logits(torch.cat([self.batch["source"], picture], 1))
 
     def critic_loss(self, fakes):
-        real, fake = self.judge(self.batch["target"]), self.judge(fakes)
+        real, fake = self.critic_logits(self.batch["target"]), self.critic_logits(fakes)
         return 0.5 * (F.softplus(-real) + F.softplus(fake)).mean()
 
     def generator_loss(self, fakes):
-        return F.softplus(-self.judge(fakes)).mean() + self.config["l1"] * F.l1_loss(fakes, self.batch["target"])
+        return F.softplus(-self.critic_logits(fakes)).mean() + self.config["l1"] * F.l1_loss(
+            fakes, self.batch["target"]
+        )
 
 
 class Espcn(Twin):

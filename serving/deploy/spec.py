@@ -39,7 +39,7 @@ def kubernetes_name(model: str) -> str:
 
 
 @dataclass(frozen=True)
-class Plan:
+class BundleSpec:
     """The decisions.
 
     `models_config` and `batching_config` are texts (the latter "" when batching is off, for the reason `unbatched`);
