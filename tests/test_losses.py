@@ -66,7 +66,7 @@ def test_squared_slope_of_a_linear_critic():
     weight = tf.constant([1.0, -2.0, 3.0])[None, None, None]
     pictures = tf.random.stateless_normal([5, 2, 1, 3], [0, 1]) * [[[[1.0]], [[0.0]]]]
     mask = tf.constant([1.0, 0.0])[None, :, None, None]
-    logits, slope = penalties.squared_slope(lambda x: tf.reduce_sum(x * weight * mask, [1, 2, 3]), pictures)
+    logits, slope = penalties.squared_gradient_norm(lambda x: tf.reduce_sum(x * weight * mask, [1, 2, 3]), pictures)
     np.testing.assert_allclose(slope, [14.0] * 5, rtol=1e-6)
     np.testing.assert_allclose(logits, np.sum(pictures.numpy() * weight.numpy() * mask.numpy(), (1, 2, 3)), rtol=1e-5)
 
@@ -79,7 +79,7 @@ def test_small_slopes_survive_float16():
     def critic(x):
         return tf.cast(tf.reduce_sum(tf.cast(x, tf.float16), [1, 2, 3]), tf.float32) * 2e-8
 
-    _, slope = penalties.squared_slope(critic, pictures)
+    _, slope = penalties.squared_gradient_norm(critic, pictures)
     np.testing.assert_allclose(slope, [48 * 4e-16] * 2, rtol=0.06)
 
 
@@ -88,7 +88,7 @@ def test_squared_slope_of_a_quadratic_critic_and_its_derivative():
     a = tf.Variable(1.5)
     pictures = tf.reshape(tf.range(12.0), [2, 2, 1, 3])
     with tf.GradientTape() as tape:
-        _, slope = penalties.squared_slope(lambda x: 0.5 * a * tf.reduce_sum(x * x, [1, 2, 3]), pictures)
+        _, slope = penalties.squared_gradient_norm(lambda x: 0.5 * a * tf.reduce_sum(x * x, [1, 2, 3]), pictures)
         total = tf.reduce_sum(slope)
     squares = np.sum(pictures.numpy() ** 2, axis=(1, 2, 3))
     np.testing.assert_allclose(slope, 1.5**2 * squares, rtol=1e-6)
