@@ -84,8 +84,8 @@ def _page(out, *words):
 
 @pytest.mark.parametrize("contestants, count, subjects", [(2, 60, 10), (3, 61, 1), (4, 20, 4), (5, 7, 3), (6, 60, 10)])
 def test_questions_are_fair(contestants, count, subjects):
-    questions = plan(systems, count, 0, subjects, seed=3)
-    pairs = list(combinations(range(systems), 2))
+    questions = plan(contestants, count, 0, subjects, seed=3)
+    pairs = list(combinations(range(contestants), 2))
     met = Counter(tuple(sorted((q.left.contestant, q.right.contestant))) for q in questions)
     about = Counter((tuple(sorted((q.left.contestant, q.right.contestant))), q.subject) for q in questions)
     turned = Counter((q.left.contestant, q.right.contestant) for q in questions)
@@ -97,8 +97,8 @@ def test_questions_are_fair(contestants, count, subjects):
     assert len(questions) == count and uneven([met[pair] for pair in pairs]) <= 1
     assert all(uneven([about[pair, subject] for subject in range(subjects)]) <= 1 for pair in pairs)
     assert all(abs(turned[a, b] - turned[b, a]) <= 1 for a, b in pairs)
-    assert uneven([left[i] + right[i] for i in range(systems)]) <= 2
-    assert max(abs(left[i] - right[i]) for i in range(systems)) <= 3
+    assert uneven([left[i] + right[i] for i in range(contestants)]) <= 2
+    assert max(abs(left[i] - right[i]) for i in range(contestants)) <= 3
     assert len({(side, q.subject) for q in questions for side in q[:2]}) == 2 * count, "a picture is shown twice"
 
 

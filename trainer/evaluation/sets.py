@@ -63,7 +63,7 @@ class Pictures:
     """Real pictures uint8 [n, side, side, 3], their vectors [n, d], and labels int [n] when they have any."""
 
     spec: str
-    offline: np.ndarray
+    pictures: np.ndarray
     vectors: np.ndarray
     labels: np.ndarray | None
     classes: tuple[str, ...]
@@ -246,7 +246,7 @@ def _notes(metrics, baselines, categories, told):
 
 def _left_out(reference):
     read = (reference.real, reference.train, reference.held_out)
-    return dict.fromkeys(f"{offline.left_out}." for offline in read if offline and offline.left_out)
+    return dict.fromkeys(f"{pictures.left_out}." for pictures in read if pictures and pictures.left_out)
 
 
 def _ranked(categories):
