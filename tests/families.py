@@ -1,5 +1,7 @@
 """What the conformance tests need of any family: a tiny model, and a batch for it."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -12,12 +14,13 @@ FAMILIES = catalogue.names()
 CLASSES = 3
 
 
-def tiny(name, *, classes=0, seed=5, augment="none"):
-    """The family's "tiny" model; `augment` is for two players only."""
+def tiny(name, *, classes=0, seed=5, augment="none", **changes):
+    """The family's "tiny" model, with some settings changed; `augment` is for two players only."""
     family = catalogue.load(name)
     keras.utils.set_random_seed(seed)
     options = {"augment": augment} if issubclass(family.Model, TwoPlayer) else {}
-    return family.Model(family.PRESETS["tiny"], classes=classes, seed=seed, **options)
+    config = dataclasses.replace(family.PRESETS["tiny"], **changes)
+    return family.Model(config, classes=classes, seed=seed, **options)
 
 
 def batch(model, number=0, rows=None):
