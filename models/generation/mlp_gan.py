@@ -16,6 +16,7 @@ import keras
 from models.base import TwoPlayer
 from models.layers.condition import join, label_inputs, logits
 from models.losses.adversarial import objective
+from models.optimizers import adam
 from models.tasks import Generation
 
 
@@ -77,22 +78,15 @@ class Model(Generation, TwoPlayer):
         self.objective = objective(config.objective)
         self.network, self.ema = self.with_ema(lambda name: build_generator(config, classes, name))
         self.critic = build_critic(config, classes, "critic")
-        self.generator_optimizer = self._adam("generator_adam", self.network)
-        self.critic_optimizer = self._adam("critic_adam", self.critic)
+        pace = {"rate": config.learning_rate, "beta_1": config.beta_1}
+        self.generator_optimizer = adam("generator_adam", self.network, **pace)
+        self.critic_optimizer = adam("critic_adam", self.critic, **pace)
 
-    def _adam(self, name, network):
-        adam = keras.optimizers.Adam(self.config.learning_rate, self.config.beta_1, name=name)
-        adam.build(network.trainable_weights)
-        return adam
-
-    def critic_logits(self, pictures, batch):
-        return self.critic([self.augmented(pictures), *self.labels(batch)], training=True)
-
-    def critic_terms(self, batch, fakes, penalise):
+    def critic_terms(self, batch, fakes, due):
         real, fake = self.critic_logits(batch["image"], batch), self.critic_logits(fakes, batch)
         self.record_confidence(real, fake, relativistic=self.objective.relativistic)
         return {"adversarial": self.objective.critic(real, fake)}
 
-    def generator_terms(self, batch, fakes):
+    def generator_terms(self, batch, fakes, due):
         real = self.critic_logits(batch["image"], batch) if self.objective.relativistic else None
         return {"adversarial": self.objective.generator(real, self.critic_logits(fakes, batch))}

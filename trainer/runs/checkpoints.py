@@ -96,7 +96,7 @@ class Checkpoints:
 
     def __init__(self, folder: str, state: dict[str, tf.Variable]):
         self._state = state
-        self._checkpoint = tf.train.Checkpoint(**state)
+        self._checkpoint = tf.train.Checkpoint(**_tree(state))
         self._folder = folder
         self._saved = None  # the step that is known to be saved whole
         self._damaged = []  # steps whose checkpoints could not be read
@@ -129,6 +129,7 @@ class Checkpoints:
     def _assign(self, values, prefix):
         """Give the variables their values: all of them, or none."""
         values.pop(_COUNTER, None)
+        values = named(values, self._state)
         for name in sorted(values.keys() | self._state.keys()):
             there = list(values[name].shape) if name in values else None
             wanted = self._state[name].shape.as_list() if name in self._state else None
@@ -207,6 +208,31 @@ class Checkpoints:
         return all(
             bool(tf.reduce_all(tf.math.is_finite(value))) for value in self._state.values() if value.dtype.is_floating
         )
+
+
+def named(values: dict, names) -> dict:
+    """The values of a checkpoint by the names of today's state, which are in the order of the variables in the model.
+
+    Older checkpoints number the variables of an optimiser (`critic_adam_0003`), and those of all networks together (`model_0003`).
+    """
+    if "model_0000" not in values:
+        return values
+    numbered = sorted(name for name in values if re.fullmatch(r"model_\d{4}", name))
+    others = {re.sub(r"_(\d{4})$", r"/\1", name): values[name] for name in values.keys() - set(numbered)}
+    of_model = [name for name in names if name not in others]
+    return others | {name: values[old] for name, old in zip(of_model, numbered, strict=False)}
+
+
+def _tree(state):
+    """The variables `part/0000` as {part: {"0000": variable}}: TensorFlow would write a slash in a name as something else."""
+    tree = {}
+    for name, variable in state.items():
+        *parts, last = name.split("/")
+        branch = tree
+        for part in parts:
+            branch = branch.setdefault(part, {})
+        branch[last] = variable
+    return tree
 
 
 def _prefix(folder, step):
