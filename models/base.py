@@ -66,7 +66,7 @@ class ImageModel(keras.Model):
         self.seed = seed
         self.step = self._counter("step", "int64")
         self.loss_scale = LossScale() if keras.config.dtype_policy().compute_dtype == "float16" else None
-        self._borrowed = []
+        self._borrowed, self._recorded = [], {}
         self.built = True
 
     def with_ema(self, build):
