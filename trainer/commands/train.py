@@ -12,6 +12,7 @@ import click
 
 from data.batch import TRANSLATION
 from data.catalogue import KINDS
+from data.errors import UserError
 from models import catalogue
 from trainer.commands.options import MODEL_NAME, PATH, Number, Whole
 from trainer.console import CONTEXT, say
@@ -236,7 +237,7 @@ def resolve(options: dict, written_as_options=()) -> RunConfig:
         written_as_options: (name, value) of words such as --learning-rate=0.001, which are settings of the family or mistakes.
 
     Raises:
-        ValueError: an unknown model, preset or setting, or a value out of range.
+        UserError: an unknown model, preset or setting, or a value out of range.
         click.NoSuchOption: a word that is neither an option nor a setting.
     """
     data = options["data"] or data_from_environment() or "studio"
@@ -267,16 +268,16 @@ def resolve(options: dict, written_as_options=()) -> RunConfig:
 
 
 def _check_meaning(options, family):
-    """ValueError for an option that says nothing to this family, and would be passed over."""
+    """UserError for an option that says nothing to this family, and would be passed over."""
     name, task = options["model"], family.Model.task
     if options["conditional"] and not family.Model.conditional:
-        raise ValueError(
+        raise UserError(
             f"--conditional is for generation: {name} ({task}) starts from pictures and is not told their categories"
         )
     if options["augment"] != "none" and not hasattr(family.Model, "critic_terms"):
-        raise ValueError(f"--augment {options['augment']} changes what a critic sees, and {name} has none")
+        raise UserError(f"--augment {options['augment']} changes what a critic sees, and {name} has none")
     if options["view"] != "auto" and task != TRANSLATION:
-        raise ValueError(f"--view {options['view']} is for translation, and {name} is of {task}")
+        raise UserError(f"--view {options['view']} is for translation, and {name} is of {task}")
 
 
 def _settings(written_as_options, family):

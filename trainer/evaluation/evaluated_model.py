@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 
 from data import files
+from data.errors import UserError
 from serving.export.export import report
 from trainer.runs import exporting, history
 from trainer.runs.config import RunConfig
@@ -47,7 +48,7 @@ class Subject:
 def open_subject(path: str, say) -> Subject:
     """The newest export of a run (made now if it is behind), of a model's folder, or that version itself.
 
-    Raises ValueError or OSError, one sentence, when there is none or it does not say how it was made.
+    Raises UserError or OSError, one sentence, when there is none or it does not say how it was made.
     """
     version = exporting.find_export(path, say)
     facts = report(version)
@@ -68,4 +69,4 @@ def open_subject(path: str, say) -> Subject:
             root=folder.root if is_run else None,
         )
     except (KeyError, TypeError) as error:
-        raise ValueError(f"the export.json of {version} does not say how the model was made ({error})") from error
+        raise UserError(f"the export.json of {version} does not say how the model was made ({error})") from error
