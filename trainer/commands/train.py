@@ -23,7 +23,6 @@ from trainer.runs.config import (
     WORDS,
     EvaluationOptions,
     RunConfig,
-    check_positive,
     data_from_environment,
     from_environment,
     parse_settings,
@@ -250,7 +249,6 @@ def resolve(options: dict, written_as_options=()) -> RunConfig:
             changes[name] = options[name]
     preset = options["preset"] or catalogue.default_preset(family, changes.get("resolution"))
     config = catalogue.configure(family, preset, changes)
-    check_positive(config)
     return RunConfig(
         model=options["model"],
         preset=preset,

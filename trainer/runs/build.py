@@ -30,6 +30,4 @@ def make_model(run: RunConfig, classes: int):
 
 def configuration(run: RunConfig):
     """The family's config dataclass that `run.settings` describes."""
-    family = catalogue.load(run.model)
-    settings = {name: tuple(value) if isinstance(value, list) else value for name, value in run.settings.items()}
-    return family.Config(**settings)
+    return catalogue.load(run.model).Config(**run.settings)

@@ -1,7 +1,6 @@
 """From a run to a served version: as its training ends, from its checkpoints, or at its best."""
 
 import posixpath
-from dataclasses import asdict
 
 import tensorflow as tf
 
@@ -36,7 +35,7 @@ def export_run(run, model, data, step, export_to, say, version=None, facts=None)
     made_from = {
         "model": run.model,
         "task": model.task,
-        "configuration": asdict(run),
+        "configuration": run.as_values(),
         "classes": list(data.classes) if model.classes else [],
         "data": {"spec": run.data, "fingerprint": data.fingerprint},
         "step": shown,
