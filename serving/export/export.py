@@ -55,7 +55,7 @@ def export(model, to: str, name: str, version: int | None = None, *, facts: Mapp
         figures, exchanges = gate.inspect(staged, signatures, np.random.default_rng(version))
         with _errors_of(path):
             warmup.write(staged, name, exchanges)
-            _write_report(staged, name, version, facts, variables, figures)
+            _write_report(staged, name, version, facts=facts, variables=variables, figures=figures)
             if files.is_remote(path):
                 _upload(staged, path)
             else:
@@ -145,7 +145,7 @@ def _save(signatures, variables, folder):
         raise ExportRefused(f"saving: {str(error).splitlines()[0]}") from error
 
 
-def _write_report(folder, name, version, facts, variables, figures):
+def _write_report(folder, name, version, *, facts, variables, figures):
     digest = hashlib.sha256()
     for variable in variables:
         digest.update(variable.numpy().tobytes())
