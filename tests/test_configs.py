@@ -168,3 +168,15 @@ def test_numbers_are_checked_by_name():
         (name,) = wrong
         with pytest.raises(UserError, match=f"^{name} must be [01] or more, not "):
             Config(**wrong)
+
+
+@pytest.mark.parametrize("name", catalogue.names())
+def test_every_family_checks_its_numbers(name):
+    tiny = catalogue.load(name).PRESETS["tiny"]
+    for field in dataclasses.fields(tiny):
+        if isinstance(getattr(tiny, field.name), float):
+            with pytest.raises(UserError, match=f"^{field.name} must be 0 or more, not -1.0"):
+                dataclasses.replace(tiny, **{field.name: -1.0})
+    for field in ("resolution", "batch_size", "images"):
+        with pytest.raises(UserError, match=f"^{field} must be 1 or more, not 0"):
+            dataclasses.replace(tiny, **{field: 0})
