@@ -12,6 +12,7 @@ import keras
 import tensorflow as tf
 
 from data import batch as contract
+from data.errors import UserError
 from models import augment as augmentations
 from models.catalogue import AUGMENTS
 from models.loss_scale import LossScale
@@ -269,7 +270,7 @@ class TwoPlayer(ImageModel):
     def __init__(self, config, *, classes=0, seed=0, augment="none"):
         super().__init__(config, classes=classes, seed=seed)
         if augment not in AUGMENTS:
-            raise ValueError(f"unknown augment {augment!r}; have: {', '.join(AUGMENTS)}")
+            raise UserError(f"unknown augment {augment!r}; have: {', '.join(AUGMENTS)}")
         self.augment = augment
         self.rows_per_step = config.critic_steps
         self.ada_strength = self._counter("ada_strength")

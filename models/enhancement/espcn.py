@@ -14,11 +14,13 @@ from dataclasses import dataclass
 
 import keras
 
+from data.errors import UserError
 from models.base import OnePlayer
 from models.layers.resample import PixelShuffle
 from models.losses.reconstruction import squared
 from models.optimizers import adam
 from models.schedules import Cosine
+from models.settings import check_numbers
 from models.tasks import Enhancement
 
 
@@ -37,6 +39,9 @@ class Config:
     learning_rate_end: float = 1e-5  # at the end of decay_images
     decay_images: int = 1_000_000  # length of the cosine from the one to the other
     ema_images: int = 5_000  # half-life of the averaged network, patches; 0: serve the trained one
+
+    def __post_init__(self):
+        check_numbers(self, "scale", "widths")
 
 
 PRESETS = {
@@ -71,7 +76,7 @@ class Model(Enhancement, OnePlayer):
     def __init__(self, config, *, classes=0, seed=0):
         super().__init__(config, classes=classes, seed=seed)
         if config.scale not in (2, 3, 4) or config.resolution % config.scale:
-            raise ValueError(f"scale must be 2, 3 or 4 and divide resolution={config.resolution}, not {config.scale}")
+            raise UserError(f"scale must be 2, 3 or 4 and divide resolution={config.resolution}, not {config.scale}")
         self.network, self.ema = self.with_ema(lambda name: build(config, name))
         rate = Cosine(config.learning_rate, config.learning_rate_end, config.decay_images // config.batch_size)
         self.network_optimizer = adam("adam", self.network, rate=rate)

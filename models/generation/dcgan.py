@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import keras
 
+from data.errors import UserError
 from models.base import Player, TwoPlayer
 from models.layers.condition import join, label_inputs, logits
 from models.layers.conv import StridedConv2D, StridedConv2DTranspose
@@ -24,6 +25,7 @@ from models.layers.norm import FusedBatchNormalization
 from models.losses import penalties
 from models.losses.adversarial import objective
 from models.optimizers import adam, built
+from models.settings import check_numbers
 from models.tasks import Generation
 
 
@@ -49,6 +51,9 @@ class Config:
     beta_2: float = 0.999  # Adam
     ema_images: int = 10_000  # half-life of the averaged generator, pictures; 0: serve the trained one
     ada_images: int = 100_000  # pictures in which ADA may go from 0 to 1
+
+    def __post_init__(self):
+        check_numbers(self, "latent_size", "width", "widest", "embedding_size")
 
 
 PRESETS = {
@@ -126,7 +131,7 @@ class Model(Generation, TwoPlayer):
     def __init__(self, config, *, classes=0, seed=0, augment="none"):
         super().__init__(config, classes=classes, seed=seed, augment=augment)
         if config.resolution < 8 or config.resolution & (config.resolution - 1):
-            raise ValueError(f"resolution must be a power of two, 8 or more, not {config.resolution}")
+            raise UserError(f"resolution must be a power of two, 8 or more, not {config.resolution}")
         self.objective = objective(config.objective)
         self.network, self.ema = self.with_ema(lambda name: build_generator(config, classes, name))
         self.critic = build_critic(config, classes, "critic")
@@ -139,7 +144,7 @@ class Model(Generation, TwoPlayer):
             return built(keras.optimizers.RMSprop(config.learning_rate, name=name), network)
         if config.optimizer == "adam":
             return adam(name, network, rate=config.learning_rate, beta_1=config.beta_1, beta_2=config.beta_2)
-        raise ValueError(f"unknown optimizer {config.optimizer!r}; have: adam, rmsprop")
+        raise UserError(f"unknown optimizer {config.optimizer!r}; have: adam, rmsprop")
 
     def players(self):
         lazy = ("gradient_penalty",) if self.config.objective == "wgan_gp" else ()

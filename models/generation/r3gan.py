@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import keras
 
+from data.errors import UserError
 from models.base import Player, TwoPlayer
 from models.layers.condition import join, label_inputs, logits
 from models.layers.conv import GroupedConv2D, StridedConv2D, StridedConv2DTranspose
@@ -25,6 +26,7 @@ from models.losses import penalties
 from models.losses.adversarial import objective
 from models.optimizers import adam
 from models.schedules import Cosine
+from models.settings import check_numbers
 from models.tasks import Generation
 
 LEAK = 0.2
@@ -56,6 +58,9 @@ class Config:
     beta_2: float = 0.99  # Adam
     ema_images: int = 10_000  # half-life of the averaged generator, pictures
     ada_images: int = 100_000  # pictures in which ADA may go from 0 to 1
+
+    def __post_init__(self):
+        check_numbers(self, "latent_size", "channels", "expansion", "group_width", "patch", "embedding_size")
 
 
 PRESETS = {
@@ -200,11 +205,11 @@ class Model(Generation, TwoPlayer):
     def __init__(self, config, *, classes=0, seed=0, augment="none"):
         super().__init__(config, classes=classes, seed=seed, augment=augment)
         if len(config.blocks) != len(config.channels):
-            raise ValueError(f"channels={config.channels} and blocks={config.blocks} must name as many stages")
+            raise UserError(f"channels={config.channels} and blocks={config.blocks} must name as many stages")
         if config.patch != 1 and config.patch % 2:
-            raise ValueError(f"patch must be 1 or even, not {config.patch}")
+            raise UserError(f"patch must be 1 or even, not {config.patch}")
         if 4 * 2 ** (len(config.channels) - 1) * config.patch != config.resolution:
-            raise ValueError(
+            raise UserError(
                 f"{len(config.channels)} stages from 4x4 px with patch={config.patch} make"
                 f" {4 * 2 ** (len(config.channels) - 1) * config.patch} px, not resolution={config.resolution}"
             )

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import keras
 import tensorflow as tf
 
+from data.errors import UserError
 from models.base import TwoPlayer
 from models.layers.initializers import near_one, normal
 from models.layers.norm import FusedBatchNormalization
@@ -26,6 +27,7 @@ from models.losses.adversarial import objective
 from models.losses.reconstruction import absolute
 from models.optimizers import adam
 from models.schedules import Cosine
+from models.settings import check_numbers
 from models.tasks import Translation
 
 
@@ -50,6 +52,9 @@ class Config:
     beta_1: float = 0.5  # Adam
     ema_images: int = 2_000  # half-life of the averaged generator, pairs; 0: serve the trained one
     ada_images: int = 100_000  # pairs in which ADA may go from 0 to 1
+
+    def __post_init__(self):
+        check_numbers(self, "width", "widest", "critic_layers")
 
 
 PRESETS = {
@@ -107,7 +112,7 @@ class Model(Translation, TwoPlayer):
     def __init__(self, config, *, classes=0, seed=0, augment="none"):
         super().__init__(config, classes=classes, seed=seed, augment=augment)
         if config.resolution < 8 or config.resolution & (config.resolution - 1):
-            raise ValueError(f"resolution must be a power of two, 8 or more, not {config.resolution}")
+            raise UserError(f"resolution must be a power of two, 8 or more, not {config.resolution}")
         self.objective = objective(config.objective)
         self.network, self.ema = self.with_ema(lambda name: build_generator(config, name))
         self.critic = build_critic(config, "critic")

@@ -1,11 +1,12 @@
 """What is evaluated: an exported model, with the run that it came from."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from data import files
+from data.errors import UserError
 from serving.export.export import report
 from trainer.runs import exporting, history
-from trainer.runs.config import RunConfig
+from trainer.runs.config import Damaged, RunConfig
 from trainer.runs.folder import RunDir
 from trainer.runs.names import short_names
 
@@ -40,14 +41,14 @@ class Subject:
             "images": self.images,
             "parameters": self.parameters,
             "classes": list(self.classes),
-            "run": asdict(self.run),
+            "run": self.run.as_values(),
         }
 
 
 def open_subject(path: str, say) -> Subject:
     """The newest export of a run (made now if it is behind), of a model's folder, or that version itself.
 
-    Raises ValueError or OSError, one sentence, when there is none or it does not say how it was made.
+    Raises UserError or OSError, one sentence, when there is none or it does not say how it was made.
     """
     version = exporting.find_export(path, say)
     facts = report(version)
@@ -58,7 +59,7 @@ def open_subject(path: str, say) -> Subject:
             name=short_names([path if is_run else version])[0],
             path=version,
             task=facts["facts"]["task"],
-            run=RunConfig(**facts["facts"]["configuration"]),
+            run=RunConfig.from_values(facts["facts"]["configuration"], f"the export.json of {version}"),
             classes=tuple(facts["facts"]["classes"]),
             step=facts["facts"]["step"],
             images=facts["facts"]["images_seen"],
@@ -67,5 +68,5 @@ def open_subject(path: str, say) -> Subject:
             history=tuple(history.lines(folder.metrics)) if is_run else (),
             root=folder.root if is_run else None,
         )
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"the export.json of {version} does not say how the model was made ({error})") from error
+    except (KeyError, TypeError, Damaged) as error:
+        raise UserError(f"the export.json of {version} does not say how the model was made ({error})") from error

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from data.batch import GENERATION
+from data.errors import UserError
 from trainer.evaluation import pairs, sets
 from trainer.evaluation.evaluated_model import Subject
 from trainer.evaluation.report import Evaluation
@@ -15,22 +16,22 @@ def measure_all(subjects: Sequence[Subject], request: Request, extractor, track)
     Args:
         extractor: see `trainer.features.catalogue`. track: function (iterator, total, what) -> iterator, such as a progress bar.
 
-    Raises ValueError, one sentence, when they are of different tasks, when the data differ and none is named, and for data that cannot
+    Raises UserError, one sentence, when they are of different tasks, when the data differ and none is named, and for data that cannot
     be read.
     """
     first = subjects[0]
     for other in subjects[1:]:
         if other.task != first.task:
-            raise ValueError(
+            raise UserError(
                 f"{first.name} is a model for {first.task} and {other.name} one for {other.task}: they do not compare"
             )
         if other.run.data != first.run.data and not request.data:
-            raise ValueError(
+            raise UserError(
                 f"{first.name} was trained on {first.run.data} and {other.name} on {other.run.data}: say with --data what to measure with"
             )
         one, two = _protocol(first), _protocol(other)
         if one != two:
-            raise ValueError(f"{first.name} makes pictures by {one} and {other.name} by {two}: they do not compare")
+            raise UserError(f"{first.name} makes pictures by {one} and {other.name} by {two}: they do not compare")
     if first.task == GENERATION:
         reference = sets.gather(first.run, request, extractor, track)
         return [sets.evaluate(subject, reference, request, track) for subject in subjects]

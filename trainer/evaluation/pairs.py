@@ -12,6 +12,7 @@ from data.batch import ENHANCEMENT
 from data.cache import load_rows
 from data.catalogue import open_source
 from data.degrade import downscale, modcrop
+from data.errors import UserError
 from data.quarantine import Quarantine
 from data.sources.protocol import SourceError
 from serving.export import offline as served
@@ -39,7 +40,7 @@ def measure(pictures: np.ndarray, targets: np.ndarray, *, shave: int, extractor=
         shave: px cut from each border first; by custom the scale of an enlargement, else 0.
         extractor: see `trainer.features.catalogue`; None leaves the last out, and so does one whose layers are not known.
 
-    Returns {full name: float64 [n]}, the headline first. Raises ValueError for arrays that are not such pictures.
+    Returns {full name: float64 [n]}, the headline first. Raises UserError for arrays that are not such pictures.
     """
     left = min(pictures.shape[1:3]) - 2 * shave
     found = {}
@@ -115,7 +116,7 @@ class Pairs(NamedTuple):
 def gather(subject: Subject, request: Request, track) -> Pairs:
     """Read the pairs: as the run made them of its pictures, whole pictures for enhancement.
 
-    Raises ValueError, one sentence, when the source cannot be read or gives nothing usable.
+    Raises UserError, one sentence, when the source cannot be read or gives nothing usable.
     """
     run = subject.run
     held_out = request.held_out_of(run)
@@ -135,7 +136,7 @@ def gather(subject: Subject, request: Request, track) -> Pairs:
         labels = chosen.get("label", [None] * len(chosen["source"]))
         pairs = [Pair(*pair) for pair in zip(chosen["source"], chosen["target"], labels, strict=True)]
     if not pairs:
-        raise ValueError(f"nothing usable was found in {spec}. {quarantine.sentence()}")
+        raise UserError(f"nothing usable was found in {spec}. {quarantine.sentence()}")
     left_out = f"{spec}: {quarantine.sentence()}" if quarantine else None
     seen = source.fingerprint() == subject.fingerprint
     others = None if subject.task == ENHANCEMENT or seen else _trained_on(run, track)
@@ -168,11 +169,11 @@ def _whole(source, run: RunConfig, quarantine) -> Iterator[Pair]:
             if "source" in example:
                 low, high = example["source"], example["target"]
                 if high.shape[0] != scale * low.shape[0]:
-                    raise ValueError(f"the target is not {scale} times as large as the source")
+                    raise UserError(f"the target is not {scale} times as large as the source")
             else:
                 high = modcrop(example["image"], scale)
                 low = downscale(high, scale)
-        except ValueError as error:
+        except UserError as error:
             quarantine.add(f"example {number}", str(error))
             continue
         yield Pair(low, high, example.get("label"))

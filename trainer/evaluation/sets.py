@@ -9,6 +9,7 @@ import numpy as np
 from data import views
 from data.cache import load_rows
 from data.catalogue import open_source
+from data.errors import UserError
 from data.quarantine import Quarantine
 from data.sources.protocol import SourceError
 from serving.export import offline
@@ -44,11 +45,11 @@ def measure(
         features: the extractor's name. real, fake: its vectors, float [n, d], [m, d].
         train, held_out: vectors of what was trained on and of real pictures that were not; with both, memorisation is measured too.
 
-    Raises ValueError for sets of fewer than `LEAST` rows, differing d, or values that are not finite.
+    Raises UserError for sets of fewer than `LEAST` rows, differing d, or values that are not finite.
     """
     for what, rows in (("real", real), ("made", fake)):
         if len(rows) < LEAST:
-            raise ValueError(f"{len(rows)} {what} pictures are too few to measure with: at least {LEAST} are needed")
+            raise UserError(f"{len(rows)} {what} pictures are too few to measure with: at least {LEAST} are needed")
     found = {}
     for of in (kid, fid, precision_recall, density_coverage):
         found |= names.of_sets(of, features, real, fake)
@@ -87,7 +88,7 @@ def gather(run: RunConfig, request: Request, extractor, track) -> Reference:
         run: of the model; says how pictures were squared, and what was trained on.
         extractor: see `trainer.features.catalogue`. track: function (iterator, total, what) -> iterator.
 
-    Raises ValueError, one sentence, when a source that is asked for cannot be read; when `data` is given, what was trained on may be
+    Raises UserError, one sentence, when a source that is asked for cannot be read; when `data` is given, what was trained on may be
     elsewhere.
     """
     side = run.settings["resolution"]
@@ -120,7 +121,7 @@ def gather(run: RunConfig, request: Request, extractor, track) -> Reference:
 
 
 def evaluate(subject: Subject, reference: Reference, request: Request, track) -> Evaluation:
-    """Make pictures with the subject's mix of categories, and measure them. Raises ValueError when model and data do not fit."""
+    """Make pictures with the subject's mix of categories, and measure them. Raises UserError when model and data do not fit."""
     real, extractor = reference.real, reference.extractor
     _check(subject, reference)
     count = request.count or len(real.pictures)
@@ -168,7 +169,7 @@ def evaluate(subject: Subject, reference: Reference, request: Request, track) ->
 def _check(subject, reference):
     if subject.classes and reference.real.classes != subject.classes:
         have = ", ".join(reference.real.classes) or "no categories"
-        raise ValueError(
+        raise UserError(
             f"{subject.name} was trained on the categories {', '.join(subject.classes)}; {reference.real.spec} has {have}"
         )
 
@@ -195,7 +196,7 @@ def _categories(features, real, vectors, labels, told):
         found = names.of_sets(precision_recall, features, a, b)
         return names.of_sets(kid, features, a, b) | found if told else found
 
-    found = by_category(of_category, real.vectors, real.labels, vectors, labels, real.classes, least=LEAST)
+    found = by_category(of_category, real.vectors, real.labels, vectors, labels, names=real.classes, least=LEAST)
     return {name: {"real": c.real, "made": c.fake, **(c.result or {})} for name, c in found.items()}
 
 

@@ -3,6 +3,8 @@
 import random
 from typing import NamedTuple
 
+from data.errors import UserError
+
 
 class Side(NamedTuple):
     """A contestant by number, and which of its pictures of the subject: 0 is the first."""
@@ -28,14 +30,14 @@ def plan(contestants: int, count: int, repeats: int, subjects: int, seed: int) -
     so a `count` that the pairs do not divide does little harm. No picture of a contestant is shown in two different questions. Repeated
     are questions of the first third, in the second half.
 
-    Raises ValueError when a number makes no sense.
+    Raises UserError when a number makes no sense.
     """
     if contestants < 2:
-        raise ValueError(f"a comparison needs at least two contestants, not {contestants}")
+        raise UserError(f"a comparison needs at least two contestants, not {contestants}")
     if count < 1 or subjects < 1 or repeats < 0:
-        raise ValueError("a page needs at least one question and one subject")
+        raise UserError("a page needs at least one question and one subject")
     if repeats > count // 3:
-        raise ValueError(
+        raise UserError(
             f"{repeats} repeated questions are more than a third of {count}; ask for fewer, or for more questions"
         )
     order = random.Random(seed)

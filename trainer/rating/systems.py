@@ -12,6 +12,7 @@ from tqdm import tqdm
 from data import files, views
 from data.batch import ENHANCEMENT
 from data.degrade import downscale
+from data.errors import UserError
 from data.images import BadPicture, decode, encode_png
 from data.quarantine import Quarantine
 from serving.export import offline
@@ -40,11 +41,11 @@ class Model(NamedTuple):
 
 @contextlib.contextmanager
 def loading():
-    """Turn a SessionError of the code inside, a model that cannot be loaded or run, into a ValueError."""
+    """Turn a SessionError of the code inside, a model that cannot be loaded or run, into a UserError."""
     try:
         yield
     except SessionError as error:
-        raise ValueError(str(error)) from error
+        raise UserError(str(error)) from error
 
 
 def load(path: str) -> Model:
@@ -55,22 +56,22 @@ def load(path: str) -> Model:
 
 
 class Generators:
-    """Models that make pictures from nothing, of categories if they know any. Raises ValueError for models that do not go together."""
+    """Models that make pictures from nothing, of categories if they know any. Raises UserError for models that do not go together."""
 
     def __init__(self, models: Sequence[Model], named: Sequence[str]):
         self.models, self.named = models, named
         self.knowing = ["label" in model.signatures["generate"].inputs for model in models]
         if len(set(self.knowing)) > 1:
             blind = named[self.knowing.index(False)]
-            raise ValueError(
+            raise UserError(
                 f"{named[self.knowing.index(True)]} knows categories and {blind} does not; compare like with like"
             )
         self.classes = [list(model.facts.get("classes") or []) if self.knowing[0] else [""] for model in models]
         for name, classes in zip(named, self.classes, strict=True):
             if not classes:
-                raise ValueError(f"{name} does not say what its categories are")
+                raise UserError(f"{name} does not say what its categories are")
             if set(classes) != set(self.classes[0]):
-                raise ValueError(
+                raise UserError(
                     f"{named[0]} and {name} know different categories: {_listed(self.classes[0])} and {_listed(classes)}"
                 )
         self.subjects = sorted(self.classes[0])
@@ -81,10 +82,10 @@ class Generators:
         """`count` questions, `repeats` of them asked again, and what they show.
 
         `source`, opened, gives the last contestant real pictures, unless it is None; `photos` are refused. `progress()` is called for
-        each contestant that is ready, `say(sentence)` for what the user should know. Raises ValueError.
+        each contestant that is ready, `say(sentence)` for what the user should know. Raises UserError.
         """
         if photos:
-            raise ValueError("--photos is for models that take pictures; these make theirs from nothing")
+            raise UserError("--photos is for models that take pictures; these make theirs from nothing")
         questions = plan(len(self.models) + (source is not None), count, repeats, len(self.subjects), seed)
         needed = _needed(questions)
         made = {}
@@ -106,9 +107,9 @@ class Generators:
     def _photos(self, source, asked, size, seed, say):
         if self.knowing[0]:
             if missing := [name for name in self.subjects if name not in source.classes]:
-                raise ValueError(f"{source.spec} has no pictures of {_listed(missing)}")
+                raise UserError(f"{source.spec} has no pictures of {_listed(missing)}")
         if "image" not in source.keys:
-            raise ValueError(f"{source.spec} has no single pictures, but: {_listed(sorted(source.keys))}")
+            raise UserError(f"{source.spec} has no single pictures, but: {_listed(sorted(source.keys))}")
         wanted = {subject: 1 + max(side.picture for side, at in asked if at == subject) for _, subject in asked}
 
         def subject_of(example):
@@ -121,21 +122,21 @@ class Generators:
         for subject, examples in found.items():
             if len(examples) < wanted[subject]:
                 what = f" of {self.subjects[subject]}" if self.knowing[0] else ""
-                raise ValueError(
+                raise UserError(
                     f"{source.spec} has {len(examples)} pictures{what}, and this page needs {wanted[subject]}; ask for less by --n"
                 )
         return {(side, subject): found[subject][side.picture]["image"] for side, subject in asked}
 
 
 class Translators:
-    """Models that make a picture from a picture. Raises ValueError for models that do not go together."""
+    """Models that make a picture from a picture. Raises UserError for models that do not go together."""
 
     def __init__(self, models: Sequence[Model], named: Sequence[str]):
         self.models, self.named = models, named
         tasks = {model.facts.get("task") for model in models}
         if len(tasks) > 1:
             told = ", ".join(f"{name} {model.facts.get('task')}" for name, model in zip(named, models, strict=True))
-            raise ValueError(f"the models have different tasks: {told}")
+            raise UserError(f"the models have different tasks: {told}")
         self.task = tasks.pop()
 
     def show(
@@ -145,7 +146,7 @@ class Translators:
         are the last contestant's.
         """
         if bool(photos) == (source is not None):
-            raise ValueError(
+            raise UserError(
                 "these models make pictures from pictures: give those by --data or by --photos, and not by both"
             )
         contestants = len(self.models) + (source is not None)
@@ -163,7 +164,7 @@ class Translators:
             for (side, subject), result in zip(asked, results, strict=True):
                 if isinstance(result, Exception):
                     height, width, _ = sources[subject].shape
-                    raise ValueError(f"{name} could not use a picture of {width}x{height} px: {result}")
+                    raise UserError(f"{name} could not use a picture of {width}x{height} px: {result}")
                 made[side, subject] = decode(result)
             progress()
         if source is not None:
@@ -183,7 +184,7 @@ class Translators:
         view.check(source.keys)
         found = draw(source, size, _fit(self.models), {0: count}, lambda _: 0, seed, say)[0]
         if len(found) < count:
-            raise ValueError(
+            raise UserError(
                 f"{source.spec} has {len(found)} pictures, and this page needs {count}; ask for less by --n"
             )
         if self.task == ENHANCEMENT:
@@ -207,7 +208,7 @@ class Translators:
             except BadPicture as error:
                 say(f"{path}: {error}")
         if len(drawn) < count:
-            raise ValueError(
+            raise UserError(
                 f"{folder} holds {len(drawn)} photos that can be used, and this page needs {count}; ask for less by --n"
             )
         return drawn
@@ -222,23 +223,23 @@ class Translators:
     def _setting(self, name):
         values = {model.configuration.get("settings", {}).get(name) for model in self.models}
         if len(values) > 1 or None in values:
-            raise ValueError(f"--data needs models that were trained with one {name}; for others use --photos")
+            raise UserError(f"--data needs models that were trained with one {name}; for others use --photos")
         return values.pop()
 
 
 def together(models: Sequence[Model], named: Sequence[str]) -> Generators | Translators:
-    """The models as one kind of contestants. ValueError when they are not, or answer neither `generate` nor `apply_bytes`."""
+    """The models as one kind of contestants. UserError when they are not, or answer neither `generate` nor `apply_bytes`."""
     kinds = []
     for model, name in zip(models, named, strict=True):
         kind = next((kind for kind in ("generate", "apply_bytes") if kind in model.signatures), None)
         if kind is None:
-            raise ValueError(
+            raise UserError(
                 f"{name} has neither the signature generate nor apply_bytes; it has: {_listed(sorted(model.signatures))}"
             )
         kinds.append(kind)
     if len(set(kinds)) > 1:
         maker, other = named[kinds.index("generate")], named[kinds.index("apply_bytes")]
-        raise ValueError(f"{maker} makes pictures from nothing and {other} from pictures; compare models of one task")
+        raise UserError(f"{maker} makes pictures from nothing and {other} from pictures; compare models of one task")
     return (Generators if kinds[0] == "generate" else Translators)(models, named)
 
 

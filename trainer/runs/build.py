@@ -10,7 +10,7 @@ from trainer.runs.config import RunConfig
 
 
 def make_view(run: RunConfig, config):
-    """What the run's family trains on, made from an example. ValueError if the settings do not fit together."""
+    """What the run's family trains on, made from an example. UserError if the settings do not fit together."""
     task = catalogue.names()[run.model]
     if task == GENERATION:
         return views.generation(config.resolution)
@@ -20,7 +20,7 @@ def make_view(run: RunConfig, config):
 
 
 def make_model(run: RunConfig, classes: int):
-    """The family's model for the run. ValueError if the configuration is contradictory."""
+    """The family's model for the run. UserError if the configuration is contradictory."""
     family = catalogue.load(run.model)
     config = configuration(run)
     keras.utils.set_random_seed(run.seed)
@@ -30,6 +30,4 @@ def make_model(run: RunConfig, classes: int):
 
 def configuration(run: RunConfig):
     """The family's config dataclass that `run.settings` describes."""
-    family = catalogue.load(run.model)
-    settings = {name: tuple(value) if isinstance(value, list) else value for name, value in run.settings.items()}
-    return family.Config(**settings)
+    return catalogue.load(run.model).Config(**run.settings)

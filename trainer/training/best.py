@@ -3,6 +3,7 @@
 import math
 
 from data.batch import ENHANCEMENT, GENERATION, TRANSLATION
+from data.errors import UserError
 from trainer.evaluation.report import better, measure_of
 
 UNRANKED = ("memorisation",)  # best in the middle
@@ -21,7 +22,7 @@ def direction(name: str) -> int:
 def choose(names, wanted: str) -> str:
     """The one of `names` that is `wanted`, or begins with it ("kid" for "kid_packshot1_n1000").
 
-    Raises ValueError, with the known names, when none or several begin so, and for one that says neither better nor worse.
+    Raises UserError, with the known names, when none or several begin so, and for one that says neither better nor worse.
     """
     known = [name for name in names if direction(name)]
     if wanted in known:
@@ -30,7 +31,7 @@ def choose(names, wanted: str) -> str:
     if len(found) == 1:
         return found[0]
     problem = f"may be {' or '.join(found)}" if found else "is none of what is measured here"
-    raise ValueError(f"--best {wanted} {problem}; have: {', '.join(known)}")
+    raise UserError(f"--best {wanted} {problem}; have: {', '.join(known)}")
 
 
 def comparable(evaluations, name: str) -> list:

@@ -39,7 +39,7 @@ def make_evaluator(model, rows, config, extractor, *, count, held_out=None, seed
         rows, held_out: `data.cache.Rows`. extractor: see `trainer.features.catalogue`.
         count: pictures made an evaluation; of pairs no more than there are.
 
-    Raises ValueError when there are too few pictures to measure with.
+    Raises UserError when there are too few pictures to measure with.
     """
     sample = tf.function(model.sample, reduce_retracing=True)
     if model.task == GENERATION:

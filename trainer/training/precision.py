@@ -12,12 +12,13 @@ import subprocess
 import sys
 import time
 
+from data.errors import UserError
 from trainer.runs.config import RunConfig
 
 ROWS = 2  # of the batch of a step that only has to work
 
 
-class Unable(ValueError):
+class Unable(UserError):
     """This machine cannot train the run's family in its precision; says why, and what to do."""
 
 
@@ -36,7 +37,7 @@ def check(run: RunConfig, classes: int = 0) -> None:
 
 @functools.cache
 def _once(run, classes):
-    step_seconds([RunConfig.from_json(run)], classes)
+    step_seconds([RunConfig.from_json(run, "the run")], classes)
 
 
 def step_seconds(runs: list[RunConfig], classes: int = 0, rounds: int = 0, steps: int = 1) -> list[list[float]]:
@@ -78,7 +79,7 @@ def _answer(asked):
     steps = []
     for number, described in enumerate(asked["runs"]):
         try:
-            steps.append(_step(RunConfig(**described), asked["classes"]))
+            steps.append(_step(RunConfig.from_values(described, "the run"), asked["classes"]))
         except tf.errors.OpError as error:
             return {"run": number, "why": reason(error)}
     seconds = [[] for _ in steps]
