@@ -52,4 +52,4 @@ def values(model):
 
 def players(model):
     """The networks that are trained, by name."""
-    return {"network": model.network} | ({"critic": model.critic} if isinstance(model, TwoPlayer) else {})
+    return {network.name: network for player in model.players().values() for network in player.networks}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from families import CLASSES, FAMILIES, batch, players, tiny
+from families import CLASSES, FAMILIES, batch, tiny
 
 from models import catalogue
 
@@ -72,7 +72,7 @@ def ten_steps(case, prepare=lambda model: None):
     if options.get("augment") == "ada":
         model.ada_strength.assign(0.5)
     prepare(model)
-    networks = players(model) | {"ema": model.ema}
+    networks = model.parts()
     start = {key: digest(network) for key, network in networks.items()}
     step = tf.function(model.train_step)
     losses = [{key: float(value) for key, value in step(integer_batch(model, i)).items()} for i in range(STEPS)]

@@ -98,6 +98,7 @@ def _flag(option, name, value, ctx):
 @click.option("--preset",              help="Row of the family's table of settings [default: its first]", metavar="NAME")
 @click.option("--resolution",          help="Side of the pictures; picks the preset of that size when there is one", metavar="PX", type=Whole(8, 2048))
 @click.option("--conditional",         help="Tell the model the categories of the data", is_flag=True)
+@click.option("--init",                help="Begin with the weights of another run, of all parts that both have or of one: RUN#network", metavar="RUN", type=PATH)
 @click.option("--set", "pairs",        help="Any setting of the family, repeatable", metavar="NAME=VALUE", multiple=True)
 # Training
 @click.option("--batch-size",          help="Pictures a step, over all replicas", metavar="N", type=Whole(1))
@@ -205,6 +206,7 @@ def resolve(options: dict, written_as_options=()) -> RunConfig:
         augment=options["augment"],
         settings=dataclasses.asdict(config),
         mirror=options["mirror"],
+        init=options["init"],
     )
 
 

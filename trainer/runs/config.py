@@ -50,6 +50,7 @@ class RunConfig:
     augment: str
     settings: dict
     mirror: bool = True
+    init: str | None = None  # run, or run#part, whose weights it begins with
 
     def as_values(self) -> dict:
         """What config.json and export.json hold of it."""
