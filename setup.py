@@ -73,6 +73,7 @@ setup(
     },
     cmdclass={"build_py": Build},
     package_data={
+        "data": ["base.html"],
         "data.inspection": ["page.html", "lettering.npz", "softness.npz"],
         "trainer.evaluation": ["*.html"],
         "trainer.features": ["encoder.npz"],

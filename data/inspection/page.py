@@ -1,11 +1,11 @@
 """The report as one HTML page: every picture is inside it, nothing is loaded, and no script runs."""
 
-import base64
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from data.images import BadPicture, encode_jpeg
+from data import pages
+from data.images import BadPicture
 from data.inspection.findings import Finding
 from data.inspection.inventory import Inventory
 from data.inspection.kinds import KINDS
@@ -26,16 +26,14 @@ def page(
     track: Callable[[Iterable, int | None, str], Iterable] = lambda items, total, what: items,
 ) -> str:
     """HTML of `report` (see report.as_values), with the pictures of the worst findings of each kind."""
-    import jinja2
-
     kinds = [(kind, list(group)) for kind, group in groupby(found, key=lambda finding: finding.kind)]
     wanted = {name for _, group in kinds for finding in group[:_FINDINGS] for name in finding.pictures[:_PICTURES]}
     uris = _data_uris(inventory, wanted, track)
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    template = environment.from_string(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
     classes = sorted({label for counts in report["splits"].values() for label in counts})
     sections = [_section(kind, group, uris) for kind, group in kinds]
-    return template.render(report=report, classes=classes, side=SIDE, sections=sections)
+    return pages.render(
+        Path(__file__).with_name("page.html"), report=report, classes=classes, side=SIDE, sections=sections
+    )
 
 
 def _section(kind, group, uris):
@@ -68,9 +66,8 @@ def _data_uris(inventory, wanted, track):
     def small(item):
         entry, load = item
         try:
-            content = encode_jpeg(picture_of(load(), SIDE), _QUALITY)
+            return entry.name, pages.data_uri(picture_of(load(), SIDE), lossless=0, quality=_QUALITY)
         except (BadPicture, OSError):
             return entry.name, None
-        return entry.name, "data:image/jpeg;base64," + base64.b64encode(content).decode()
 
     return dict(track(ordered_map(small, inventory.pictures(wanted)), len(wanted), "drawing"))

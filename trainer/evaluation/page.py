@@ -1,21 +1,15 @@
 """Evaluations as one HTML page each: every picture is inside it, nothing is loaded, and no script runs."""
 
-import base64
-import functools
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
-from data.images import encode_jpeg, encode_png
+from data import pages
 from trainer.evaluation.chart import COLOURS, chart
 from trainer.evaluation.comparison import Comparison
 from trainer.evaluation.evaluated_model import Subject
 from trainer.evaluation.report import Evaluation, Gallery, better, measure_of, shown, side_by_side
 
-_LOSSLESS = 128  # px: larger pictures are kept as JPEG, or a page grows beyond what opens quickly
-_QUALITY = 92
 _NEED_EQUAL_COUNTS = {"fid", "recall", "coverage"}  # to be compared
 _NOT_DRAWN = {"step", "images", "time"}
 MEANINGS = {
@@ -146,7 +140,7 @@ def _with_uris(gallery, stacked=False):
                 "name": row.name,
                 "cells": [
                     {
-                        "uri": data_uri(picture),
+                        "uri": pages.data_uri(picture),
                         "width": _width(picture),
                         "caption": row.captions[i] if len(row.captions) else "",
                     }
@@ -158,13 +152,6 @@ def _with_uris(gallery, stacked=False):
     }
 
 
-def data_uri(picture: np.ndarray) -> str:
-    """A uint8 [height, width, 3] picture as it may stand in a page: PNG up to 128 px, else JPEG."""
-    small = max(picture.shape[:2]) <= _LOSSLESS
-    kind, content = ("png", encode_png(picture)) if small else ("jpeg", encode_jpeg(picture, _QUALITY))
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
-
-
 def _width(picture):
     """CSS px at which a picture shows: small ones are enlarged, whole pixels only."""
     width = picture.shape[1]
@@ -172,20 +159,8 @@ def _width(picture):
 
 
 def _render(template, **values):
-    return _environment().get_template(template).render(**values)
+    return pages.render(Path(__file__).with_name(template), format=_formatted, **values)
 
 
-@functools.cache
-def _environment():
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["shown"] = lambda value: shown(value) if isinstance(value, tuple) else f"{value:,}"
-    environment.filters["percent"] = "{:.1%}".format
-    return environment
+def _formatted(value):
+    return shown(value) if isinstance(value, tuple) else f"{value:,}"

@@ -1,16 +1,14 @@
 """The page that asks, one HTML file that needs and knows nothing else, and the key that says what it showed."""
 
-import base64
 import hashlib
-import importlib.resources
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
 
-from data.images import encode_png
+from data import pages
 from trainer.rating.answers import KEY, SCHEMA
 from trainer.rating.questions import Question, Side
 
@@ -34,8 +32,7 @@ def build(
     shown = {}  # data URI -> its place
 
     def place(picture):
-        encoded = base64.b64encode(encode_png(picture)).decode()
-        return shown.setdefault(f"data:image/png;base64,{encoded}", len(shown))
+        return shown.setdefault(pages.data_uri(picture, lossless=max(picture.shape)), len(shown))
 
     asked = []
     for question in questions:
@@ -45,11 +42,13 @@ def build(
             row["source"] = place(gallery.sources[question.subject])
         asked.append(row | {"subject": gallery.subjects[question.subject]})
     identity = hashlib.sha256(json.dumps([text, list(shown), asked]).encode()).hexdigest()[:16]
-    template = importlib.resources.files("trainer.rating").joinpath("page.html").read_text("utf-8")
-    html = (
-        Environment(autoescape=True, undefined=StrictUndefined)
-        .from_string(template)
-        .render(page=identity, text=text, pictures=list(shown), questions=asked, sources=gallery.sources is not None)
+    html = pages.render(
+        Path(__file__).with_name("page.html"),
+        page=identity,
+        text=text,
+        pictures=list(shown),
+        questions=asked,
+        sources=gallery.sources is not None,
     )
     key = {
         "schema": SCHEMA,
