@@ -7,9 +7,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from families import CLASSES, FAMILIES, batch, players, tiny, values
+from families import FAMILIES, batch, players, tiny, told, values
 
-from data.batch import GENERATION
 from models import catalogue
 from models.base import TwoPlayer
 from serving.export.export import export
@@ -87,7 +86,7 @@ def test_a_family_says_what_it_is(name):
 
 @promise
 def test_one_step_is_finite_and_moves_every_weight(name):
-    model = tiny(name, classes=CLASSES if FAMILIES[name] == GENERATION else 0)
+    model = tiny(name, classes=told(name))
     before = values(model)
     losses = step(model)
     step(model, 1)  # a layer that starts at zero passes gradients on from the second step
@@ -262,7 +261,7 @@ def test_exceptions_name_promises_and_families_that_exist():
 @promise
 def test_the_export_passes_the_gate_and_answers_alone(name, tmp_path):
     """Built, run in C++ and compared with the live model by the gate; then opened without the model's code and asked again."""
-    model = tiny(name, classes=CLASSES if FAMILIES[name] == GENERATION else 0)
+    model = tiny(name, classes=told(name))
     model.train_step(batch(model))
     path = export(model, str(tmp_path), name, facts={"task": model.task})
     signatures = model.signatures()

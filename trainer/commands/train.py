@@ -10,7 +10,6 @@ import json
 
 import click
 
-from data.batch import TRANSLATION
 from data.catalogue import KINDS
 from models import catalogue
 from trainer.commands.options import MODEL_NAME, PATH, Number, Whole
@@ -268,6 +267,8 @@ def resolve(options: dict, written_as_options=()) -> RunConfig:
 
 def _check_meaning(options, family):
     """ValueError for an option that says nothing to this family, and would be passed over."""
+    from trainer import tasks
+
     name, task = options["model"], family.Model.task
     if options["conditional"] and not family.Model.conditional:
         raise ValueError(
@@ -275,7 +276,7 @@ def _check_meaning(options, family):
         )
     if options["augment"] != "none" and not hasattr(family.Model, "critic_terms"):
         raise ValueError(f"--augment {options['augment']} changes what a critic sees, and {name} has none")
-    if options["view"] != "auto" and task != TRANSLATION:
+    if options["view"] not in tasks.of(task).kinds:
         raise ValueError(f"--view {options['view']} is for translation, and {name} is of {task}")
 
 

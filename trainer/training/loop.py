@@ -10,13 +10,14 @@ from dataclasses import asdict, dataclass, replace
 import tensorflow as tf
 
 from data import files, pipeline
-from data.batch import ENHANCEMENT, GENERATION, TRANSLATION
 from data.cache import enough_rows, load_rows
 from data.catalogue import open_source
 from data.quarantine import Quarantine
+from models import catalogue
+from trainer import tasks
 from trainer.errors import Refused, Stopped, refusing
 from trainer.runs import history, record
-from trainer.runs.build import configuration, make_model, make_view
+from trainer.runs.build import configuration, make_model
 from trainer.runs.checkpoints import Checkpoints, best_facts, newest_step, steps
 from trainer.runs.cluster import workers
 from trainer.runs.config import EvaluationOptions, RunConfig
@@ -25,12 +26,8 @@ from trainer.runs.folder import RunDir
 from trainer.runs.lock import Lock
 from trainer.runs.strategy import is_chief, make_strategy, set_precision
 from trainer.training import best, callbacks, loggers, memory, precision
-from trainer.training.sample_grid import make_draw
 from trainer.training.schedule import make_schedule
 from trainer.training.watchdog import Watchdog
-
-AUGMENT_ROWS = {GENERATION: ("flip",), TRANSLATION: ("flip", "jitter"), ENHANCEMENT: ("dihedral",)}
-MIRRORING = {"flip", "dihedral"}
 
 
 @dataclass(frozen=True)
@@ -93,7 +90,7 @@ def _prepare(run, folder, evaluation_options, strategy, accept_new_data, say) ->
     folder.check_apart(source)
     if run.conditional:
         _check_classes(run, source)
-    view = make_view(run, config)
+    view = tasks.of(catalogue.load(run.model).Model).view(config, run.view)
     view.check(source.keys)
     data, known, changed = record.Data.of(source), record.read(folder.record), None
     if steps(folder.checkpoints):
@@ -176,7 +173,7 @@ def train(
             progress = callbacks.Progress(restored, math.ceil(config.images / rows_per_step), rows_per_step)
             schedule = None
             if chief and progress.left:
-                schedule = make_schedule(evaluation_options, run, config, model, view, rows, say)
+                schedule = make_schedule(evaluation_options, run, model, view, rows, say)
         with _stopping(folder):
             if chief:
                 _enter(folder, lock, was_there)
@@ -354,7 +351,7 @@ def _check_evaluation(evaluation_options, strategy):
 
 def _fit(run, config, folder, cadence, strategy, chief, model, rows, checkpoints, progress, schedule, past, say):
     waiting = pipeline.Waiting()
-    augment = tuple(name for name in AUGMENT_ROWS[model.task] if run.mirror or name not in MIRRORING)
+    augment = tasks.of(model).row_augmentations(run.mirror)
     watchers, release = [callbacks.Steps(progress)], []
     if chief:
         found, release = _watchers(
@@ -393,7 +390,7 @@ def _watchers(run, config, folder, cadence, model, rows, checkpoints, progress, 
     metric = schedule.metric if schedule else None
     console = loggers.Console(progress, metric)
     watchdog = Watchdog(past, metric, record=[lines.warning, board.warning], say=console.warning)
-    draw = make_draw(model, rows, config, run.seed)
+    draw = tasks.of(model).sample_grid(model, rows, run.seed)
     sheet_steps = max(1, (cadence.sample_images or config.images // 20) // progress.rows)
     sheets = callbacks.SampleSheets(progress, sheet_steps, draw, folder.sample_path, [board.sheet])
     rates = {f"learning_rate_{o.name}": lambda o=o: float(o.learning_rate) for o in model.optimizers()}
