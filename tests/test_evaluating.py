@@ -94,6 +94,15 @@ def test_an_evaluation_has_its_own_line_with_every_measure_and_its_error(patient
     assert line[f"{KID}_error"] > 0
 
 
+def test_periodic_artifacts_stand_beside_those_of_the_training_pictures(patient):
+    grids = [
+        (line["periodic_artifacts_p4"], line["real_periodic_artifacts_p4"]) for line in evaluations(patient.folder)
+    ]
+    assert len({made for made, _ in grids}) == 3 and len({real for _, real in grids}) == 1
+    made, real = grids[0]
+    assert f"periodic_artifacts_p4 {made:.3g}, of real pictures {real:.3g}" in patient.said
+
+
 def test_the_best_is_kept_with_what_was_measured_of_it(patient):
     kept = best_json(patient.folder)
     measured = evaluations(patient.folder)[0]
@@ -128,7 +137,13 @@ def test_tensorboard_shows_values_errors_and_cost(patient):
         for record in tf.data.TFRecordDataset(str(path)):
             event = tf.compat.v1.Event.FromString(record.numpy())
             tags |= {value.tag for value in event.summary.value}
-    assert {f"evaluation/{KID}", f"evaluation_error/{KID}", "run/evaluation_seconds", "run/sample_spread"} <= tags
+    assert {
+        f"evaluation/{KID}",
+        f"evaluation_error/{KID}",
+        "evaluation/real_periodic_artifacts_p4",
+        "run/evaluation_seconds",
+        "run/sample_spread",
+    } <= tags
 
 
 def test_sample_and_export_take_the_best_when_asked(tmp_path):

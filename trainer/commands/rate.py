@@ -122,10 +122,10 @@ def score(key, answers, out):
         if out:
             outputs.check([out], by)
         opened = read_key(key)
-        sheets, older = newest([read_answers(path, opened) for path in answers])
-        for sheet in older:
-            say(f"{sheet.path}: left out, as {sheet.rater or 'the same rater'} saved again later")
-        summed = ratings(opened, sheets)
+        answer_files, older = newest([read_answers(path, opened) for path in answers])
+        for answer_file in older:
+            say(f"{answer_file.path}: left out, as {answer_file.rater or 'the same rater'} saved again later")
+        summed = ratings(opened, answer_files)
         if out:
             outputs.write_json(out, summed, by)
     click.echo("\n".join(_told(summed)))

@@ -43,71 +43,50 @@ class Measure:
         return self.aim or ("more" if self.better > 0 else "less")
 
 
-KID = Measure("kid", kid, -1, "distance of the two distributions, 0 is none", "Binkowski et al. 2018")
-KID_SUBSETS = Measure(
-    "kid_subsets", kid_subsets, -1, "the same over random subsets, as the literature prints it", "Binkowski et al. 2018"
+# fmt: off
+MEASURES = (
+    KID := Measure("kid", kid, -1, "distance of the two distributions, 0 is none", "Binkowski et al. 2018"),
+    KID_SUBSETS := Measure("kid_subsets", kid_subsets, -1, "the same over random subsets, as papers print it", "Binkowski et al. 2018"),
+    FID := Measure(
+        "fid", fid, -1, "distance of two Gaussians; compare only at equal numbers of pictures", "Heusel et al. 2017", equal_counts=True
+    ),
+    PRECISION := Measure("precision", precision_recall, 1, "share of made pictures that lie among real ones", "Kynkäänniemi et al. 2019"),
+    RECALL := Measure(
+        "recall", precision_recall, 1, "share of real pictures that could have been made", "Kynkäänniemi et al. 2019", equal_counts=True
+    ),
+    DENSITY := Measure(
+        "density", density_coverage, 1, "how densely made pictures lie among real ones, about 1 for equal distributions",
+        "Naeem et al. 2020",
+    ),
+    COVERAGE := Measure(
+        "coverage", density_coverage, 1, "share of real pictures that have a made one near", "Naeem et al. 2020", equal_counts=True
+    ),
+    MEMORISATION := Measure(
+        "memorisation", memorisation, 0,
+        "chance that a made picture is nearer to a training picture than a held-out one is; 0.5 is new, 1 copied",
+        "Meehan et al. 2020", aim="0.5",
+    ),
+    INCEPTION_SCORE := Measure(
+        "inception_score", inception_score, 1, "sure of each, even over all; never looks at real pictures", "Salimans et al. 2016"
+    ),
+    PERIODIC_ARTIFACTS := Measure(
+        "periodic_artifacts", periodic_artifacts, -1,
+        "power at the frequencies of a grid to that around them; less is better, but only down to the number of real pictures",
+        "Odena et al. 2016", aim="as real",
+    ),
+    PSNR_Y := Measure("psnr_y", psnr, 1, "decibels of signal to error on luma", "255² / mean squared error", {"space": "y"}),
+    PSNR_RGB := Measure("psnr_rgb", psnr, 1, "decibels of signal to error on RGB", "255² / mean squared error", {"space": "rgb"}),
+    SSIM_Y := Measure("ssim_y", ssim, 1, "structural similarity on luma, 1 for equal pictures", "Wang et al. 2004", {"space": "y"}),
+    SSIM_RGB := Measure("ssim_rgb", ssim, 1, "structural similarity on RGB, 1 for equal pictures", "Wang et al. 2004", {"space": "rgb"}),
+    MS_SSIM_Y := Measure("ms_ssim_y", ms_ssim, 1, "structural similarity on luma over five scales", "Wang et al. 2003", {"space": "y"}),
+    DELTA_E := Measure("delta_e_2000", delta_e_2000, -1, "colour difference; about 1 can just be seen", "Sharma et al. 2005"),
+    FEATURE_DISTANCE := Measure(
+        "feature_distance", feature_distance, -1, "distance in the layers of the features' network (the arithmetic of LPIPS)",
+        "Zhang et al. 2018",
+    ),
+    NIQE := Measure("niqe", niqe, -1, "distance from the statistics of sharp photos, without a target", "Mittal et al. 2013"),
 )
-FID = Measure(
-    "fid", fid, -1, "distance of two Gaussians; compare only at equal numbers of pictures", "Heusel et al. 2017",
-    equal_counts=True,
-)  # fmt: skip
-PRECISION = Measure(
-    "precision", precision_recall, 1, "share of made pictures that lie among real ones", "Kynkäänniemi et al. 2019"
-)
-RECALL = Measure(
-    "recall", precision_recall, 1, "share of real pictures that could have been made", "Kynkäänniemi et al. 2019",
-    equal_counts=True,
-)  # fmt: skip
-DENSITY = Measure(
-    "density", density_coverage, 1, "how densely made pictures lie among real ones, about 1 for equal distributions",
-    "Naeem et al. 2020",
-)  # fmt: skip
-COVERAGE = Measure(
-    "coverage", density_coverage, 1, "share of real pictures that have a made one near", "Naeem et al. 2020",
-    equal_counts=True,
-)  # fmt: skip
-MEMORISATION = Measure(
-    "memorisation", memorisation, 0,
-    "chance that a made picture is nearer to a training picture than a held-out one is; 0.5 is new, 1 copied",
-    "Meehan et al. 2020", aim="0.5",
-)  # fmt: skip
-INCEPTION_SCORE = Measure(
-    "inception_score", inception_score, 1, "sure of each, even over all; never looks at real pictures",
-    "Salimans et al. 2016",
-)  # fmt: skip
-PERIODIC_ARTIFACTS = Measure(
-    "periodic_artifacts", periodic_artifacts, -1,
-    "power at the frequencies of a grid to that around them; less is better, but only down to the number of real pictures",
-    "Odena et al. 2016", aim="as real",
-)  # fmt: skip
-PSNR_Y, PSNR_RGB = (
-    Measure(
-        f"psnr_{space}",
-        psnr,
-        1,
-        f"decibels of signal to error, out of 255, {of}",
-        "Wang & Bovik 2009",
-        {"space": space},
-    )
-    for space, of in (("y", "on luma of BT.601"), ("rgb", "on RGB"))
-)
-SSIM_Y, SSIM_RGB = (
-    Measure(f"ssim_{space}", ssim, 1, f"structural similarity {of}, 1 for equal pictures", "Wang et al. 2004", {"space": space})
-    for space, of in (("y", "on luma of BT.601"), ("rgb", "on RGB"))
-)  # fmt: skip
-MS_SSIM_Y = Measure(
-    "ms_ssim_y", ms_ssim, 1, "structural similarity over five scales", "Wang et al. 2003", {"space": "y"}
-)
-DELTA_E = Measure(
-    "delta_e_2000", delta_e_2000, -1, "colour difference; about 1 can just be seen", "CIE 2000, Sharma et al. 2005"
-)
-FEATURE_DISTANCE = Measure(
-    "feature_distance", feature_distance, -1, "distance in the layers of the features' network (the arithmetic of LPIPS)",
-    "Zhang et al. 2018",
-)  # fmt: skip
-NIQE = Measure("niqe", niqe, -1, "distance from the statistics of sharp photos, without a target", "Mittal et al. 2013")
-
-MEASURES = tuple(value for value in list(globals().values()) if isinstance(value, Measure))
+# fmt: on
 
 
 def measure_of(full_name: str) -> Measure | None:

@@ -22,9 +22,9 @@ class Task:
     """What the trainer does differently for one task.
 
     name: as in `data.batch.TASKS`. kinds: values of --view that mean something to it. augmentations: of its rows, see `data.augment`.
-    measure: what evaluations are ranked by when nobody says. count: pictures made an evaluation when nobody says. price: pictures trained
-    on that cost about as much as one measured, times twenty; evaluations so far apart take a twentieth of the time. deciding: settings
-    that decide what a model's pictures are held against, so that models which differ in them do not compare.
+    measure: what evaluations are ranked by when nobody says. count: pictures made an evaluation when nobody says. price: pictures to train
+    on for each one measured, so that evaluations take about a twentieth of the time. deciding: settings that decide what a model's pictures
+    are held against, so that models which differ in them do not compare.
     """
 
     name: str
