@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from trainer.evaluation.pairs import PairEvaluator
+from trainer.evaluation.sets import SetEvaluator
 from trainer.features.extractor import Extractor
 from trainer.metrics import of_pairs, of_pictures, of_sets
 from trainer.metrics.artifacts import periodic_artifacts
@@ -10,6 +12,7 @@ from trainer.metrics.distribution import fid, kid
 from trainer.metrics.estimate import Estimate
 from trainer.metrics.fidelity import psnr, ssim
 from trainer.metrics.perceptual import feature_distance
+from trainer.metrics.table import FEATURE_DISTANCE
 
 
 def vectors(seed, count=60, shift=0.0):
@@ -133,3 +136,24 @@ def test_a_grid_is_over_twice_that_of_real_pictures_by_three_errors():
     real = Estimate(1.2, 0.1)
     values = [(2.3, 0.01), (2.5, 0.01), (2.7, 0.11), (1.0, 0.0)]
     assert [of_pictures.has_grid(Estimate(*value), real) for value in values] == [False, True, False, False]
+
+
+@pytest.mark.parametrize("blocks", [[60], [7, 50, 3]])
+def test_a_set_is_measured_the_same_in_one_piece_and_in_blocks(blocks, monkeypatch):
+    monkeypatch.setattr(of_pictures, "MOST", 20)
+    pictures, real = noise(60, 16), vectors(0)
+    extractor = Extractor("toy-1", 16, lambda batch: batch[:, :1, :2].reshape(len(batch), 6).astype(np.float32))
+    evaluator = SetEvaluator(extractor, real, real, None, 4, {})
+    found, seen = evaluator.measure(np.split(pictures, np.cumsum(blocks)[:-1]), 60)
+    np.testing.assert_array_equal(seen, extractor.vectors(pictures))
+    assert found == of_sets.measure("toy-1", real, seen) | of_pictures.measure(pictures[::3], period=4)
+
+
+def test_names_of_pairs_are_known_before_there_are_any_the_headline_first():
+    made, targets = noise(3, 20), noise(3, 24)[:, :20, :20]
+    evaluator = PairEvaluator(targets, Extractor("toy-1", 16, None, lambda batch: [batch]), 2, 4, FEATURE_DISTANCE)
+    metrics, each = evaluator.measure(made)
+    assert tuple(metrics) == evaluator.names()
+    assert list(each) == ["feature_distance_toy-1", *list(of_pairs.measure(made, targets, shave=2))]
+    assert metrics["psnr_y_shave2"].value == each["psnr_y_shave2"].mean()
+    assert metrics["periodic_artifacts_p4"] == periodic_artifacts(made, 4)
