@@ -63,6 +63,7 @@ setup(
         "trainer.metrics",
         "trainer.rating",
         "trainer.runs",
+        "trainer.tasks",
         "trainer.training",
     ],
     package_dir={

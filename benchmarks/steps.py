@@ -7,22 +7,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from data import pipeline, views
+from data import pipeline
 from data.cache import load_rows
 from data.catalogue import open_source
 from models import catalogue
 from models.base import TwoPlayer
-from trainer.training.loop import AUGMENT_ROWS
+from trainer import tasks
 
 PICTURES = 256  # drawn ones to train on
-
-
-def view(task, config):
-    if task == "generation":
-        return views.generation(config.resolution)
-    if task == "translation":
-        return views.translation(config.resolution)
-    return views.enhancement(config.resolution, config.scale)
 
 
 class Clock(keras.callbacks.Callback):
@@ -56,17 +48,18 @@ class Ours:
         self.together = together
         self.config = dataclasses.replace(family.PRESETS[preset], ema_images=0)
         self.model = family.Model(self.config)
-        rows = load_rows(open_source(f"studio:{PICTURES}"), view(self.model.task, self.config))
+        task = tasks.of(self.model)
+        rows = load_rows(open_source(f"studio:{PICTURES}"), task.view(self.config))
         self.waiting = pipeline.Waiting()
         self.rows = pipeline.training(
             rows,
-            self.model.task,
+            task.name,
             tf.distribute.get_strategy(),
             self.waiting,
             batch_size=self.config.batch_size * self.model.rows_per_step,
             seed=0,
             position=0,
-            augment=AUGMENT_ROWS[self.model.task],
+            augment=task.row_augmentations(mirror=True),
         )
         self.batch = next(iter(self.rows))
         self.step = tf.function(self.model.train_step)

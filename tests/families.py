@@ -6,12 +6,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from data.batch import ENHANCEMENT, GENERATION, TRANSLATION
 from models import catalogue
 from models.base import TwoPlayer
+from trainer import tasks
 
 FAMILIES = catalogue.names()
 CLASSES = 3
+
+
+def told(name):
+    """How many categories a family's model is told in tests: `CLASSES`, or 0 for one that cannot be told any."""
+    return CLASSES if catalogue.load(name).Model.conditional else 0
 
 
 def tiny(name, *, classes=0, seed=5, augment="none", **changes):
@@ -33,13 +38,7 @@ def batch(model, number=0, rows=None):
         coarse = random.uniform(-1, 1, (rows, 4, 4, 3)).astype("float32")
         return tf.image.resize(coarse, [side, side]).numpy()
 
-    if model.task == GENERATION:
-        found = {"image": pictures(config.resolution)}
-    elif model.task == TRANSLATION:
-        found = {"source": pictures(config.resolution), "target": pictures(config.resolution)}
-    else:
-        assert model.task == ENHANCEMENT
-        found = {"low": pictures(config.resolution // config.scale), "high": pictures(config.resolution)}
+    found = {key: pictures(side) for key, side in tasks.of(model).sides(config).items()}
     if model.classes:
         found["label"] = random.integers(0, model.classes, rows).astype("int32")
     return {key: tf.constant(value) for key, value in found.items()}

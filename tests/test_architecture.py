@@ -63,6 +63,7 @@ TRAINER = (
     "features",
     "runs",
     "evaluation",
+    "tasks",
     "training",
     "rating",
     "commands",
@@ -124,6 +125,49 @@ def test_a_family_is_named_only_in_its_own_file(path):
     named = {name for name in FAMILIES if name in strings and path.stem != name}
     default = {"r3gan"} if path.name == "train.py" else set()  # the one default has to stand somewhere
     assert named <= default
+
+
+TASK_NAMES = {"GENERATION": "generation", "TRANSLATION": "translation", "ENHANCEMENT": "enhancement"}
+
+
+def names_a_task(node):
+    """Whether an expression is the name of a task, or holds one, as a tuple or a set does."""
+    if isinstance(node, (ast.Tuple, ast.List, ast.Set)):
+        return any(map(names_a_task, node.elts))
+    if isinstance(node, ast.Constant):
+        return node.value in TASK_NAMES.values()
+    name = node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", None)
+    return name in TASK_NAMES
+
+
+def asks_for_a_task(tree):
+    """Lines of comparisons with the name of a task, cases of one, and dicts with one among the keys."""
+    for node in ast.walk(tree):
+        asked = []
+        if isinstance(node, ast.Compare):
+            asked = [node.left, *node.comparators]
+        elif isinstance(node, ast.Dict):
+            asked = [key for key in node.keys if key]
+        elif isinstance(node, ast.MatchValue):
+            asked = [node.value]
+        if any(map(names_a_task, asked)):
+            yield node.lineno
+
+
+BRANCHING = [path for path in FILES if not starts(module(path), "trainer.tasks", "data.batch")]
+BRANCHING += sorted(ROOT.glob("benchmarks/*.py")) + [ROOT / "tests" / "families.py"]
+
+
+@pytest.mark.parametrize("path", BRANCHING, ids=module)
+def test_nobody_asks_which_task_it_is(path):
+    """What a task does differently stands in trainer/tasks, its batch in data/batch.py."""
+    assert list(asks_for_a_task(ast.parse(path.read_text()))) == []
+
+
+def test_a_question_for_the_task_is_found():
+    asked = ["x == GENERATION", "task in (batch.ENHANCEMENT, 1)", "'translation' != y", "{'enhancement': 1}"]
+    assert all(list(asks_for_a_task(ast.parse(line))) == [1] for line in asked)
+    assert not list(asks_for_a_task(ast.parse("f(GENERATION, task=ENHANCEMENT)\nx = {'task': 'generation'}")))
 
 
 def test_no_file_is_named_for_nothing():

@@ -7,9 +7,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from families import CLASSES, FAMILIES, batch, players, tiny, values
+from families import FAMILIES, batch, players, tiny, told, values
 
-from data.batch import GENERATION
 from models import catalogue
 from models.base import TwoPlayer
 from models.optimizers import adam
@@ -88,7 +87,7 @@ def test_a_family_says_what_it_is(name):
 
 @promise
 def test_one_step_is_finite_and_moves_every_weight(name):
-    model = tiny(name, classes=CLASSES if FAMILIES[name] == GENERATION else 0)
+    model = tiny(name, classes=told(name))
     before = values(model)
     losses = step(model)
     step(model, 1)  # a layer that starts at zero passes gradients on from the second step
@@ -164,7 +163,7 @@ def test_a_layer_that_assigns_its_kernel_moves_outside_its_turn():
 @promise
 def test_parts_cover_the_state_once(name):
     """Every variable has one name; names of a part hold all of a network and nothing else; what is served is of one network."""
-    model = tiny(name, classes=CLASSES if FAMILIES[name] == GENERATION else 0)
+    model = tiny(name, classes=told(name))
     state, parts = model.state(), model.parts()
     assert {"network", "ema"} <= parts.keys() and set(players(model)) <= parts.keys()
     assert len({id(variable) for variable in state.values()}) == len(state)
@@ -315,7 +314,7 @@ def test_exceptions_name_promises_and_families_that_exist():
 @promise
 def test_the_export_passes_the_gate_and_answers_alone(name, tmp_path):
     """Built, run in C++ and compared with the live model by the gate; then opened without the model's code and asked again."""
-    model = tiny(name, classes=CLASSES if FAMILIES[name] == GENERATION else 0)
+    model = tiny(name, classes=told(name))
     model.train_step(batch(model))
     path = export(model, str(tmp_path), name, facts={"task": model.task})
     signatures = model.signatures()

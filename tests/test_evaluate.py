@@ -14,6 +14,7 @@ from serving.export import offline
 from trainer import cli, task
 from trainer.features import catalogue
 from trainer.features.extractor import Extractor
+from trainer.metrics.artifacts import periodic_artifacts
 from trainer.metrics.distribution import kid
 from trainer.metrics.fidelity import psnr
 
@@ -86,7 +87,8 @@ def test_made_pictures_are_measured_with_the_categories_of_the_real_ones(runs, p
     assert result.exit_code == 0, result.output
     found = of(runs / "told")
     labels = np.repeat([0, 1], 24)
-    real = coarse(np.stack([decode(path.read_bytes()) for path in sorted((photos / "train").rglob("*.png"))]))
+    pictures = np.stack([decode(path.read_bytes()) for path in sorted((photos / "train").rglob("*.png"))])
+    real = coarse(pictures)
     made = offline.sample(runs / "told" / "export", 48, seed=0, label=labels)
     assert found["headline"] == "kid_coarse-1_n48"
     assert found["metrics"]["kid_coarse-1_n48"] == pytest.approx(kid(real, coarse(made))._asdict(), rel=1e-5)
@@ -94,6 +96,9 @@ def test_made_pictures_are_measured_with_the_categories_of_the_real_ones(runs, p
     assert "kid_coarse-1_n48x42" in found["beside"]["real, held out"]
     alone = kid(real[:24], coarse(made)[:24])
     assert found["categories"]["hats"]["kid_coarse-1_n24"] == pytest.approx(alone._asdict(), rel=1e-5)
+    made_grid, real_grid = (periodic_artifacts(shown, 4) for shown in (made, pictures))
+    assert found["metrics"]["periodic_artifacts_p4"] == pytest.approx(made_grid._asdict())
+    assert found["beside"]["real"] == {"periodic_artifacts_p4": pytest.approx(real_grid._asdict())}
     assert found["protocol"]["held out"] == f"folder:{photos}/validation"
     assert found["model"]["run"]["model"] == "dcgan" and found["model"]["images"] == 16
     assert len(found["copies"]) == 12 and found["copies"][0]["distance"] <= found["copies"][1]["distance"]
@@ -125,6 +130,8 @@ def test_translations_are_measured_beside_held_out_targets(runs, photos):
     assert found["protocol"]["data"] == f"folder:{photos}/validation" and found["protocol"]["pictures"] == 42
     assert len(found["each"]["psnr_rgb"]) == 42
     assert "kid_coarse-1_n48x42" in found["metrics"] and "kid_coarse-1_n48x42" in found["beside"]["targets"]
+    assert found["beside"]["targets"]["periodic_artifacts_p4"]["value"] > 0
+    assert "periodic_artifacts_p4" in found["metrics"] and "train" not in str(list(found["metrics"]))
     assert is_one_file(runs / "edges" / "evaluation.html")
 
 
@@ -162,6 +169,8 @@ def test_enlargements_are_measured_beside_bicubic(runs, tmp_path):
     assert found["headline"] == "psnr_y_shave2"
     assert found["beside"]["bicubic (Pillow)"]["psnr_y_shave2"] == {"value": None, "error": None}  # equal: infinite
     assert found["beside"]["bicubic (Pillow)"]["ssim_y_shave2"]["value"] == pytest.approx(1)
+    grids = [found["metrics"], found["beside"]["bicubic (Pillow)"], found["beside"]["targets"]]
+    assert all(values["periodic_artifacts_p4"]["value"] > 0 for values in grids)  # of tiles of 24 px
     made = list(offline.changed(runs / "larger" / "export", [decode((tmp_path / "LR" / "a.png").read_bytes())]))[0]
     expected = psnr(made[None], decode((tmp_path / "HR" / "a.png").read_bytes())[None], space="y", shave=2)
     assert found["each"]["psnr_y_shave2"][0] == pytest.approx(float(expected[0]))

@@ -11,20 +11,20 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tensorflow as tf
-from families import CLASSES, FAMILIES, batch, tiny
+from families import FAMILIES, batch, tiny, told
 from PIL import Image
 from test_run import TWO_DEVICES, checkpoint, free_ports, invoke, lines, train, wait_for
 from toy_features import Toy, ToyWithLayers, open_toy
 
 from data.cache import Rows
 from data.images import to_uint8
-from trainer import cli
+from trainer import cli, tasks
 from trainer.metrics.estimate import Estimate
+from trainer.metrics.table import measure_of
 from trainer.runs.checkpoints import Checkpoints
 from trainer.runs.config import EvaluationOptions
 from trainer.runs.history import Evaluation
 from trainer.training import best, schedule
-from trainer.training.evaluator import make_evaluator
 
 ROOT = Path(__file__).parent.parent
 TINY = ["--preset", "tiny", "--data", "studio:40", "--model", "mlp_gan", "--features", "toy", "--eval-count", 30]
@@ -89,9 +89,18 @@ def test_an_evaluation_has_its_own_line_with_every_measure_and_its_error(patient
     line = evaluations(patient.folder)[0]
     assert line["images"] == 16 and line["evaluation_seconds"] > 0
     assert "30 made pictures against 40" in line["evaluation"]
-    assert list(measures(line))[0] == KID and len(measures(line)) == 6
+    assert list(measures(line))[0] == KID and len(measures(line)) == 8
     assert np.isfinite(list(measures(line).values())).all()
     assert line[f"{KID}_error"] > 0
+
+
+def test_periodic_artifacts_stand_beside_those_of_the_training_pictures(patient):
+    grids = [
+        (line["periodic_artifacts_p4"], line["real_periodic_artifacts_p4"]) for line in evaluations(patient.folder)
+    ]
+    assert len({made for made, _ in grids}) == 3 and len({real for _, real in grids}) == 1
+    made, real = grids[0]
+    assert f"periodic_artifacts_p4 {made:.3g}, of real pictures {real:.3g}" in patient.said
 
 
 def test_the_best_is_kept_with_what_was_measured_of_it(patient):
@@ -128,7 +137,13 @@ def test_tensorboard_shows_values_errors_and_cost(patient):
         for record in tf.data.TFRecordDataset(str(path)):
             event = tf.compat.v1.Event.FromString(record.numpy())
             tags |= {value.tag for value in event.summary.value}
-    assert {f"evaluation/{KID}", f"evaluation_error/{KID}", "run/evaluation_seconds", "run/sample_spread"} <= tags
+    assert {
+        f"evaluation/{KID}",
+        f"evaluation_error/{KID}",
+        "evaluation/real_periodic_artifacts_p4",
+        "run/evaluation_seconds",
+        "run/sample_spread",
+    } <= tags
 
 
 def test_sample_and_export_take_the_best_when_asked(tmp_path):
@@ -235,35 +250,62 @@ def test_only_the_first_of_two_workers_evaluates_and_two_replicas_measure_as_one
             np.testing.assert_allclose(*values, rtol=0.01)
 
 
-@pytest.mark.parametrize("name", FAMILIES)
-def test_one_evaluation_of_every_family(name):
-    """A promise of every family: it can be judged, the same twice, and every number is finite."""
-    model = tiny(name, classes=CLASSES if FAMILIES[name] == "generation" else 0)
+def rows_of(name):
+    """A family's tiny model and 24 rows for it."""
+    model = tiny(name, classes=told(name))
     arrays = {
         key: value.numpy() if key == "label" else to_uint8(value).numpy() for key, value in batch(model, 0, 24).items()
     }
-    rows = Rows(arrays, (), in_memory=True)
-    evaluator = make_evaluator(model, rows, model.config, ToyWithLayers(), held_out=rows, count=22)
+    return model, Rows(arrays, (), in_memory=True)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_one_evaluation_of_every_family(name):
+    """A promise of every family: it can be measured, the same twice, and every number is finite."""
+    model, rows = rows_of(name)
+    task = tasks.of(model)
+    evaluator = task.evaluator(model, rows, ToyWithLayers(), held_out=rows, count=22)
     found = evaluator.measure()
     assert tuple(found) == evaluator.names and len(found) > 3
     assert np.isfinite(list(found.values())).all()
     assert evaluator.measure() == found
-    assert best.direction(best.choose(evaluator.names, best.DEFAULT[model.task]))
+    assert measure_of(evaluator.names[0]) is task.measure and task.measure.better
+    assert best.choose(evaluator.names, task.measure.name) == evaluator.names[0]
+    assert found["real_periodic_artifacts_p4"].value > 0 and "periodic_artifacts_p4" in found
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_sample_grid_of_every_family(name):
+    """A promise of every family: its grid can be drawn, the same twice, and another one once it has learnt something."""
+    model, rows = rows_of(name)
+    draw = tasks.of(model).sample_grid(model, rows, seed=3)
+    drawn, spread = draw()
+    assert drawn.dtype == np.uint8 and drawn.ndim == 3 and (spread is None or np.isfinite(spread))
+    np.testing.assert_array_equal(draw()[0], drawn)
+    np.testing.assert_array_equal(tasks.of(model).sample_grid(model, rows, seed=3)()[0], drawn)
+    for weight in model.ema.weights:
+        weight.assign(weight + 0.5)
+    assert not np.array_equal(draw()[0], drawn)
 
 
 def test_labels_of_fakes_are_the_training_sets_mix():
     asked = []
-    network = SimpleNamespace(task="generation", classes=3)
+    network = SimpleNamespace(task="generation", classes=3, config=SimpleNamespace(latent_size=4))
     network.sample = lambda given: asked.append(given["label"]) or tf.zeros([len(given["label"]), 6, 6, 3])
     labels = np.repeat([0, 1, 2], [40, 15, 5]).astype(np.int32)
     pictures = np.random.default_rng(0).integers(0, 255, (60, 6, 6, 3), np.uint8)
     rows = Rows({"image": pictures, "label": labels}, ("a", "b", "c"), in_memory=True)
     tf.config.run_functions_eagerly(True)
     try:
-        make_evaluator(network, rows, SimpleNamespace(latent_size=4), Toy(), count=120).measure()
+        tasks.of(network).evaluator(network, rows, Toy(), count=120).measure()
     finally:
         tf.config.run_functions_eagerly(False)
     assert np.bincount(np.concatenate(asked)).tolist() == [80, 30, 10]
+
+
+def test_a_name_that_is_no_task_is_refused():
+    with pytest.raises(ValueError, match="unknown task 'sorting'; have: generation, translation, enhancement"):
+        tasks.of("sorting")
 
 
 def shop(root, *splits, count=24):
@@ -328,7 +370,7 @@ def test_what_nobody_asked_for_never_stops_a_training(tmp_path, monkeypatch):
      ("cpu-64", 19_999, 1000, 0), ("x4", 1_000_000, 200, 100_000), ("cpu-64", 30_000, 200, 5_000)],
 )  # fmt: skip
 def test_how_often_when_nobody_says(preset, images, count, every):
-    assert schedule.usual_every(EvaluationOptions(), preset, images, count) == every
+    assert schedule.usual_every(EvaluationOptions(), preset, images, 25 * count) == every
 
 
 def test_asking_for_something_turns_evaluations_on():

@@ -8,8 +8,7 @@ from PIL import Image
 
 from data.held_out import sibling_split
 from trainer.evaluation.chart import HEIGHT, WIDTH, chart
-from trainer.evaluation.report import better, measure_of, shown
-from trainer.metrics.estimate import Estimate
+from trainer.metrics.estimate import Estimate, format_estimate
 
 
 @pytest.mark.parametrize(
@@ -25,15 +24,8 @@ from trainer.metrics.estimate import Estimate
         (-0.00004, 0.0021, "-0.000040 ± 0.002100"),
     ],
 )
-def test_a_number_is_shown_with_its_error(value, error, text):
-    assert shown(Estimate(value, error)) == text
-
-
-def test_the_measure_and_its_direction_are_read_from_a_full_name():
-    assert measure_of("kid_packshot-1_n3068") == "kid"
-    assert measure_of("ms_ssim_y_shave4_scales5") == "ms_ssim"
-    assert measure_of("feature_distance_packshot-1") == "feature_distance"
-    assert [better(name) for name in ("psnr_y", "kid_a_n9", "recall_a_k3_n9", "delta_e_2000")] == [1, -1, 1, -1]
+def test_a_number_is_formatted_with_its_error(value, error, text):
+    assert format_estimate(Estimate(value, error)) == text
 
 
 def points(svg):

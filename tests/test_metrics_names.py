@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from trainer.metrics import names
+from trainer.metrics.artifacts import periodic_artifacts
 from trainer.metrics.categories import by_category
 from trainer.metrics.distribution import fid, inception_score, kid, kid_subsets
 from trainer.metrics.fidelity import delta_e_2000, ms_ssim, psnr, ssim
@@ -60,6 +61,11 @@ def test_measures_of_sets():
     assert list(names.of_sets(memorisation, "raw", REAL, FAKE[:7], FAKE)) == ["memorisation_raw_n30x7x30"]
     chances = np.full((20, 2), 0.5)
     assert list(names.of_sets(inception_score, "clothes-v1", chances)) == ["inception_score_clothes-v1_splits10_n20"]
+
+
+def test_measures_of_pictures_alone():
+    found = names.of_pictures(periodic_artifacts, PICTURES, period=4)
+    assert found == {"periodic_artifacts_p4": periodic_artifacts(PICTURES, 4)}
 
 
 @pytest.mark.parametrize("features", ["", "a_b", "a b", "é"])

@@ -82,28 +82,30 @@ def _page(out, *words):
     return pictures, data["questions"], json.loads(out.with_suffix(".key.json").read_text()), html
 
 
-@pytest.mark.parametrize("contestants, count, subjects", [(2, 60, 10), (3, 61, 1), (4, 20, 4), (5, 7, 3), (6, 60, 10)])
-def test_questions_are_fair(contestants, count, subjects):
-    questions = plan(contestants, count, 0, subjects, seed=3)
-    pairs = list(combinations(range(contestants), 2))
-    met = Counter(tuple(sorted((q.left.contestant, q.right.contestant))) for q in questions)
-    about = Counter((tuple(sorted((q.left.contestant, q.right.contestant))), q.subject) for q in questions)
-    turned = Counter((q.left.contestant, q.right.contestant) for q in questions)
-    left, right = (Counter(q[side].contestant for q in questions) for side in (0, 1))
+@pytest.mark.parametrize(
+    "count_of_systems, count, topics", [(2, 60, 10), (3, 61, 1), (4, 20, 4), (5, 7, 3), (6, 60, 10)]
+)
+def test_questions_are_fair(count_of_systems, count, topics):
+    questions = plan(count_of_systems, count, 0, topics, seed=3)
+    pairs = list(combinations(range(count_of_systems), 2))
+    met = Counter(tuple(sorted((q.left.system, q.right.system))) for q in questions)
+    about = Counter((tuple(sorted((q.left.system, q.right.system))), q.topic) for q in questions)
+    turned = Counter((q.left.system, q.right.system) for q in questions)
+    left, right = (Counter(q[side].system for q in questions) for side in (0, 1))
 
     def uneven(counts):
         return max(counts) - min(counts)
 
     assert len(questions) == count and uneven([met[pair] for pair in pairs]) <= 1
-    assert all(uneven([about[pair, subject] for subject in range(subjects)]) <= 1 for pair in pairs)
+    assert all(uneven([about[pair, topic] for topic in range(topics)]) <= 1 for pair in pairs)
     assert all(abs(turned[a, b] - turned[b, a]) <= 1 for a, b in pairs)
-    assert uneven([left[i] + right[i] for i in range(contestants)]) <= 2
-    assert max(abs(left[i] - right[i]) for i in range(contestants)) <= 3
-    assert len({(side, q.subject) for q in questions for side in q[:2]}) == 2 * count, "a picture is shown twice"
+    assert uneven([left[i] + right[i] for i in range(count_of_systems)]) <= 2
+    assert max(abs(left[i] - right[i]) for i in range(count_of_systems)) <= 3
+    assert len({(side, q.topic) for q in questions for side in q[:2]}) == 2 * count, "a picture is shown twice"
 
 
-def test_a_subject_is_shown_either_way_round():
-    turned = Counter((q.subject, q.left.contestant) for q in plan(2, 40, 0, 10, seed=0))
+def test_a_topic_is_shown_either_way_round():
+    turned = Counter((q.topic, q.left.system) for q in plan(2, 40, 0, 10, seed=0))
     assert set(turned.values()) == {2} and len(turned) == 20
 
 
@@ -113,7 +115,7 @@ def test_repeats_come_later_with_sides_swapped():
     assert len(questions) == 66 and len(again) == 6 == len({q.repeats for _, q in again})
     for place, q in again:
         first = questions[q.repeats]
-        assert (first.left, first.right, first.subject, None) == (q.right, q.left, q.subject, first.repeats)
+        assert (first.left, first.right, first.topic, None) == (q.right, q.left, q.topic, first.repeats)
         assert place - q.repeats >= 10
     assert questions == plan(3, 60, 6, 10, seed=1) != plan(3, 60, 6, 10, seed=2)
 

@@ -29,11 +29,11 @@ def browser():
 
 @pytest.fixture
 def asked(tmp_path):
-    """(the page's path, its key): 12 questions about three contestants in two categories, 3 of them repeated."""
+    """(the page's path, its key): 12 questions about three systems in two categories, 3 of them repeated."""
     questions = plan(3, 12, 3, 2, seed=4)
     rng = np.random.default_rng(0)
     pictures = {
-        (side, q.subject): rng.integers(256, size=(8, 8, 3)).astype(np.uint8) for q in questions for side in q[:2]
+        (side, q.topic): rng.integers(256, size=(8, 8, 3)).astype(np.uint8) for q in questions for side in q[:2]
     }
     gallery = Gallery(["<b>hats", "shoes"], pictures, None)
     html, key = build(questions, gallery, NAMES, NAMES, "Which </script> is better?")

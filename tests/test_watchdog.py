@@ -129,6 +129,34 @@ def test_memorising_is_beyond_three_errors_twice_in_a_row(chances, seen):
     assert not seen or (not found["memorising"].fatal and "0.56 ± 0.01" in found["memorising"].sentence)
 
 
+def gridded(*values, error=0.02, real=1.2):
+    name = "periodic_artifacts_p4"
+    return [
+        Evaluation(i, 5000 * i, "toy", {name: Estimate(value, error), f"real_{name}": Estimate(real, 0.1)})
+        for i, value in enumerate(values, 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("values", "seen"),
+    [
+        ([1.2, 2.6, 2.6], True),
+        ([2.6, 2.6, 2.3], False),
+        ([1.0, 2.6], False),
+        ([2.43, 2.43], False),
+        ([0.9, 0.8], False),
+    ],
+)
+def test_a_grid_is_over_twice_that_of_real_pictures_twice_in_a_row(values, seen):
+    found = named(evaluations=gridded(*values))
+    assert ("grid" in found) is seen
+    assert not seen or (not found["grid"].fatal and "is 2.6, and 1.2 of real pictures" in found["grid"].sentence)
+
+
+def test_a_grid_that_real_pictures_have_too_is_none_of_the_model():
+    assert named(evaluations=gridded(5.0, 5.0, 5.0, real=4.0)) == {}
+
+
 @pytest.mark.parametrize(
     ("kids", "seen"),
     [([0.5, 0.2, 0.24, 0.25, 0.3], True), ([0.5, 0.2, 0.24, 0.25], False), ([0.5, 0.2, 0.22, 0.25, 0.3], False)],
@@ -140,10 +168,10 @@ def test_past_its_best_is_clearly_worse_three_times(kids, seen):
 
 
 def test_a_measure_that_is_better_when_more_falls_past_its_best():
-    evaluations = [Evaluation(i, i, "toy", {METRIC.replace("kid", "psnr"): Estimate(value, 0.01)})
+    evaluations = [Evaluation(i, i, "toy", {METRIC.replace("kid", "psnr_y"): Estimate(value, 0.01)})
                    for i, value in enumerate([20.0, 30.0, 29.0, 28.0, 27.0])]  # fmt: skip
-    assert watchdog.past_the_best(evaluations, METRIC.replace("kid", "psnr")) is not None
-    assert watchdog.past_the_best(evaluations[:2] * 3, METRIC.replace("kid", "psnr")) is None
+    assert watchdog.past_the_best(evaluations, METRIC.replace("kid", "psnr_y")) is not None
+    assert watchdog.past_the_best(evaluations[:2] * 3, METRIC.replace("kid", "psnr_y")) is None
 
 
 def test_a_finding_is_said_once_until_it_has_been_gone():

@@ -46,23 +46,23 @@ def evaluate(run_or_export, out, as_json, features, **asked):
     """Measure a model: a page with pictures for people, and JSON for machines."""
     from data import outputs
     from trainer.evaluation import report
-    from trainer.evaluation.evaluated_model import open_subject
+    from trainer.evaluation.evaluated_model import open_model
     from trainer.evaluation.page import page
+    from trainer.metrics.estimate import format_estimate
 
     by = "packshot evaluate"
     with refusing():
         out = out or _default(run_or_export)
         as_json = as_json or f"{os.path.splitext(out)[0]}.json"
         outputs.check([out, as_json], by)
-        subject = open_subject(run_or_export, say)
-        (evaluation,) = _measure([subject], features, asked)
+        (evaluation,) = _measure([open_model(run_or_export, say)], features, asked)
         outputs.write_json(as_json, report.as_values(evaluation), by)
         outputs.write(out, page(evaluation), by)
     for note in evaluation.notes:
         click.echo(note)
     click.echo()
     for name, estimate in evaluation.metrics.items():
-        click.echo(f"  {name:<44} {report.shown(estimate)}")
+        click.echo(f"  {name:<44} {format_estimate(estimate)}")
     say(f"page: {out}\nfor machines: {as_json}")
 
 
@@ -84,7 +84,7 @@ def compare(runs_or_exports, out, as_json, features, ratings, **asked):
     """Measure several models alike, rank them, and show them side by side."""
     from data import outputs
     from trainer.evaluation.comparison import compare as ranked
-    from trainer.evaluation.evaluated_model import open_subject
+    from trainer.evaluation.evaluated_model import open_model
     from trainer.evaluation.page import comparison_page
     from trainer.rating.answers import read_ratings
     from trainer.runs.names import short_names
@@ -97,8 +97,8 @@ def compare(runs_or_exports, out, as_json, features, ratings, **asked):
         as_json = as_json or f"{os.path.splitext(out)[0]}.json"
         outputs.check([out, as_json], by)
         rated = read_ratings(ratings) if ratings else None
-        subjects = [open_subject(path, say) for path in runs_or_exports]
-        comparison = ranked(_measure(subjects, features, asked), names, rated)
+        models = [open_model(path, say) for path in runs_or_exports]
+        comparison = ranked(_measure(models, features, asked), names, rated)
         outputs.write_json(as_json, comparison.as_values(), by)
         outputs.write(out, comparison_page(comparison), by)
     click.echo(comparison.headline)
@@ -111,13 +111,13 @@ for _command in (evaluate, compare):
     _command.help += f" SOURCE is one of {', '.join(KINDS)}."
 
 
-def _measure(subjects, features, asked):
-    """An evaluation of each subject, all alike."""
-    from trainer.evaluation.measure import measure_all
+def _measure(models, features, asked):
+    """An evaluation of each model, all alike."""
     from trainer.evaluation.request import Request
     from trainer.features.catalogue import open_features
+    from trainer.tasks.measure import measure_all
 
-    return measure_all(subjects, Request(**asked), open_features(features), _track)
+    return measure_all(models, Request(**asked), open_features(features), _track)
 
 
 def _track(items, total, what):

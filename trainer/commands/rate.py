@@ -38,7 +38,7 @@ Examples:
 """)
 @click.argument("exports_or_runs", nargs=-1, required=True, type=PATH)
 @click.option("--out",     help="HTML file to write; beside it NAME.key.json", metavar="FILE", type=PATH, default="rate.html")
-@click.option("--data",    help="Real pictures as one more contestant; for models that take pictures, those too", metavar="SOURCE")
+@click.option("--data",    help="Real pictures as one more system; for models that take pictures, those too", metavar="SOURCE")
 @click.option("--photos",  help="Photo or folder of photos, for models that take pictures", metavar="PATH", type=PATH)
 @click.option("--n",       help="Questions that count", metavar="N", type=click.IntRange(1, 2000), default=60)
 @click.option("--repeats", help="Questions asked again with the sides swapped [default: a tenth of N]", metavar="N", type=click.IntRange(0))
@@ -70,7 +70,7 @@ def page(exports_or_runs, out, data, photos, n, repeats, text, seed):
         found = [exporting.find_export(path, say) for path in exports_or_runs]
         group = systems.together([systems.load(path) for path in found], named)
         repeats = n // 10 if repeats is None else repeats
-        with tqdm(total=len(found) + bool(source), unit="contestant", disable=None) as bar:
+        with tqdm(total=len(found) + bool(source), unit="system", disable=None) as bar:
             questions, gallery = group.show(source, photos, n, repeats, seed, bar.update, say)
         if source:
             named, found = [*named, systems.REAL], [*found, data]
@@ -112,7 +112,7 @@ Examples:
 def score(key, answers, out):
     """Sum up the answers to a page: which model is preferred, how often, and how sure that is.
 
-    A score is the probability of being preferred to another of the contestants, with its 95 % interval. When a rater has saved more than
+    A score is the probability of being preferred to another of the systems, with its 95 % interval. When a rater has saved more than
     once, the newest file counts.
     """
     from data import outputs
@@ -123,10 +123,10 @@ def score(key, answers, out):
         if out:
             outputs.check([out], by)
         opened = read_key(key)
-        sheets, older = newest([read_answers(path, opened) for path in answers])
-        for sheet in older:
-            say(f"{sheet.path}: left out, as {sheet.rater or 'the same rater'} saved again later")
-        summed = ratings(opened, sheets)
+        answer_files, older = newest([read_answers(path, opened) for path in answers])
+        for answer_file in older:
+            say(f"{answer_file.path}: left out, as {answer_file.rater or 'the same rater'} saved again later")
+        summed = ratings(opened, answer_files)
         if out:
             outputs.write_json(out, summed, by)
     click.echo("\n".join(_told(summed)))

@@ -10,7 +10,6 @@ import json
 
 import click
 
-from data.batch import TRANSLATION
 from data.catalogue import KINDS
 from data.errors import UserError
 from models import catalogue
@@ -211,16 +210,18 @@ def resolve(options: dict, written_as_options=()) -> RunConfig:
 
 
 def _check_meaning(options, family):
-    """UserError for an option that says nothing to this family, and would be passed over."""
+    """ValueError for an option that says nothing to this family, and would be passed over."""
+    from trainer import tasks
+
     name, task = options["model"], family.Model.task
     if options["conditional"] and not family.Model.conditional:
         raise UserError(
             f"--conditional is for generation: {name} ({task}) starts from pictures and is not told their categories"
         )
     if options["augment"] != "none" and not hasattr(family.Model, "critic_terms"):
-        raise UserError(f"--augment {options['augment']} changes what a critic sees, and {name} has none")
-    if options["view"] != "auto" and task != TRANSLATION:
-        raise UserError(f"--view {options['view']} is for translation, and {name} is of {task}")
+        raise ValueError(f"--augment {options['augment']} changes what a critic sees, and {name} has none")
+    if options["view"] not in tasks.of(task).kinds:
+        raise ValueError(f"--view {options['view']} is for translation, and {name} is of {task}")
 
 
 def _settings(written_as_options, family):

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from data.errors import UserError
-from trainer.evaluation.report import SCHEMA, Evaluation, as_values, better, shown
-from trainer.metrics.estimate import Estimate, of_mean
+from trainer.evaluation.report import SCHEMA, Evaluation, as_values
+from trainer.metrics.estimate import Estimate, format_estimate, of_mean
+from trainer.metrics.table import better
 
 _TELL = 2  # errors: a smaller difference is none that can be told
 
@@ -34,13 +35,13 @@ class Comparison:
         """The ranking in words, a sentence a place."""
         found = []
         for place, (evaluation, name) in enumerate(zip(self.evaluations, self.names, strict=True)):
-            sentence = f"{place + 1}. {name}: {shown(evaluation.metrics[self.headline])}"
+            sentence = f"{place + 1}. {name}: {format_estimate(evaluation.metrics[self.headline])}"
             if place < len(self.leads):
                 lead, after = self.leads[place], self.names[place + 1]
                 if lead.value >= _TELL * lead.error:
-                    sentence += f", better than {after} by {shown(lead)}"
+                    sentence += f", better than {after} by {format_estimate(lead)}"
                 else:
-                    sentence += f", not to be told from {after} ({shown(lead)})"
+                    sentence += f", not to be told from {after} ({format_estimate(lead)})"
             found.append(f"{sentence}.")
         return found
 
@@ -63,7 +64,7 @@ def compare(evaluations: Sequence[Evaluation], names: Sequence[str], ratings: di
     for other in evaluations[1:]:
         if list(other.metrics)[0] != first.headline:
             raise UserError(
-                f"{first.subject.name} is measured by {first.headline} and {other.subject.name} by {other.headline}:"
+                f"{first.model.name} is measured by {first.headline} and {other.model.name} by {other.headline}:"
                 " they do not compare"
             )
     sign = better(first.headline)

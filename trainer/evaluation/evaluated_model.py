@@ -1,9 +1,13 @@
-"""What is evaluated: an exported model, with the run that it came from."""
+"""An exported model under evaluation, with the run that it came from."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+
+import numpy as np
 
 from data import files
 from data.errors import UserError
+from serving.export import offline
 from serving.export.export import report
 from trainer.runs import exporting, history
 from trainer.runs.config import Damaged, RunConfig
@@ -12,10 +16,10 @@ from trainer.runs.names import short_names
 
 
 @dataclass(frozen=True)
-class Subject:
+class EvaluatedModel:
     """A model in a version's folder `path`.
 
-    name: for people. classes: what it was told the categories are, () when nothing. fingerprint: of the source it was trained on.
+    name: for people. classes: the categories that it was told, () when none. fingerprint: of the source it was trained on.
     history: the lines of the run's metrics.jsonl, () for an export alone. root: the run's folder, None for an export alone.
     """
 
@@ -31,6 +35,22 @@ class Subject:
     history: tuple[dict, ...]
     root: str | None
 
+    def generate(
+        self, count: int, seed: int, label: np.ndarray | None, truncation: float, track
+    ) -> Iterator[np.ndarray]:
+        """`count` pictures from nothing, picture i by the seed `seed + i`: blocks uint8 [n, height, width, 3].
+
+        Args:
+            label: int [count], or None for a model that knows no categories.
+            track: function (iterator, total, what) -> iterator, such as a progress bar.
+        """
+        parts = offline.samples(self.path, count, seed, label, truncation)
+        return track(parts, -(-count // offline.BATCH), "making")
+
+    def change(self, pictures: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """A uint8 [height, width, 3] picture for each of these, one at a time."""
+        return offline.changed(self.path, pictures)
+
     def as_values(self) -> dict:
         """What the report says of it."""
         return {
@@ -45,7 +65,7 @@ class Subject:
         }
 
 
-def open_subject(path: str, say) -> Subject:
+def open_model(path: str, say) -> EvaluatedModel:
     """The newest export of a run (made now if it is behind), of a model's folder, or that version itself.
 
     Raises UserError or OSError, one sentence, when there is none or it does not say how it was made.
@@ -55,7 +75,7 @@ def open_subject(path: str, say) -> Subject:
     folder = RunDir(path)
     is_run = files.exists(folder.config)
     try:
-        return Subject(
+        return EvaluatedModel(
             name=short_names([path if is_run else version])[0],
             path=version,
             task=facts["facts"]["task"],

@@ -1,93 +1,73 @@
-"""Translation and enhancement: pictures against their targets, one value a pair."""
+"""Changed pictures against their targets, one value a pair."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
-from data import views
-from data.batch import ENHANCEMENT
-from data.cache import load_rows
 from data.catalogue import open_source
-from data.degrade import downscale, modcrop
 from data.errors import UserError
 from data.quarantine import Quarantine
-from data.sources.protocol import SourceError
-from serving.export import offline as served
-from trainer.evaluation import sets
-from trainer.evaluation.evaluated_model import Subject
-from trainer.evaluation.report import Evaluation, Example, Gallery, better, means, measure_of, shown, side_by_side
+from trainer.evaluation.report import Evaluation, Example, Gallery, side_by_side
 from trainer.evaluation.request import Request
-from trainer.metrics import names, naturalness
-from trainer.metrics.fidelity import delta_e_2000, ms_ssim, psnr, ssim
-from trainer.runs.config import RunConfig
+from trainer.evaluation.sets import grid_notes
+from trainer.metrics import names, naturalness, of_pairs, of_pictures, of_sets
+from trainer.metrics.estimate import Estimate, format_estimate, means
+from trainer.metrics.table import Measure, better, measure_of
 
 MOST = 1_000  # pairs, unless more are asked for
-BICUBIC, TARGETS = "bicubic (Pillow)", "targets"
-_SSIM_WINDOW, _MS_SSIM_SIDE = 11, 161  # px that must be left after shaving
+TARGETS = "targets"
 _SHOWN, _EXTREMES = 12, 4  # pairs in the first gallery; best and worst of a category
-_PARTS = 16  # of a large picture whose distance in features is measured
-_WINDOW = 160  # px shown of a large picture
 
 
-def measure(pictures: np.ndarray, targets: np.ndarray, *, shave: int, extractor=None) -> dict[str, np.ndarray]:
-    """PSNR and SSIM on luma and on RGB, MS-SSIM where it fits, Delta-E, and the distance in the extractor's layers.
+@dataclass(frozen=True)
+class PairEvaluator:
+    """Measures pictures against their targets, whoever made them.
 
     Args:
-        pictures, targets: uint8 [n, height, width, 3], alike in shape.
-        shave: px cut from each border first; by custom the scale of an enlargement, else 0.
-        extractor: see `trainer.features.catalogue`; None leaves the last out, and so does one whose layers are not known.
-
-    Returns {full name: float64 [n]}, the headline first. Raises UserError for arrays that are not such pictures.
+        targets: uint8 [height, width, 3] each. extractor: see `trainer.features.catalogue`.
+        shave: px cut from each border first. period: px of a grid that is looked for.
+        headline: the measure that comes first, where it can be taken.
     """
-    left = min(pictures.shape[1:3]) - 2 * shave
-    found = {}
-    for space in ("y", "rgb"):
-        found |= names.of_pairs(psnr, pictures, targets, space=space, shave=shave)
-        if left >= _SSIM_WINDOW:
-            found |= names.of_pairs(ssim, pictures, targets, space=space, shave=shave)
-    if left >= _MS_SSIM_SIDE:
-        found |= names.of_pairs(ms_ssim, pictures, targets, space="y", shave=shave)
-    found |= names.of_pairs(delta_e_2000, pictures, targets, shave=shave)
-    return found | (_distances(pictures, targets, extractor) if extractor is not None else {})
+
+    targets: Sequence[np.ndarray]
+    extractor: object
+    shave: int
+    period: int
+    headline: Measure
+
+    def measure(
+        self, pictures: Sequence[np.ndarray], track: Callable[[Iterable], Iterable] = iter
+    ) -> tuple[dict[str, Estimate], dict[str, np.ndarray]]:
+        """(measures, values of each pair float64 [n]) by their full names, the headline first; see `of_pairs.measure`."""
+        return self._measure(pictures, self.targets, track)
+
+    def alone(self, pictures: Sequence[np.ndarray]) -> dict[str, Estimate]:
+        """Measures that take no targets: periodic artifacts, and naturalness of those that hold several of its patches."""
+        return of_pictures.measure(pictures, period=self.period) | _naturalness(pictures)
+
+    def names(self) -> tuple[str, ...]:
+        """The full names that `measure` finds of as many pictures."""
+        black = np.zeros_like(self.targets[0])
+        metrics, _ = self._measure([black], [np.bitwise_not(black)], iter)
+        return (*metrics, *(name for name in self.alone(self.targets) if name not in metrics))
+
+    def _measure(self, pictures, targets, track):
+        each = of_pairs.measure(pictures, targets, shave=self.shave, extractor=self.extractor, track=track)
+        each = dict(sorted(each.items(), key=lambda item: measure_of(item[0]) is not self.headline))
+        return means(each) | self.alone(pictures), each
 
 
-def _distances(pictures, targets, extractor):
-    """The distance in the extractor's layers, {full name: float64 [n]}, of pictures of any sizes; {} when its layers are not known.
-
-    A picture larger than the extractor sees is looked at in its own size, in parts: the mean over `_PARTS` of them, evenly spread.
-    """
-    if extractor.to_maps is None:
+def _naturalness(pictures):
+    """NIQE of those pictures that hold several of its patches; {} when hardly any does."""
+    model = naturalness.default_model()
+    large = [picture for picture in pictures if min(picture.shape[:2]) >= 2 * model.patch]
+    if len(large) < max(2, len(pictures) / 2):
         return {}
-    parts = [part for pair in zip(pictures, targets, strict=True) for part in _parts(*pair, extractor.size)]
-    chunks = [parts[start : start + extractor.batch] for start in range(0, len(parts), extractor.batch)]
-    found = [
-        names.of_maps(extractor.name, *(extractor.maps(side) for side in zip(*chunk, strict=True))) for chunk in chunks
-    ]
-    owners = np.repeat(np.arange(len(pictures)), [len(_corners(target, extractor.size)) for target in targets])
-    return {
-        name: np.bincount(owners, np.concatenate([one[name] for one in found])) / np.bincount(owners)
-        for name in found[0]
-    }
-
-
-def _parts(picture, target, side):
-    """Pairs of the same part, `side` px a side, of a picture and its target; the whole of small ones."""
-    return [
-        tuple(x[top : top + side, left : left + side] for x in (picture, target))
-        for top, left in _corners(target, side)
-    ]
-
-
-def _corners(picture, side):
-    corners = [
-        (top, left)
-        for top in range(0, max(1, picture.shape[0] - side + 1), side)
-        for left in range(0, max(1, picture.shape[1] - side + 1), side)
-    ]
-    return [corners[i] for i in np.linspace(0, len(corners) - 1, min(len(corners), _PARTS)).astype(int)]
+    found = [names.of_naturalness(picture[np.newaxis], model) for picture in large]
+    return means({name: np.concatenate([one[name] for one in found]) for name in found[0]})
 
 
 class Pair(NamedTuple):
@@ -101,8 +81,8 @@ class Pair(NamedTuple):
 class Pairs(NamedTuple):
     """What changed pictures are held against.
 
-    seen: whether the model was trained on these very pictures. others: of a translation, real pictures uint8 [n, side, side, 3] that are
-    none of the targets, for measures of sets: those call for independent sets, and a made picture is not independent of its target.
+    seen: whether the model was trained on these very pictures. others: real pictures uint8 [n, side, side, 3] that are none of the
+    targets, for measures of sets, or None: those call for independent sets, and a made picture is not independent of its target.
     """
 
     spec: str
@@ -110,141 +90,74 @@ class Pairs(NamedTuple):
     pairs: list[Pair]
     classes: tuple[str, ...]
     left_out: str | None
-    others: np.ndarray | None
+    others: np.ndarray | None = None
 
 
-def gather(subject: Subject, request: Request, track) -> Pairs:
-    """Read the pairs: as the run made them of its pictures, whole pictures for enhancement.
+def gather(model, request: Request, read: Callable[..., Iterable[Pair]]) -> Pairs:
+    """Read the pairs, as the run made them of its pictures.
+
+    Args:
+        read: function (source, quarantine, count) -> at most `count` of the source's pairs.
 
     Raises UserError, one sentence, when the source cannot be read or gives nothing usable.
     """
-    run = subject.run
-    held_out = request.held_out_of(run)
-    spec = request.data or held_out or run.data
+    run = model.run
+    spec = request.data or request.held_out_of(run) or run.data
     source = open_source(spec, run.seed)
     quarantine = Quarantine()
-    if subject.task == ENHANCEMENT:
-        most = request.count or MOST
-        examples = track(_whole(source, run, quarantine), source.count and min(source.count, most), "reading")
-        pairs = [pair for _, pair in zip(range(most), examples, strict=False)]
-    else:
-        view = views.translation(run.settings["resolution"], run.view)
-        rows = load_rows(
-            source, view, fit=run.fit, quarantine=quarantine, progress=lambda it, n: track(it, n, "reading")
-        )
-        chosen = rows.take(np.linspace(0, rows.count - 1, min(rows.count, request.count or MOST)).astype(int))
-        labels = chosen.get("label", [None] * len(chosen["source"]))
-        pairs = [Pair(*pair) for pair in zip(chosen["source"], chosen["target"], labels, strict=True)]
+    pairs = list(read(source, quarantine, request.count or MOST))
     if not pairs:
         raise UserError(f"nothing usable was found in {spec}. {quarantine.sentence()}")
     left_out = f"{spec}: {quarantine.sentence()}" if quarantine else None
-    seen = source.fingerprint() == subject.fingerprint
-    others = None if subject.task == ENHANCEMENT or seen else _trained_on(run, track)
-    return Pairs(spec, seen, pairs, source.classes, left_out, others)
+    return Pairs(spec, source.fingerprint() == model.fingerprint, pairs, source.classes, left_out)
 
 
-def _trained_on(run, track):
-    """The pictures a translation was trained to make, uint8 [n, side, side, 3], `generation.MOST` at most; None when they are elsewhere."""
-    try:
-        source = open_source(run.data, run.seed)
-    except (SourceError, OSError):
-        return None
-    alone = "image" in source.keys
-    view = (
-        views.generation(run.settings["resolution"])
-        if alone
-        else views.translation(run.settings["resolution"], run.view)
-    )
-    rows = load_rows(source, view, fit=run.fit, progress=lambda it, n: track(it, n, "reading"))
-    chosen = rows.take(np.linspace(0, rows.count - 1, min(rows.count, sets.MOST)).astype(int))
-    return chosen["image" if alone else "target"]
+def evaluate(
+    model,
+    reference: Pairs,
+    evaluator: PairEvaluator,
+    *,
+    made_by: str,
+    alternatives: Mapping[str, Sequence[np.ndarray]],
+    show: Callable[[Pair, np.ndarray, str], Example],
+    track,
+) -> Evaluation:
+    """Send the sources through the model, and measure what it makes of them.
 
-
-def _whole(source, run: RunConfig, quarantine) -> Iterator[Pair]:
-    """Pictures in their own size, with their smaller versions: given ones (`pairs:`), or made as for training."""
-    scale = run.settings["scale"]
-    quarantine.extend(source.left_out)
-    for number, example in enumerate(source.examples(None, run.fit, quarantine)):
-        try:
-            if "source" in example:
-                low, high = example["source"], example["target"]
-                if high.shape[0] != scale * low.shape[0]:
-                    raise UserError(f"the target is not {scale} times as large as the source")
-            else:
-                high = modcrop(example["image"], scale)
-                low = downscale(high, scale)
-        except UserError as error:
-            quarantine.add(f"example {number}", str(error))
-            continue
-        yield Pair(low, high, example.get("label"))
-
-
-def evaluate(subject: Subject, reference: Pairs, request: Request, extractor, track) -> Evaluation:
-    """Send the sources through the subject's model, and measure what it makes of them."""
-    pairs = reference.pairs
-    enlarging = subject.task == ENHANCEMENT
-    shave = subject.run.settings["scale"] if enlarging else 0
-    sources = track((pair.source for pair in pairs), len(pairs), "changing")
-    made = list(served.changed(subject.path, sources))
-    targets = [pair.target for pair in pairs]
-    each = _measured(made, targets, shave, extractor, track)
-    metrics = means(each)
-    if not enlarging:  # a model may make up what a drawing does not tell: judged first by how it looks
-        distance = next((name for name in metrics if measure_of(name) == "feature_distance"), None)
-        metrics = ({distance: metrics[distance]} if distance else {}) | metrics
-    baselines = {}
-    if enlarging:
-        enlarged = [_enlarged(pair) for pair in pairs]
-        baselines[BICUBIC] = means(_measured(enlarged, targets, shave, extractor, track))
-        for what, pictures in ((BICUBIC, enlarged), (TARGETS, targets), (None, made)):
-            into = metrics if what is None else baselines.setdefault(what, {})
-            into |= _naturalness(pictures)
-    if reference.others is not None and min(len(pairs), len(reference.others)) >= sets.LEAST:
-        others, vectors, wanted = (extractor.vectors(x) for x in (reference.others, np.stack(made), np.stack(targets)))
-        metrics |= sets.measure(extractor.name, others, vectors)
-        baselines[TARGETS] = sets.measure(extractor.name, others, wanted)
+    Args:
+        made_by: what made the sources of the pictures, for the protocol.
+        alternatives: by name, pictures that could have been made without a model, which are measured beside its own.
+        show: function (pair, made picture, name) -> the example of that name.
+    """
+    pairs, extractor = reference.pairs, evaluator.extractor
+    made = list(model.change(track((pair.source for pair in pairs), len(pairs), "changing")))
+    metrics, each = evaluator.measure(made, lambda items: track(items, len(made), "measuring"))
+    baselines = {name: evaluator.measure(pictures)[0] for name, pictures in alternatives.items()}
+    baselines[TARGETS] = evaluator.alone(evaluator.targets)
+    if reference.others is not None and min(len(pairs), len(reference.others)) >= of_sets.LEAST:
+        others, vectors, wanted = (
+            extractor.vectors(x) for x in (reference.others, np.stack(made), np.stack(evaluator.targets))
+        )
+        metrics |= of_sets.measure(extractor.name, others, vectors)
+        baselines[TARGETS] |= of_sets.measure(extractor.name, others, wanted)
     headline = next(iter(metrics))
+
+    def example(place):
+        pair = pairs[place]
+        category = reference.classes[pair.label] if pair.label is not None and reference.classes else ""
+        return show(pair, made[place], f"{category} {each[headline][place]:.4g}".strip())
+
     return Evaluation(
-        subject=subject,
-        protocol=_protocol(subject, reference, extractor, shave),
+        model=model,
+        protocol=_protocol(model, reference, evaluator, made_by),
         metrics=metrics,
-        baselines=baselines,
+        baselines={name: values for name, values in baselines.items() if values},
         categories=_categories(reference, each),
         notes=list(_notes(metrics, baselines, reference, headline)),
-        examples=[
-            _example(reference, made, i, enlarging, headline, each)
-            for i in np.linspace(0, len(made) - 1, min(len(made), _SHOWN)).astype(int)
-        ],
-        galleries=_extremes(reference, made, enlarging, headline, each),
+        examples=[example(i) for i in np.linspace(0, len(made) - 1, min(len(made), _SHOWN)).astype(int)],
+        galleries=_extremes(reference, example, headline, each),
         each=each,
     )
-
-
-def _measured(made, targets, shave, extractor, track):
-    """`measure` of pictures of any sizes, one at a time."""
-    found = [
-        measure(a[np.newaxis], b[np.newaxis], shave=shave)
-        for a, b in track(zip(made, targets, strict=True), len(made), "measuring")
-    ]
-    everywhere = [name for name in found[0] if all(name in one for one in found)]
-    return {name: np.concatenate([one[name] for one in found]) for name in everywhere} | _distances(
-        made, targets, extractor
-    )
-
-
-def _enlarged(pair):
-    height, width = pair.target.shape[:2]
-    return np.array(Image.fromarray(pair.source).resize((width, height), Image.Resampling.BICUBIC))
-
-
-def _naturalness(pictures):
-    """NIQE of those pictures that hold several of its patches; {} when hardly any does."""
-    model = naturalness.default_model()
-    large = [picture for picture in pictures if min(picture.shape[:2]) >= 2 * model.patch]
-    if len(large) < max(2, len(pictures) / 2):
-        return {}
-    found = [names.of_naturalness(picture[np.newaxis], model) for picture in large]
-    return means({name: np.concatenate([one[name] for one in found]) for name in found[0]})
 
 
 def _categories(reference, each):
@@ -262,15 +175,14 @@ def _categories(reference, each):
     }
 
 
-def _protocol(subject, reference, extractor, shave):
-    made_by = "its scale" if subject.task == ENHANCEMENT else f"the view {subject.run.view}"
+def _protocol(model, reference, evaluator, made_by):
     return {
         "data": reference.spec,
         "pictures": len(reference.pairs),
-        "trained on": subject.run.data,
+        "trained on": model.run.data,
         "sources": f"made of the pictures by {made_by}" if not reference.spec.startswith("pairs:") else "given",
-        "pixels shaved": shave,
-        "features": extractor.name,
+        "pixels shaved": evaluator.shave,
+        "features": evaluator.extractor.name,
         "real pictures for measures of sets": None
         if reference.others is None
         else f"{len(reference.others)}, trained on",
@@ -280,11 +192,13 @@ def _protocol(subject, reference, extractor, shave):
 
 
 def _notes(metrics, baselines, reference, headline):
-    way = "more" if better(headline) > 0 else "less"
-    note = f"{headline} is {shown(metrics[headline])}, {way} is better"
-    if BICUBIC in baselines and headline in baselines[BICUBIC]:
-        note += f"; bicubic enlargement has {shown(baselines[BICUBIC][headline])}"
+    way = measure_of(headline).direction
+    note = f"{headline} is {format_estimate(metrics[headline])}, {way} is better"
+    for name, values in baselines.items():
+        if headline in values:
+            note += f"; {name} has {format_estimate(values[headline])}"
     yield f"{note}."
+    yield from grid_notes(metrics, baselines[TARGETS])
     if reference.seen:
         yield (
             "These are the pictures it was trained on, so the numbers are too good. Give others with --data, such as a"
@@ -294,22 +208,7 @@ def _notes(metrics, baselines, reference, headline):
         yield f"{reference.left_out}."
 
 
-def _example(reference, made, place, enlarging, headline, each):
-    """A pair, of a large enlargement the part where there was most to do; its name ends with its value of the headline."""
-    pair = reference.pairs[place]
-    category = reference.classes[pair.label] if pair.label is not None and reference.classes else ""
-    name = f"{category} {each[headline][place]:.4g}".strip()
-    if not enlarging:
-        return Example(name, [("source", pair.source), ("target", pair.target)], [made[place]])
-    times = len(pair.target) // len(pair.source)
-    enlarged = _enlarged(pair)
-    part = _hardest(enlarged, pair.target)
-    blocks = pair.source.repeat(times, axis=0).repeat(times, axis=1)
-    baselines = [("source", blocks[part]), ("bicubic", enlarged[part]), ("target", pair.target[part])]
-    return Example(name, baselines, [made[place][part]])
-
-
-def _extremes(reference, made, enlarging, headline, each):
+def _extremes(reference, example, headline, each):
     ordered = np.argsort(-better(headline) * each[headline], kind="stable")
     galleries = []
     for title, places in (("Best", ordered), ("Worst", ordered[::-1])):
@@ -318,16 +217,7 @@ def _extremes(reference, made, enlarging, headline, each):
             label = reference.pairs[place].label
             counts[label] += 1
             if counts[label] <= (_EXTREMES if label is None else 1):
-                chosen.append(_example(reference, made, place, enlarging, headline, each))
+                chosen.append(example(place))
         text = f"By {headline}" + (", one of each category." if len(counts) > 1 else ".")
-        galleries.append(Gallery(title, text, [row for example in chosen for row in side_by_side(["made"], [example])]))
+        galleries.append(Gallery(title, text, [row for one in chosen for row in side_by_side(["made"], [one])]))
     return galleries
-
-
-def _hardest(enlarged, target):
-    """The part of a picture, at most `_WINDOW` px a side, that bicubic enlargement is furthest from."""
-    lost = np.abs(enlarged.astype(int) - target).sum(axis=2)
-    height, width = lost.shape
-    tops, lefts = (range(0, max(1, side - _WINDOW + 1), 16) for side in (height, width))
-    parts = [np.s_[top : top + _WINDOW, left : left + _WINDOW] for top in tops for left in lefts]
-    return max(parts, key=lambda part: lost[part].sum())

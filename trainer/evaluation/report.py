@@ -6,11 +6,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from trainer.evaluation.evaluated_model import Subject
-from trainer.metrics.estimate import Estimate, of_mean
+from trainer.evaluation.evaluated_model import EvaluatedModel
+from trainer.metrics.estimate import Estimate
 
 SCHEMA = 1  # raised when a field changes its meaning or goes; new fields may come without
-MORE_IS_BETTER = {"psnr", "ssim", "ms_ssim", "precision", "recall", "density", "coverage", "inception_score"}
 
 
 @dataclass(frozen=True)
@@ -55,13 +54,13 @@ def side_by_side(names: Sequence[str], examples: Sequence[Example]) -> list[Row]
 class Evaluation:
     """One model, measured.
 
-    protocol: what was done, as plain values. metrics: by full name, the headline first. beside: what the same measures say of something
-    else, by its name, such as real pictures that were held out, or bicubic enlargement. categories: for each, its counts and
+    protocol: what was done, as plain values. metrics: by full name, the headline first. baselines: what the same measures say of
+    something else, by its name, such as real pictures that were held out, or bicubic enlargement. categories: for each, its counts and
     metrics. each: of pairs, {full name: float64 [n]} in the order of the data. notes: sentences. examples: the same for every model that is
     measured so. galleries: what this one did best, worst and the like. copies: of made pictures, the closest training pictures.
     """
 
-    subject: Subject
+    model: EvaluatedModel
     protocol: dict
     metrics: dict[str, Estimate]
     baselines: dict[str, dict[str, Estimate]]
@@ -78,23 +77,11 @@ class Evaluation:
         return next(iter(self.metrics))
 
 
-def measure_of(name: str) -> str:
-    """The measure in a full name: "kid_packshot-1_n3068" -> "kid"; "ms_ssim_y_scales5" -> "ms_ssim"."""
-    long = ("ms_ssim", "delta_e_2000", "feature_distance", "inception_score")
-    return next((measure for measure in long if name.startswith(measure)), name.split("_")[0])
-
-
-def better(name: str) -> int:
-    """1 when more of the metric is better, -1 when less is."""
-    return 1 if measure_of(name) in MORE_IS_BETTER else -1
-
-
 def as_values(evaluation: Evaluation) -> dict:
     """What `--json` writes: dicts, lists, strings and finite numbers only; a number that is not finite is null."""
-    subject = evaluation.subject
     return {
         "schema": SCHEMA,
-        "model": subject.as_values(),
+        "model": evaluation.model.as_values(),
         "protocol": evaluation.protocol,
         "headline": evaluation.headline,
         "metrics": _plain(evaluation.metrics),
@@ -116,19 +103,3 @@ def _plain(value):
     if isinstance(value, (float, np.floating)):
         return float(value) if math.isfinite(value) else None
     return int(value) if isinstance(value, np.integer) else value
-
-
-def shown(estimate: Estimate) -> str:
-    """A value and its error, to two digits of the error, or four of the value where those are more: "30.35 ± 1.46"."""
-    value, error = estimate
-    if not math.isfinite(error) or error == 0:
-        return f"{value:.4g}"
-    digits = max(1 - math.floor(math.log10(error)), 3 - math.floor(math.log10(abs(value) or error)))
-    digits = min(max(digits, 0), 6)
-    return f"{value:.{digits}f} ± {error:.{digits}f}"
-
-
-def means(each: Mapping[str, np.ndarray]) -> dict[str, Estimate]:
-    """The mean over pictures of each measure, with its error."""
-    with np.errstate(invalid="ignore"):
-        return {name: of_mean(values) for name, values in each.items()}

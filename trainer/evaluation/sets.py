@@ -1,62 +1,71 @@
-"""Generation: made pictures against real ones, by their features."""
+"""Made pictures against real ones, as sets: their features, and the grids in them."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from data import views
 from data.cache import load_rows
 from data.catalogue import open_source
 from data.errors import UserError
 from data.quarantine import Quarantine
 from data.sources.protocol import SourceError
-from serving.export import offline
-from trainer.evaluation.evaluated_model import Subject
-from trainer.evaluation.report import Evaluation, Example, Gallery, Row, measure_of, shown
+from trainer.evaluation.report import Evaluation, Example, Gallery, Row
 from trainer.evaluation.request import Request
-from trainer.metrics import names
+from trainer.metrics import names, of_pictures, of_sets
 from trainer.metrics.categories import by_category
-from trainer.metrics.distribution import fid, kid
-from trainer.metrics.estimate import Estimate
-from trainer.metrics.memorisation import memorisation, nearest
-from trainer.metrics.neighbours import density_coverage, precision_recall, realism
+from trainer.metrics.distribution import inception_score, kid
+from trainer.metrics.estimate import Estimate, format_estimate
+from trainer.metrics.memorisation import nearest
+from trainer.metrics.neighbours import precision_recall, realism
+from trainer.metrics.table import KID, MEMORISATION, PERIODIC_ARTIFACTS, PRECISION, RECALL, measure_of
 from trainer.runs.config import RunConfig
 
-LEAST = 20  # vectors in each set: fewer and the balls of `precision_recall` have no neighbours to reach
 MOST = 10_000  # made pictures, unless more are asked for
-HELD_OUT = "real, held out"
+REAL, HELD_OUT = "real", "real, held out"
 _SHOWN, _EXTREMES = 8, 4  # pictures of a category, best and worst of it
 _COPIES = 12  # pairs of made and training picture
 
 
-def measure(
-    features: str,
-    real: np.ndarray,
-    fake: np.ndarray,
-    *,
-    train: np.ndarray | None = None,
-    held_out: np.ndarray | None = None,
-) -> dict[str, Estimate]:
-    """KID, FID, precision, recall, density and coverage of fakes, by their full names, the headline first.
+@dataclass(frozen=True)
+class SetEvaluator:
+    """Measures sets of pictures against real ones, whoever made them.
 
     Args:
-        features: the extractor's name. real, fake: its vectors, float [n, d], [m, d].
-        train, held_out: vectors of what was trained on and of real pictures that were not; with both, memorisation is measured too.
-
-    Raises UserError for sets of fewer than `LEAST` rows, differing d, or values that are not finite.
+        extractor: see `trainer.features.catalogue`.
+        real, train, held_out: its vectors, float [n, d], of real pictures, of what was trained on, and of real pictures that was not; the
+            last two, which memorisation takes, may be None.
+        period: px of a grid that is looked for. artifacts: `of_pictures.measure` of real pictures.
     """
-    for what, rows in (("real", real), ("made", fake)):
-        if len(rows) < LEAST:
-            raise UserError(f"{len(rows)} {what} pictures are too few to measure with: at least {LEAST} are needed")
-    found = {}
-    for of in (kid, fid, precision_recall, density_coverage):
-        found |= names.of_sets(of, features, real, fake)
-    if train is not None and held_out is not None:
-        copying = names.of_sets(memorisation, features, train, held_out, fake)
-        found |= {name: result.nearer for name, result in copying.items()}
-    return found
+
+    extractor: object
+    real: np.ndarray
+    train: np.ndarray | None
+    held_out: np.ndarray | None
+    period: int
+    artifacts: dict[str, Estimate]
+
+    def measure(self, blocks: Iterable[np.ndarray], count: int) -> tuple[dict[str, Estimate], np.ndarray]:
+        """(measures by their full names, the headline first; vectors [count, d]) of `count` made pictures.
+
+        Args:
+            blocks: uint8 [n, side, side, 3] each; only those pictures are kept that measures take as they are.
+
+        Raises UserError when they are too few.
+        """
+        step, seen = -(-count // of_pictures.MOST), 0
+        vectors, kept = [], []
+        for block in blocks:
+            vectors.append(self.extractor.vectors(block))
+            kept += list(block[-seen % step :: step])
+            seen += len(block)
+        vectors = np.concatenate(vectors)
+        return self.of_vectors(vectors) | of_pictures.measure(kept, period=self.period), vectors
+
+    def of_vectors(self, vectors: np.ndarray) -> dict[str, Estimate]:
+        """The part of `measure` that sees features only."""
+        return of_sets.measure(self.extractor.name, self.real, vectors, train=self.train, held_out=self.held_out)
 
 
 @dataclass(frozen=True)
@@ -79,30 +88,33 @@ class Reference:
     real: Pictures
     train: Pictures | None
     held_out: Pictures | None
+    period: int
+
+    @functools.cached_property
+    def evaluator(self) -> SetEvaluator:
+        train, held_out = (None if seen is None else seen.vectors for seen in (self.train, self.held_out))
+        artifacts = of_pictures.measure(self.real.pictures, period=self.period)
+        return SetEvaluator(self.extractor, self.real.vectors, train, held_out, self.period, artifacts)
 
 
-def gather(run: RunConfig, request: Request, extractor, track) -> Reference:
+def gather(run: RunConfig, view, request: Request, *, extractor, period: int, track) -> Reference:
     """Read the pictures and extract their features.
 
     Args:
         run: of the model; says how pictures were squared, and what was trained on.
-        extractor: see `trainer.features.catalogue`. track: function (iterator, total, what) -> iterator.
+        view: what it trains on. extractor: see `trainer.features.catalogue`. period: see `SetEvaluator`.
+        track: function (iterator, total, what) -> iterator.
 
     Raises UserError, one sentence, when a source that is asked for cannot be read; when `data` is given, what was trained on may be
     elsewhere.
     """
-    side = run.settings["resolution"]
 
     @functools.cache
     def read(spec):
         source = open_source(spec, run.seed)
         quarantine = Quarantine()
         rows = load_rows(
-            source,
-            views.generation(side),
-            fit=run.fit,
-            quarantine=quarantine,
-            progress=lambda it, n: track(it, n, "reading"),
+            source, view, fit=run.fit, quarantine=quarantine, progress=lambda it, n: track(it, n, "reading")
         )
         chosen = rows.take(np.linspace(0, rows.count - 1, min(rows.count, request.count or MOST)).astype(int))
         labels = chosen.get("label")
@@ -117,31 +129,31 @@ def gather(run: RunConfig, request: Request, extractor, track) -> Reference:
         train = read(run.data)
     except (SourceError, OSError):
         train = None
-    return Reference(extractor, real, train, read(held_out) if held_out else None)
+    return Reference(extractor, real, train, read(held_out) if held_out else None, period)
 
 
-def evaluate(subject: Subject, reference: Reference, request: Request, track) -> Evaluation:
-    """Make pictures with the subject's mix of categories, and measure them. Raises UserError when model and data do not fit."""
-    real, extractor = reference.real, reference.extractor
-    _check(subject, reference)
+def evaluate(model, reference: Reference, request: Request, track) -> Evaluation:
+    """Make pictures with the model's mix of categories, and measure them. Raises UserError when model and data do not fit."""
+    real, extractor, evaluator = reference.real, reference.extractor, reference.evaluator
+    _check(model, reference)
     count = request.count or len(real.pictures)
     labels = None if real.labels is None else np.resize(real.labels, count)
-    made = _make(subject, request, count, labels, track)
-    vectors = extractor.vectors(made)
-    held_out = reference.held_out.vectors if reference.held_out else None
-    train = reference.train
-    seen = None if train is None else train.vectors
-    metrics = measure(extractor.name, real.vectors, vectors, train=seen, held_out=held_out)
+    conditional = bool(model.classes)
+    blocks = model.generate(count, request.seed, labels if conditional else None, request.truncation, track)
+    made = np.concatenate(list(blocks))
+    metrics, vectors = evaluator.measure([made], count)
     if extractor.classes:
         metrics |= _inception_score(extractor, made)
-    baselines = {}
-    if held_out is not None and len(held_out) >= LEAST:
-        baselines[HELD_OUT] = measure(extractor.name, real.vectors, held_out)
-    told = bool(subject.classes)
-    if labels is not None and not told:
+    baselines = {REAL: evaluator.artifacts} if evaluator.artifacts else {}
+    held_out = reference.held_out
+    if held_out is not None and len(held_out.vectors) >= of_sets.LEAST:
+        baselines[HELD_OUT] = of_sets.measure(extractor.name, real.vectors, held_out.vectors)
+        baselines[HELD_OUT] |= of_pictures.measure(held_out.pictures, period=evaluator.period)
+    if labels is not None and not conditional:
         labels = real.labels[nearest(vectors, real.vectors)[0]]
-    categories = _categories(extractor.name, real, vectors, labels, told)
+    categories = _categories(extractor.name, real, vectors, labels, conditional)
     galleries, copies = [_extremes(real, made, vectors, labels)], []
+    train = reference.train
     if train is not None:
         places, distances = nearest(vectors, train.vectors)
         closest = np.argsort(distances, kind="stable")[:_COPIES]
@@ -151,12 +163,12 @@ def evaluate(subject: Subject, reference: Reference, request: Request, track) ->
             for i in closest
         ]
     return Evaluation(
-        subject=subject,
-        protocol=_protocol(subject, reference, request, count, told),
+        model=model,
+        protocol=_protocol(model, reference, request, count, conditional),
         metrics=metrics,
         baselines=baselines,
         categories=categories,
-        notes=[*_notes(metrics, baselines, categories, told), *_left_out(reference)],
+        notes=[*_notes(metrics, baselines, categories, conditional), *_left_out(reference)],
         examples=[
             Example(category, [("real", real.pictures[i]) for i in a[:_SHOWN]], made[b[:_SHOWN]])
             for category, a, b in _groups(real, made, labels)
@@ -166,70 +178,64 @@ def evaluate(subject: Subject, reference: Reference, request: Request, track) ->
     )
 
 
-def _check(subject, reference):
-    if subject.classes and reference.real.classes != subject.classes:
+def _check(model, reference):
+    if model.classes and reference.real.classes != model.classes:
         have = ", ".join(reference.real.classes) or "no categories"
         raise UserError(
-            f"{subject.name} was trained on the categories {', '.join(subject.classes)}; {reference.real.spec} has {have}"
+            f"{model.name} was trained on the categories {', '.join(model.classes)}; {reference.real.spec} has {have}"
         )
 
 
-def _make(subject, request, count, labels, track):
-    label = labels if subject.classes else None
-    parts = offline.samples(subject.path, count, request.seed, label, request.truncation)
-    return np.concatenate(list(track(parts, -(-count // offline.BATCH), "making")))
-
-
 def _inception_score(extractor, made):
-    from trainer.metrics.distribution import inception_score
-
     order = np.random.default_rng(0).permutation(len(made))
     return names.of_sets(inception_score, extractor.name, extractor.probabilities(made[order]))
 
 
-def _categories(features, real, vectors, labels, told):
-    """{category: {"real": n, "made": n, name: Estimate}}; KID only where the model was told what to make."""
+def _categories(features, real, vectors, labels, conditional):
+    """{category: {"real": n, "made": n, full name: Estimate}}; KID only where the model was told what to make."""
     if labels is None:
         return {}
 
     def of_category(a, b):
         found = names.of_sets(precision_recall, features, a, b)
-        return names.of_sets(kid, features, a, b) | found if told else found
+        return names.of_sets(kid, features, a, b) | found if conditional else found
 
-    found = by_category(of_category, real.vectors, real.labels, vectors, labels, names=real.classes, least=LEAST)
+    found = by_category(of_category, real.vectors, real.labels, vectors, labels, real.classes, least=of_sets.LEAST)
     return {name: {"real": c.real, "made": c.fake, **(c.result or {})} for name, c in found.items()}
 
 
-def _protocol(subject, reference, request, count, told):
+def _protocol(model, reference, request, count, conditional):
     return {
         "data": reference.real.spec,
         "real pictures": len(reference.real.pictures),
         "made pictures": count,
-        "trained on": subject.run.data,
+        "trained on": model.run.data,
         "held out": reference.held_out.spec if reference.held_out else None,
         "features": reference.extractor.name,
-        "resolution": subject.run.settings["resolution"],
-        "made square by": subject.run.fit,
+        "resolution": model.run.settings["resolution"],
+        "made square by": model.run.fit,
         "first seed": request.seed,
         "truncation": request.truncation,
-        "categories of made pictures": "those of the real pictures" if told else "that of the nearest real picture",
+        "categories of made pictures": "those of the real pictures"
+        if conditional
+        else "that of the nearest real picture",
         "run by": "TensorFlow's C++ session, as TensorFlow Serving does",
     }
 
 
-def _notes(metrics, baselines, categories, told):
-    headline = next(iter(metrics))
-    note = f"KID is {shown(metrics[headline])}"
-    if HELD_OUT in baselines:
-        note += f"; real pictures that were held out score {shown(next(iter(baselines[HELD_OUT].values())))}"
-    yield f"{note}. 0 is no difference, less is better."
+def _notes(metrics, baselines, categories, conditional):
     found = {measure_of(name): value for name, value in metrics.items()}
+    held_out = {measure_of(name): value for name, value in baselines.get(HELD_OUT, {}).items()}
+    note = f"KID is {format_estimate(found[KID])}"
+    if KID in held_out:
+        note += f"; real pictures that were held out score {format_estimate(held_out[KID])}"
+    yield f"{note}. 0 is no difference, less is better."
     yield (
-        f"{found['precision'].value:.0%} of the made pictures lie among real ones (precision), and"
-        f" {found['recall'].value:.0%} of the real pictures could have been made (recall)."
+        f"{found[PRECISION].value:.0%} of the made pictures lie among real ones (precision), and"
+        f" {found[RECALL].value:.0%} of the real pictures could have been made (recall)."
     )
-    if "memorisation" in found:
-        value, error = found["memorisation"]
+    if MEMORISATION in found:
+        value, error = found[MEMORISATION]
         near = f"A made picture is nearer to a training picture than a held-out one is in {value:.0%} ± {error:.0%} of the cases"
         if value - 3 * error > 0.5:
             yield (
@@ -240,9 +246,20 @@ def _notes(metrics, baselines, categories, told):
             yield f"{near}: no sign of copying."
     else:
         yield "Whether it copies was not measured: that takes what it was trained on, and held-out pictures (--held-out)."
-    ranked = _ranked(categories) if told else []
+    yield from grid_notes(metrics, baselines.get(REAL, {}))
+    ranked = _ranked(categories) if conditional else []
     if len(ranked) > 1:
         yield f"Best category: {ranked[0]}. Worst: {ranked[-1]}."
+
+
+def grid_notes(metrics: dict[str, Estimate], real: dict[str, Estimate]):
+    """A sentence when there is a grid in the made pictures that is not in the real ones."""
+    for name, value in metrics.items():
+        if measure_of(name) is PERIODIC_ARTIFACTS and of_pictures.has_grid(value, real[name]):
+            yield (
+                f"There is a grid in the made pictures: {name} is {format_estimate(value)}, and that of real ones"
+                f" {format_estimate(real[name])}."
+            )
 
 
 def _left_out(reference):
@@ -252,10 +269,10 @@ def _left_out(reference):
 
 def _ranked(categories):
     scores = {
-        category: next((e.value for name, e in found.items() if name.startswith("kid_")), None)
+        category: [value.value for name, value in found.items() if measure_of(name) is KID]
         for category, found in categories.items()
     }
-    return sorted((name for name, score in scores.items() if score is not None), key=scores.get)
+    return sorted((category for category, score in scores.items() if score), key=scores.get)
 
 
 def _extremes(real, made, vectors, labels):

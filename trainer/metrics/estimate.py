@@ -1,5 +1,7 @@
 """A number and how sure one may be of it."""
 
+import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -31,3 +33,19 @@ def of_groups(value: float, without: np.ndarray) -> Estimate:
     deviations = np.asarray(without) - np.mean(without)
     share = (len(without) - 1) / len(without)
     return Estimate(float(value), float(np.sqrt(share * np.sum(deviations**2, axis=0))))
+
+
+def means(each: Mapping[str, np.ndarray]) -> dict[str, Estimate]:
+    """The mean over pictures of each measure, given as one value a picture, with its error."""
+    with np.errstate(invalid="ignore"):
+        return {name: of_mean(values) for name, values in each.items()}
+
+
+def format_estimate(estimate: Estimate) -> str:
+    """A value and its error, to two digits of the error, or four of the value where those are more: "30.35 ± 1.46"."""
+    value, error = estimate
+    if not math.isfinite(error) or error == 0:
+        return f"{value:.4g}"
+    digits = max(1 - math.floor(math.log10(error)), 3 - math.floor(math.log10(abs(value) or error)))
+    digits = min(max(digits, 0), 6)
+    return f"{value:.{digits}f} ± {error:.{digits}f}"

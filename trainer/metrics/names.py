@@ -1,7 +1,8 @@
 """Names that carry their protocol, made from the very arguments that the measure was called with.
 
-`psnr_y_shave4`, `ssim_rgb`, `kid_clothes-v1_n3068`, `precision_clothes-v1_k3_n3068x5000`, `niqe_30f662ac`: there is no bare `fid`, since
-numbers compare only when everything in their names is equal.
+`psnr_y_shave4`, `ssim_rgb`, `kid_clothes-v1_n3068`, `precision_clothes-v1_k3_n3068x5000`, `periodic_artifacts_p4`,
+`niqe_30f662ac`: there is no bare `fid`, since numbers compare only when everything in their names is equal. `trainer.metrics.table` knows
+each measure by the beginning of such a name.
 """
 
 import inspect
@@ -17,6 +18,7 @@ from trainer.metrics.perceptual import feature_distance
 
 _WORD = re.compile(r"[A-Za-z0-9.-]+")
 _ONLY_THE_ERROR = {"groups"}  # arguments that the value does not depend on
+_SHORT = {"space": "", "period": "p"}  # words that stand for an argument in a name, where that is not its own
 
 
 def of_pairs(measure: Callable, pictures: np.ndarray, targets: np.ndarray, **protocol) -> dict[str, np.ndarray]:
@@ -42,6 +44,12 @@ def of_sets(measure: Callable, features: str, *sets: np.ndarray, **protocol) -> 
     several = hasattr(found, "_asdict") and not isinstance(found, Estimate)
     named = found._asdict() if several else {measure.__name__: found}
     return {"_".join([name, *words]): value for name, value in named.items()}
+
+
+def of_pictures(measure: Callable, pictures: np.ndarray, **protocol) -> dict[str, Estimate]:
+    """A measure of a set of pictures alone under its name: {"periodic_artifacts_p4": Estimate}. Raises what the measure raises."""
+    found = measure(pictures, **protocol)
+    return {"_".join([measure.__name__, *_protocol(measure, protocol)]): found}
 
 
 def of_maps(
@@ -70,11 +78,11 @@ def _checked(features):
 
 
 def _protocol(measure, given):
-    """The keyword-only arguments of a measure, its defaults included, as words."""
+    """The keyword arguments of a measure, its defaults included, as words."""
     known = inspect.signature(measure).parameters.values()
-    settings = {p.name: given.get(p.name, p.default) for p in known if p.kind is p.KEYWORD_ONLY}
+    settings = {p.name: given.get(p.name, p.default) for p in known if p.kind is p.KEYWORD_ONLY or p.name in given}
     return [
-        value if name == "space" else f"{name}{value}"
+        f"{_SHORT.get(name, name)}{value}"
         for name, value in settings.items()
         if name not in _ONLY_THE_ERROR and (name, value) != ("shave", 0)
     ]

@@ -18,7 +18,7 @@ POINTS = {"left": 1.0, "tie": 0.5, "right": 0.0}
 _SWAPPED = {"left": "right", "tie": "tie", "right": "left"}
 
 
-class Sheet(NamedTuple):
+class AnswerFile(NamedTuple):
     """One rater's answers: "left", "right", "tie" or None for each question; `session` is the browser's, drawn by the page."""
 
     path: str
@@ -38,21 +38,21 @@ def read_key(path: str) -> dict:
             good = {question["left"], question["right"]} <= models.keys() and question["left"] != question["right"]
             good &= repeated is None or (type(repeated) is int and 0 <= repeated < place)
             if not good:
-                raise ValueError(f"question {place + 1}")
+                raise UserError(f"question {place + 1}")
         if len(models) < 2 or not questions or not isinstance(key["page"], str):
-            raise ValueError("too few models or questions")
+            raise UserError("too few models or questions")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{path}: not a whole key of a page ({error})") from error
     return key
 
 
-def read_answers(path: str, key: dict) -> Sheet:
+def read_answers(path: str, key: dict) -> AnswerFile:
     """What one rater answered on the page that `key` is of. Raises UserError or OSError when it is of another, or damaged."""
     found = _read(path, ANSWERS)
     if found.get("page") != key["page"]:
         raise UserError(f"{path}: answers to another page ({found.get('page')}); the key is of {key['page']}")
     try:
-        sheet = Sheet(
+        answer_file = AnswerFile(
             path,
             " ".join("".join(filter(str.isprintable, found["rater"])).split()),
             str(found["session"]),
@@ -61,14 +61,14 @@ def read_answers(path: str, key: dict) -> Sheet:
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{path}: not a whole file of answers ({error})") from error
-    if sheet.saved.tzinfo is None:
+    if answer_file.saved.tzinfo is None:
         raise UserError(f"{path}: the time {found['saved']} has no zone")
-    if len(sheet.answers) != len(key["questions"]):
-        raise UserError(f"{path}: {len(sheet.answers)} answers to {len(key['questions'])} questions")
-    wrong = [answer for answer in sheet.answers if answer is not None and answer not in list(POINTS)]
+    if len(answer_file.answers) != len(key["questions"]):
+        raise UserError(f"{path}: {len(answer_file.answers)} answers to {len(key['questions'])} questions")
+    wrong = [answer for answer in answer_file.answers if answer is not None and answer not in list(POINTS)]
     if wrong:
         raise UserError(f"{path}: {wrong[0]!r} is no answer; known: {', '.join(POINTS)}")
-    return sheet
+    return answer_file
 
 
 def read_ratings(path: str) -> dict:
@@ -94,26 +94,28 @@ def _read(path, kind):
     return found
 
 
-def newest(sheets: Iterable[Sheet]) -> tuple[list[Sheet], list[Sheet]]:
+def newest(answer_files: Iterable[AnswerFile]) -> tuple[list[AnswerFile], list[AnswerFile]]:
     """(what counts, what is left out because the same rater saved again later), both as they were given.
 
-    Two sheets are of one rater when they come from one session of the page, or bear one name, whatever its case.
+    Two files are of one rater when they come from one session of the page, or bear one name, whatever its case.
     """
-    sheets = list(sheets)
+    answer_files = list(answer_files)
     known, counting = set(), set()
-    for place in sorted(range(len(sheets)), key=lambda place: sheets[place].saved, reverse=True):
-        sheet = sheets[place]
-        marks = {("session", sheet.session)} | ({("name", sheet.rater.casefold())} if sheet.rater else set())
+    for place in sorted(range(len(answer_files)), key=lambda place: answer_files[place].saved, reverse=True):
+        answer_file = answer_files[place]
+        marks = {("session", answer_file.session)} | (
+            {("name", answer_file.rater.casefold())} if answer_file.rater else set()
+        )
         if not marks & known:
             counting.add(place)
         known |= marks
     return (
-        [sheet for place, sheet in enumerate(sheets) if place in counting],
-        [sheet for place, sheet in enumerate(sheets) if place not in counting],
+        [answer_file for place, answer_file in enumerate(answer_files) if place in counting],
+        [answer_file for place, answer_file in enumerate(answer_files) if place not in counting],
     )
 
 
-def ratings(key: dict, sheets: list[Sheet]) -> dict:
+def ratings(key: dict, answer_files: list[AnswerFile]) -> dict:
     """The sum of what raters answered, as `packshot rate score` writes it; docs/evaluation.md describes it.
 
     A repeated question counts for consistency only, when both times were answered. Raises UserError when nothing was answered.
@@ -121,8 +123,8 @@ def ratings(key: dict, sheets: list[Sheet]) -> dict:
     names, questions = list(key["models"]), key["questions"]
     given = [
         (rater, place, answer)
-        for rater, sheet in enumerate(sheets)
-        for place, answer in enumerate(sheet.answers)
+        for rater, answer_file in enumerate(answer_files)
+        for place, answer in enumerate(answer_file.answers)
         if answer is not None
     ]
     counted = [row for row in given if questions[row[1]]["repeats"] is None]
@@ -144,13 +146,13 @@ def ratings(key: dict, sheets: list[Sheet]) -> dict:
             "ties": own[0.5],
             "losses": own[0.0],
         }
-    people = [_person(questions, sheet) for sheet in sheets]
+    people = [_person(questions, answer_file) for answer_file in answer_files]
     return {
         "schema": SCHEMA,
         "kind": RATINGS,
         "page": key["page"],
         "models": models,
-        "raters": len(sheets),
+        "raters": len(answer_files),
         "answers": len(counted),
         "questions": len(set(place.tolist())),
         "consistency": {what: sum(person[what] for person in people) for what in ("repeated", "same", "opposite")},
@@ -160,17 +162,19 @@ def ratings(key: dict, sheets: list[Sheet]) -> dict:
     }
 
 
-def _person(questions, sheet):
+def _person(questions, answer_file):
     both = [
-        (sheet.answers[question["repeats"]], answer)
-        for question, answer in zip(questions, sheet.answers, strict=True)
-        if question["repeats"] is not None and answer is not None and sheet.answers[question["repeats"]] is not None
+        (answer_file.answers[question["repeats"]], answer)
+        for question, answer in zip(questions, answer_file.answers, strict=True)
+        if question["repeats"] is not None
+        and answer is not None
+        and answer_file.answers[question["repeats"]] is not None
     ]
     return {
-        "rater": sheet.rater,
+        "rater": answer_file.rater,
         "answers": sum(
             answer is not None and question["repeats"] is None
-            for question, answer in zip(questions, sheet.answers, strict=True)
+            for question, answer in zip(questions, answer_file.answers, strict=True)
         ),
         "repeated": len(both),
         "same": sum(first == _SWAPPED[again] for first, again in both),

@@ -14,9 +14,9 @@ from trainer.rating.questions import Question, Side
 
 
 class Gallery(NamedTuple):
-    """What a page shows: `subjects` as it calls them ("" for nothing), `pictures` by (side, subject), and `sources` a subject, or None."""
+    """What a page shows: `topics` as it calls them ("" for nothing), `pictures` by (side, topic), and `sources` a topic, or None."""
 
-    subjects: list[str]
+    topics: list[str]
     pictures: dict[tuple[Side, int], np.ndarray]
     sources: list[np.ndarray] | None
 
@@ -24,29 +24,29 @@ class Gallery(NamedTuple):
 def build(
     questions: Sequence[Question], gallery: Gallery, names: Sequence[str], exports: Sequence[str], text: str
 ) -> tuple[str, dict]:
-    """(the page's HTML, the key) of questions about contestants with `names`, which came from `exports`; `text` is what is asked.
+    """(the page's HTML, the key) of questions about systems with `names`, which came from `exports`; `text` is what is asked.
 
     In the page a picture is its place in a list, in the order in which they are seen; nothing in it says who made which. All are PNG files
     by one encoder. The page's id is a hash of all it shows; answers and key carry it.
     """
-    shown = {}  # data URI -> its place
+    places = {}  # of data URIs, in the order in which they are seen
 
     def place(picture):
-        return shown.setdefault(pages.data_uri(picture, lossless=max(picture.shape)), len(shown))
+        return places.setdefault(pages.data_uri(picture, lossless=max(picture.shape)), len(places))
 
     asked = []
     for question in questions:
-        row = {"left": place(gallery.pictures[question.left, question.subject])}
-        row["right"] = place(gallery.pictures[question.right, question.subject])
+        row = {"left": place(gallery.pictures[question.left, question.topic])}
+        row["right"] = place(gallery.pictures[question.right, question.topic])
         if gallery.sources is not None:
-            row["source"] = place(gallery.sources[question.subject])
-        asked.append(row | {"subject": gallery.subjects[question.subject]})
-    identity = hashlib.sha256(json.dumps([text, list(shown), asked]).encode()).hexdigest()[:16]
+            row["source"] = place(gallery.sources[question.topic])
+        asked.append(row | {"subject": gallery.topics[question.topic]})
+    identity = hashlib.sha256(json.dumps([text, list(places), asked]).encode()).hexdigest()[:16]
     html = pages.render(
         Path(__file__).with_name("page.html"),
         page=identity,
         text=text,
-        pictures=list(shown),
+        pictures=list(places),
         questions=asked,
         sources=gallery.sources is not None,
     )
@@ -58,9 +58,9 @@ def build(
         "models": dict(zip(names, exports, strict=True)),
         "questions": [
             {
-                "left": names[question.left.contestant],
-                "right": names[question.right.contestant],
-                "subject": gallery.subjects[question.subject],
+                "left": names[question.left.system],
+                "right": names[question.right.system],
+                "subject": gallery.topics[question.topic],
                 "repeats": question.repeats,
             }
             for question in questions

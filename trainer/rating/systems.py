@@ -1,4 +1,4 @@
-"""Who takes part in a comparison, and the pictures they show: exported models, and real pictures beside them."""
+"""The systems of a rating and their pictures: exported models, and real pictures beside them."""
 
 import contextlib
 import os
@@ -9,22 +9,21 @@ from typing import NamedTuple
 import tensorflow as tf
 from tqdm import tqdm
 
-from data import files, views
-from data.batch import ENHANCEMENT
-from data.degrade import downscale
+from data import files
 from data.errors import UserError
 from data.images import BadPicture, decode, encode_png
 from data.quarantine import Quarantine
 from serving.export import offline
 from serving.export.export import REPORT, report
 from serving.export.session import Session, SessionError
+from trainer import tasks
 from trainer.photos import find
 from trainer.rating.page import Gallery
 from trainer.rating.questions import Question, plan
 
 REAL = "real pictures"
 APART = 1_000_000  # between the first pictures of one seed and of the next
-ENHANCED = 256  # side of the pictures of --data that enhancement starts from, made smaller
+RATED = 256  # side of the targets of models that take pictures of any size
 
 
 class Model(NamedTuple):
@@ -60,13 +59,13 @@ class Generators:
 
     def __init__(self, models: Sequence[Model], named: Sequence[str]):
         self.models, self.named = models, named
-        self.knowing = ["label" in model.signatures["generate"].inputs for model in models]
-        if len(set(self.knowing)) > 1:
-            blind = named[self.knowing.index(False)]
+        self.conditional = ["label" in model.signatures["generate"].inputs for model in models]
+        if len(set(self.conditional)) > 1:
+            without = named[self.conditional.index(False)]
             raise UserError(
-                f"{named[self.knowing.index(True)]} knows categories and {blind} does not; compare like with like"
+                f"{named[self.conditional.index(True)]} knows categories and {without} does not; compare like with like"
             )
-        self.classes = [list(model.facts.get("classes") or []) if self.knowing[0] else [""] for model in models]
+        self.classes = [list(model.facts.get("classes") or []) if self.conditional[0] else [""] for model in models]
         for name, classes in zip(named, self.classes, strict=True):
             if not classes:
                 raise UserError(f"{name} does not say what its categories are")
@@ -74,58 +73,58 @@ class Generators:
                 raise UserError(
                     f"{named[0]} and {name} know different categories: {_listed(self.classes[0])} and {_listed(classes)}"
                 )
-        self.subjects = sorted(self.classes[0])
+        self.topics = sorted(self.classes[0])
 
     def show(
         self, source, photos: str | None, count: int, repeats: int, seed: int, progress: Callable[[], None], say
     ) -> tuple[list[Question], Gallery]:
         """`count` questions, `repeats` of them asked again, and what they show.
 
-        `source`, opened, gives the last contestant real pictures, unless it is None; `photos` are refused. `progress()` is called for
-        each contestant that is ready, `say(sentence)` for what the user should know. Raises UserError.
+        `source`, opened, gives the last system real pictures, unless it is None; `photos` are refused. `progress()` is called for
+        each system that is ready, `say(sentence)` for what the user should know. Raises UserError.
         """
         if photos:
             raise UserError("--photos is for models that take pictures; these make theirs from nothing")
-        questions = plan(len(self.models) + (source is not None), count, repeats, len(self.subjects), seed)
+        questions = plan(len(self.models) + (source is not None), count, repeats, len(self.topics), seed)
         needed = _needed(questions)
         made = {}
         for number, (model, classes) in enumerate(zip(self.models, self.classes, strict=True)):
-            asked = [(side, subject) for side, subject in needed if side.contestant == number]
+            asked = [(side, topic) for side, topic in needed if side.system == number]
             rounds = 1 + max((side.picture for side, _ in asked), default=-1)
             # Without a label the classes take turns, so picture i is of class i % classes.
             drawn = offline.sample(model.path, rounds * len(classes), seed=seed * APART) if rounds else ()
-            for side, subject in asked:
-                made[side, subject] = drawn[side.picture * len(classes) + classes.index(self.subjects[subject])]
+            for side, topic in asked:
+                made[side, topic] = drawn[side.picture * len(classes) + classes.index(self.topics[topic])]
             progress()
         if source is not None:
-            asked = [(side, subject) for side, subject in needed if side.contestant == len(self.models)]
+            asked = [(side, topic) for side, topic in needed if side.system == len(self.models)]
             size = max(map(len, made.values()))
             made |= self._photos(source, asked, size, seed, say)
             progress()
-        return questions, Gallery(self.subjects, made, None)
+        return questions, Gallery(self.topics, made, None)
 
     def _photos(self, source, asked, size, seed, say):
-        if self.knowing[0]:
-            if missing := [name for name in self.subjects if name not in source.classes]:
+        if self.conditional[0]:
+            if missing := [name for name in self.topics if name not in source.classes]:
                 raise UserError(f"{source.spec} has no pictures of {_listed(missing)}")
         if "image" not in source.keys:
             raise UserError(f"{source.spec} has no single pictures, but: {_listed(sorted(source.keys))}")
-        wanted = {subject: 1 + max(side.picture for side, at in asked if at == subject) for _, subject in asked}
+        wanted = {topic: 1 + max(side.picture for side, at in asked if at == topic) for _, topic in asked}
 
-        def subject_of(example):
-            if not self.knowing[0]:
+        def topic_of(example):
+            if not self.conditional[0]:
                 return 0
             name = source.classes[example["label"]]
-            return self.subjects.index(name) if name in self.subjects else None
+            return self.topics.index(name) if name in self.topics else None
 
-        found = draw(source, size, _fit(self.models), wanted, subject_of, seed, say)
-        for subject, examples in found.items():
-            if len(examples) < wanted[subject]:
-                what = f" of {self.subjects[subject]}" if self.knowing[0] else ""
+        found = draw(source, size, _fit(self.models), wanted, topic_of, seed, say)
+        for topic, examples in found.items():
+            if len(examples) < wanted[topic]:
+                what = f" of {self.topics[topic]}" if self.conditional[0] else ""
                 raise UserError(
-                    f"{source.spec} has {len(examples)} pictures{what}, and this page needs {wanted[subject]}; ask for less by --n"
+                    f"{source.spec} has {len(examples)} pictures{what}, and this page needs {wanted[topic]}; ask for less by --n"
                 )
-        return {(side, subject): found[subject][side.picture]["image"] for side, subject in asked}
+        return {(side, topic): found[topic][side.picture]["image"] for side, topic in asked}
 
 
 class Translators:
@@ -143,55 +142,49 @@ class Translators:
         self, source, photos: str | None, count: int, repeats: int, seed: int, progress: Callable[[], None], say
     ) -> tuple[list[Question], Gallery]:
         """As `Generators.show`. The pictures to start from are those of the folder `photos`, or made of those of `source`, whose targets
-        are the last contestant's.
+        are the last system's.
         """
         if bool(photos) == (source is not None):
             raise UserError(
                 "these models make pictures from pictures: give those by --data or by --photos, and not by both"
             )
-        contestants = len(self.models) + (source is not None)
-        subjects = -(-count // (contestants * (contestants - 1) // 2))  # so that no question is asked twice by chance
-        questions = plan(contestants, count, repeats, subjects, seed)
+        systems = len(self.models) + (source is not None)
+        topics = -(-count // (systems * (systems - 1) // 2))  # so that no question is asked twice by chance
+        questions = plan(systems, count, repeats, topics, seed)
         if photos:
-            sources = self._photos(photos, subjects, seed, say)
+            sources = self._photos(photos, topics, seed, say)
         else:
-            sources, targets = self._pairs(source, subjects, seed, say)
+            sources, targets = self._pairs(source, topics, seed, say)
         needed = _needed(questions)
         made = {}
         for number, (model, name) in enumerate(zip(self.models, self.named, strict=True)):
-            asked = [(side, subject) for side, subject in needed if side.contestant == number]
-            results = offline.apply(model.path, (encode_png(sources[subject]) for _, subject in asked))
-            for (side, subject), result in zip(asked, results, strict=True):
+            asked = [(side, topic) for side, topic in needed if side.system == number]
+            results = offline.apply(model.path, (encode_png(sources[topic]) for _, topic in asked))
+            for (side, topic), result in zip(asked, results, strict=True):
                 if isinstance(result, Exception):
-                    height, width, _ = sources[subject].shape
+                    height, width, _ = sources[topic].shape
                     raise UserError(f"{name} could not use a picture of {width}x{height} px: {result}")
-                made[side, subject] = decode(result)
+                made[side, topic] = decode(result)
             progress()
         if source is not None:
-            made |= {(side, at): targets[at] for side, at in needed if side.contestant == len(self.models)}
+            made |= {(side, at): targets[at] for side, at in needed if side.system == len(self.models)}
             progress()
-        return questions, Gallery([""] * subjects, made, sources)
+        return questions, Gallery([""] * topics, made, sources)
 
     def _pairs(self, source, count, seed, say):
         """`count` (sources, targets), drawn from an opened source and made into pairs as the models' task does."""
-        if self.task == ENHANCEMENT:
-            scale = self._setting("scale")
-            size = ENHANCED // scale * scale
-            view = views.generation(size)
-        else:
-            size = max(self._sides(), default=ENHANCED)
-            view = views.translation(size, self.models[0].configuration.get("view", "auto"))
+        if self.task is None:
+            raise UserError("--data needs models that say what their task is; for others use --photos")
+        task, side = tasks.of(self.task), max(self._sides(), default=RATED)
+        size, view = task.rated_view(side, self.models[0].configuration.get("view", "auto"), self._setting)
         view.check(source.keys)
         found = draw(source, size, _fit(self.models), {0: count}, lambda _: 0, seed, say)[0]
         if len(found) < count:
             raise UserError(
                 f"{source.spec} has {len(found)} pictures, and this page needs {count}; ask for less by --n"
             )
-        if self.task == ENHANCEMENT:
-            targets = [example["image"] for example in found]
-            return [downscale(target, scale) for target in targets], targets
         rows = [view.rows(example)[0] for example in found]
-        return [row["source"] for row in rows], [row["target"] for row in rows]
+        return [row[task.source] for row in rows], [row[task.target] for row in rows]
 
     def _photos(self, folder, count, seed, say):
         """`count` photos drawn from a folder, squared where a model wants one size."""
@@ -228,7 +221,7 @@ class Translators:
 
 
 def together(models: Sequence[Model], named: Sequence[str]) -> Generators | Translators:
-    """The models as one kind of contestants. UserError when they are not, or answer neither `generate` nor `apply_bytes`."""
+    """The models as one kind of systems. UserError when they are not, or answer neither `generate` nor `apply_bytes`."""
     kinds = []
     for model, name in zip(models, named, strict=True):
         kind = next((kind for kind in ("generate", "apply_bytes") if kind in model.signatures), None)
@@ -243,26 +236,26 @@ def together(models: Sequence[Model], named: Sequence[str]) -> Generators | Tran
     return (Generators if kinds[0] == "generate" else Translators)(models, named)
 
 
-def draw(source, size, fit, wanted: dict[int, int], subject_of, seed: int, say) -> dict[int, list[dict]]:
-    """Up to `wanted[subject]` examples of each subject, drawn evenly from all of an opened source (reservoir sampling, Vitter 1985).
+def draw(source, size, fit, wanted: dict[int, int], topic_of, seed: int, say) -> dict[int, list[dict]]:
+    """Up to `wanted[topic]` examples of each topic, drawn evenly from all of an opened source (reservoir sampling, Vitter 1985).
 
-    Reads every example once. `subject_of(example)` gives a subject or None.
+    Reads every example once. `topic_of(example)` gives a topic or None.
     """
     chance, seen = random.Random(seed), dict.fromkeys(wanted, 0)
-    drawn = {subject: [] for subject in wanted}
+    drawn = {topic: [] for topic in wanted}
     quarantine = Quarantine()
     quarantine.extend(source.left_out)
     for example in tqdm(
         source.examples(size, fit, quarantine), total=source.count, unit="img", leave=False, disable=None
     ):
-        subject = subject_of(example)
-        if subject not in wanted:
+        topic = topic_of(example)
+        if topic not in wanted:
             continue
-        seen[subject] += 1
-        if len(drawn[subject]) < wanted[subject]:
-            drawn[subject].append(example)
-        elif (place := chance.randrange(seen[subject])) < wanted[subject]:
-            drawn[subject][place] = example
+        seen[topic] += 1
+        if len(drawn[topic]) < wanted[topic]:
+            drawn[topic].append(example)
+        elif (place := chance.randrange(seen[topic])) < wanted[topic]:
+            drawn[topic][place] = example
     quarantine.tell(say)
     for examples in drawn.values():
         chance.shuffle(examples)
@@ -270,8 +263,8 @@ def draw(source, size, fit, wanted: dict[int, int], subject_of, seed: int, say) 
 
 
 def _needed(questions: Iterable[Question]):
-    """Every (side, subject) that is shown, once."""
-    return dict.fromkeys((side, question.subject) for question in questions for side in (question.left, question.right))
+    """Every (side, topic) that is shown, once."""
+    return dict.fromkeys((side, question.topic) for question in questions for side in (question.left, question.right))
 
 
 def _fit(models):

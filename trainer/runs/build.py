@@ -1,22 +1,10 @@
-"""What a run's configuration describes: the family's settings, its model, and what it trains on."""
+"""Builds what a run's configuration describes: the family's settings and its model."""
 
 import keras
 
-from data import views
-from data.batch import GENERATION, TRANSLATION
 from models import catalogue
 from models.base import TwoPlayer
 from trainer.runs.config import RunConfig
-
-
-def make_view(run: RunConfig, config):
-    """What the run's family trains on, made from an example. UserError if the settings do not fit together."""
-    task = catalogue.names()[run.model]
-    if task == GENERATION:
-        return views.generation(config.resolution)
-    if task == TRANSLATION:
-        return views.translation(config.resolution, run.view)
-    return views.enhancement(config.resolution, config.scale)
 
 
 def make_model(run: RunConfig, classes: int):

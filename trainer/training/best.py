@@ -1,22 +1,9 @@
-"""Which evaluation of a run is the best by a named measure, and how long ago it last became better: pure functions."""
+"""Ranks evaluations of a run by a named measure; tells how long ago the last improvement was. Pure functions."""
 
 import math
 
-from data.batch import ENHANCEMENT, GENERATION, TRANSLATION
 from data.errors import UserError
-from trainer.evaluation.report import better, measure_of
-
-UNRANKED = ("memorisation",)  # best in the middle
-ON_TRAINING_DATA = "train_"  # begins the name of a measure whose pictures were trained on
-
-# What a task is judged by when nobody says: of translations, PSNR likes blurred ones best.
-DEFAULT = {GENERATION: "kid", TRANSLATION: "feature_distance", ENHANCEMENT: "psnr_y"}
-
-
-def direction(name: str) -> int:
-    """1 for a measure that is better when more, -1 when less, 0 for one that nothing can be ranked by."""
-    plain = name.removeprefix(ON_TRAINING_DATA)
-    return 0 if measure_of(plain) in UNRANKED else better(plain)
+from trainer.metrics.table import OF_TRAINING, better
 
 
 def choose(names, wanted: str) -> str:
@@ -24,10 +11,10 @@ def choose(names, wanted: str) -> str:
 
     Raises UserError, with the known names, when none or several begin so, and for one that says neither better nor worse.
     """
-    known = [name for name in names if direction(name)]
+    known = [name for name in names if better(name)]
     if wanted in known:
         return wanted
-    found = [name for name in known if name.startswith(wanted) or name.startswith(ON_TRAINING_DATA + wanted)]
+    found = [name for name in known if name.startswith(wanted) or name.startswith(OF_TRAINING + wanted)]
     if len(found) == 1:
         return found[0]
     problem = f"may be {' or '.join(found)}" if found else "is none of what is measured here"
@@ -41,7 +28,7 @@ def comparable(evaluations, name: str) -> list:
 
 def best(evaluations, name: str):
     """The best of comparable evaluations, the earliest of equals; None for none."""
-    return max(evaluations, key=lambda e: direction(name) * e.found[name].value, default=None)
+    return max(evaluations, key=lambda e: better(name) * e.found[name].value, default=None)
 
 
 def facts(evaluation, name: str) -> dict:
@@ -56,7 +43,7 @@ def beats(evaluation, kept: dict | None, name: str) -> bool:
     value = evaluation.found[name].value
     if kept is None or (kept["metric"], kept["of"]) != (name, evaluation.of):
         return math.isfinite(value)
-    return direction(name) * (value - kept["value"]) > 0
+    return better(name) * (value - kept["value"]) > 0
 
 
 def stale(evaluations, name: str) -> int:
@@ -68,7 +55,7 @@ def stale(evaluations, name: str) -> int:
     for evaluation in evaluations:
         value, error = evaluation.found[name]
         bar = error if math.isfinite(error) else 0.0
-        if last is None or direction(name) * (value - last) > bar:
+        if last is None or better(name) * (value - last) > bar:
             passed, last = 0, value
         else:
             passed += 1

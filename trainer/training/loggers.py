@@ -17,6 +17,7 @@ from tensorboard.plugins.hparams import api as hparams
 from tqdm import tqdm
 
 from data import files
+from trainer.metrics.table import of_real
 
 
 class JsonLines:
@@ -50,7 +51,7 @@ class JsonLines:
 
 
 class TensorBoard:
-    """Scalars, sample sheets, warnings and hyperparameters for TensorBoard; the horizontal axis is pictures.
+    """Scalars, sample grids, warnings and hyperparameters for TensorBoard; the horizontal axis is pictures.
 
     What cannot be written raises OSError.
     """
@@ -83,7 +84,7 @@ class TensorBoard:
             tf.summary.text(f"warnings/{name}", sentence)
 
     def sheet(self, images, picture):
-        """Show a sample sheet, uint8 [height, width, 3]."""
+        """Show a sample grid, uint8 [height, width, 3]."""
         with self._at(images):
             tf.summary.image("samples", picture[None])
 
@@ -174,8 +175,13 @@ class Console:
         self._evaluating += seconds
         share = self._evaluating / max(time.perf_counter() - self._began, 1e-9)
         value, error = made.found[self._headline]
+        beside = "".join(
+            f"; {name} {found.value:.3g}, of real pictures {made.found[of_real(name)].value:.3g}"
+            for name, found in made.found.items()
+            if of_real(name) in made.found
+        )
         cost = f"{seconds:.1f} s, evaluations took {share:.0%} of the time so far"
-        self._print(f"{made.images:>9,} pictures: {self._headline} {value:.4g} ± {error:.2g}  ({cost})")
+        self._print(f"{made.images:>9,} pictures: {self._headline} {value:.4g} ± {error:.2g}{beside}  ({cost})")
 
     def warning(self, step, images, name, sentence):
         self._print(f"{images:>9,} pictures: {name}: {sentence}")

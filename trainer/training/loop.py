@@ -11,14 +11,15 @@ from dataclasses import asdict, dataclass, replace
 import tensorflow as tf
 
 from data import files, pipeline
-from data.batch import ENHANCEMENT, GENERATION, TRANSLATION
 from data.cache import Rows, enough_rows, load_rows
 from data.catalogue import open_source
 from data.errors import UserError
 from data.quarantine import Quarantine
+from models import catalogue
+from trainer import tasks
 from trainer.errors import Refused, Stopped, refusing
 from trainer.runs import history, parents, record
-from trainer.runs.build import configuration, make_model, make_view
+from trainer.runs.build import configuration, make_model
 from trainer.runs.checkpoints import Checkpoints, best_facts, newest_step, steps
 from trainer.runs.cluster import workers
 from trainer.runs.config import EvaluationOptions, RunConfig
@@ -27,12 +28,8 @@ from trainer.runs.folder import RunDir
 from trainer.runs.lock import Lock
 from trainer.runs.strategy import is_chief, make_strategy, set_precision
 from trainer.training import best, callbacks, loggers, memory, precision
-from trainer.training.sample_grid import make_draw
 from trainer.training.schedule import make_schedule
 from trainer.training.watchdog import Watchdog
-
-AUGMENT_ROWS = {GENERATION: ("flip",), TRANSLATION: ("flip", "jitter"), ENHANCEMENT: ("dihedral",)}
-MIRRORING = {"flip", "dihedral"}
 
 
 @dataclass(frozen=True)
@@ -175,7 +172,7 @@ def _prepare(run, folder, strategy, *, evaluation_options, accept_new_data, say)
     folder.check_apart(source)
     if run.conditional:
         _check_classes(run, source)
-    view = make_view(run, config)
+    view = tasks.of(catalogue.load(run.model).Model).view(config, run.view)
     view.check(source.keys)
     data, known, changed = record.Data.of(source), record.read(folder.record), None
     if steps(folder.checkpoints):
@@ -251,7 +248,7 @@ def _load(ready) -> Job:
 def _make_schedule(job, evaluation_options):
     if not (job.chief and job.progress.left):
         return None
-    return make_schedule(evaluation_options, job.run, job.config, job.model, job.view, job.rows, job.say)
+    return make_schedule(evaluation_options, job.run, job.model, job.view, job.rows, job.say)
 
 
 def _open(job):
@@ -425,7 +422,7 @@ def _check_evaluation(evaluation_options, strategy):
 def _fit(job, cadence, *, schedule, past):
     model, progress = job.model, job.progress
     waiting = pipeline.Waiting()
-    augment = tuple(name for name in AUGMENT_ROWS[model.task] if job.run.mirror or name not in MIRRORING)
+    augment = tasks.of(model).row_augmentations(job.run.mirror)
     watchers, release = [callbacks.Steps(progress)], []
     if job.chief:
         found, release = _watchers(job, cadence, schedule=schedule, past=past, waiting=waiting)
@@ -463,7 +460,7 @@ def _watchers(job, cadence, *, schedule, past, waiting):
     metric = schedule.metric if schedule else None
     console = loggers.Console(progress, metric)
     watchdog = Watchdog(past, metric, record=[lines.warning, board.warning], say=console.warning)
-    draw = make_draw(model, job.rows, config, run.seed)
+    draw = tasks.of(model).sample_grid(model, job.rows, run.seed)
     sheet_steps = max(1, (cadence.sample_images or config.images // 20) // progress.rows)
     sheets = callbacks.SampleSheets(progress, sheet_steps, draw=draw, path=folder.sample_path, show=[board.sheet])
     rates = {f"learning_rate_{o.name}": lambda o=o: float(o.learning_rate) for o in model.optimizers()}

@@ -97,19 +97,13 @@ def _step(run, classes):
     import numpy as np
     import tensorflow as tf
 
-    from data.batch import ENHANCEMENT, GENERATION
+    from trainer import tasks
     from trainer.runs.build import make_model
     from trainer.runs.strategy import set_precision
 
     set_precision(run.precision)
     model = make_model(run, classes)
-    side, random = model.config.resolution, np.random.default_rng(0)
-    if model.task == GENERATION:
-        sides = {"image": side}
-    elif model.task == ENHANCEMENT:
-        sides = {"low": side // model.config.scale, "high": side}
-    else:
-        sides = {"source": side, "target": side}
+    sides, random = tasks.of(model).sides(model.config), np.random.default_rng(0)
     rows = model.config.batch_size * model.rows_per_step
     batch = {key: random.uniform(-1, 1, (rows, side, side, 3)).astype("float32") for key, side in sides.items()}
     if model.classes:

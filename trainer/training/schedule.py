@@ -1,30 +1,29 @@
-"""From what the user asked for to a judge: against what a run's pictures are measured, how often, and by what they are ranked."""
+"""Builds the evaluation schedule of a run from its options."""
 
 from dataclasses import dataclass
 
 import keras
 import numpy as np
 
-from data.batch import GENERATION, REQUIRED
+from data.batch import REQUIRED
 from data.cache import load_rows
 from data.catalogue import open_source
 from data.errors import UserError
 from data.held_out import sibling_split
 from data.quarantine import Quarantine
+from trainer import tasks
+from trainer.evaluation.live import Evaluator
 from trainer.runs.config import EvaluationOptions, RunConfig
 from trainer.training import best
-from trainer.training.evaluator import Evaluator, make_evaluator
 from trainer.training.loggers import counting
 
-FAKES, PAIRS = 1_000, 200  # pictures made an evaluation
 EVALUATIONS = 10  # a run, unless they would cost too much
-PRICE = 25  # pictures trained on for each one measured: evaluations then take a twentieth of the time or so
 SHORT = 20_000  # pictures; shorter runs, and the preset "tiny", are measured only when it is asked for
 
 
 @dataclass(frozen=True)
 class EvaluationSchedule:
-    """judge: what measures. every: pictures between two evaluations. metric: the full name that they are ranked by.
+    """evaluator: what measures. every: pictures between two evaluations. metric: the full name that they are ranked by.
     patience: evaluations without improvement after which training ends, or None.
     """
 
@@ -39,27 +38,27 @@ class EvaluationSchedule:
         return self.patience is not None and passed >= self.patience
 
 
-def make_schedule(
-    wanted: EvaluationOptions, run: RunConfig, config, model, view, rows, say
-) -> EvaluationSchedule | None:
-    """How a run is measured; None: not at all.
+def make_schedule(wanted: EvaluationOptions, run: RunConfig, model, view, rows, say) -> EvaluationSchedule | None:
+    """The schedule by which a run is measured; None: not at all.
 
     What nobody asked for is never a reason to refuse a training: `say` tells why there are no evaluations then.
 
     Raises:
         UserError, OSError: what was asked for cannot be opened, is too little to measure with, or contradicts itself.
     """
-    count = wanted.count or min(FAKES if model.task == GENERATION else PAIRS, rows.count)
-    every = wanted.every if wanted.every is not None else usual_every(wanted, run.preset, config.images, count)
+    task = tasks.of(model)
+    count = wanted.count or min(task.count, rows.count)
+    every = wanted.every
+    if every is None:
+        every = usual_every(wanted, run.preset, model.config.images, task.price * count)
     if not every:
         return None
     try:
-        held_out = open_held_out(wanted, run, model.task, view, rows, say)
-        evaluator = make_evaluator(
-            model, rows, config, open_extractor(wanted.features), held_out=held_out, count=count, seed=run.seed
-        )
-        metric = best.choose(evaluator.names, wanted.best or best.DEFAULT[model.task])
-    except (UserError, OSError) as error:
+        held_out = open_held_out(wanted, run, REQUIRED[task.name], view, rows, say)
+        extractor = open_extractor(wanted.features)
+        evaluator = task.evaluator(model, rows, extractor, count=count, held_out=held_out, seed=run.seed)
+        metric = best.choose(evaluator.names, wanted.best or task.measure.name)
+    except (ValueError, OSError) as error:
         if wanted.asked_for:
             raise
         say(f"the pictures are not measured while it trains: {error}")
@@ -68,19 +67,20 @@ def make_schedule(
     return EvaluationSchedule(evaluator, every, metric, wanted.patience)
 
 
-def usual_every(wanted: EvaluationOptions, preset: str | None, images: int, count: int) -> int:
-    """Pictures between two evaluations when nobody says; 0: none."""
+def usual_every(wanted: EvaluationOptions, preset: str | None, images: int, price: int) -> int:
+    """Pictures between two evaluations when nobody says; 0: none. `price`: as many as make an evaluation cheap beside training."""
     if wanted.asked_for:
         return -(-images // EVALUATIONS)
     if preset == "tiny" or images < SHORT:
         return 0
-    return max(-(-images // EVALUATIONS), PRICE * count)
+    return max(-(-images // EVALUATIONS), price)
 
 
-def open_held_out(wanted: EvaluationOptions, run: RunConfig, task, view, rows, say):
+def open_held_out(wanted: EvaluationOptions, run: RunConfig, keys, view, rows, say):
     """Rows of pictures that are not trained on, or None when there are none.
 
-    Drawn ones (`studio`) are drawn with another seed. Raises UserError when --eval-data cannot be used, or is what is trained on.
+    Drawn ones (`studio`) are drawn with another seed. Raises UserError when --eval-data cannot be used, or is, by these keys, what is
+    trained on.
     """
     spec = wanted.data or sibling_split(run.data)
     if spec is None:
@@ -89,7 +89,7 @@ def open_held_out(wanted: EvaluationOptions, run: RunConfig, task, view, rows, s
     quarantine = Quarantine()
     held_out = load_rows(apart, view, fit=run.fit, quarantine=quarantine, progress=counting, say=say)
     quarantine.tell(say, of=f"{spec}: ")
-    if all(np.array_equal(held_out.arrays[key], rows.arrays[key]) for key in REQUIRED[task]):
+    if all(np.array_equal(held_out.arrays[key], rows.arrays[key]) for key in keys):
         raise UserError(f"--eval-data {spec} is what is trained on; it takes pictures that are not")
     return held_out
 

@@ -11,7 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from trainer.errors import Stopped
-from trainer.training.best import best, comparable, direction
+from trainer.metrics.of_pictures import has_grid
+from trainer.metrics.table import MEMORISATION, PERIODIC_ARTIFACTS, RECALL, better, measure_of, of_real
+from trainer.training.best import best, comparable
 
 KEPT = "The last good checkpoint is kept."
 ALIVE, DEAD = 0.2, 0.02  # spread of the samples, as a share of the training pictures'
@@ -46,7 +48,7 @@ def not_finite(lines) -> Finding | None:
 
 
 def collapse(lines) -> Finding | None:
-    """The samples, which differed once, are all but alike on two sample sheets in a row."""
+    """The samples, which differed once, are all but alike on two sample grids in a row."""
     seen = [(line["step"], line["sample_spread"]) for line in lines if "sample_spread" in line]
     spreads = [spread for _, spread in seen]
     if len(spreads) < 3 or max(spreads[:-2]) <= ALIVE or max(spreads[-2:]) >= DEAD:
@@ -61,7 +63,7 @@ def collapse(lines) -> Finding | None:
 
 def lost_variety(evaluations) -> Finding | None:
     """Recall, once there, is all but gone for two evaluations in a row; pointless when two more have not brought it back."""
-    recalls = [value for value, _ in _series(evaluations, "recall_")]
+    recalls = [value for value, _ in _series(evaluations, RECALL)]
     peak = max(recalls, default=0.0)
     gone = _trailing(recalls, lambda recall: recall < LOST * peak)
     if peak <= SEEN or gone < 2:
@@ -113,7 +115,7 @@ def spent_augmentation(lines) -> Finding | None:
 
 def memorising(evaluations) -> Finding | None:
     """Fakes are nearer to training pictures than held-out pictures are, in two evaluations in a row, by more than three errors."""
-    chances = _series(evaluations, "memorisation_")
+    chances = _series(evaluations, MEMORISATION)
     if _trailing(chances, lambda chance: chance[0] - 3 * chance[1] > 0.5) < 2:
         return None
     value, error = chances[-1]
@@ -122,6 +124,25 @@ def memorising(evaluations) -> Finding | None:
         f"with a chance of {value:.2f} ± {error:.2f} a made picture is nearer to a training picture than a held-out picture is, and 0.50"
         " is new: the model repeats what it was shown (or the held-out pictures are of another kind). More pictures, --augment ada or"
         f" a shorter training help; {_take_the_best()}.",
+    )
+
+
+def grid(evaluations) -> Finding | None:
+    """The made pictures have a grid that real ones do not have, in two evaluations in a row."""
+    pairs = [
+        (name, made, e.found[of_real(name)])
+        for e in evaluations
+        for name, made in e.found.items()
+        if measure_of(name) is PERIODIC_ARTIFACTS and of_real(name) in e.found
+    ]
+    if _trailing(pairs, lambda pair: has_grid(*pair[1:])) < 2:
+        return None
+    name, made, real = pairs[-1]
+    return Finding(
+        "grid",
+        f"{name} is {made.value:.3g}, and {real.value:.3g} of real pictures: there is a grid in the made pictures, which the layers that"
+        " enlarge leave. A generator that interpolates before it convolves, or filters what it enlarges, has none; a longer training and"
+        " a lower learning rate make it fainter.",
     )
 
 
@@ -135,7 +156,7 @@ def past_the_best(evaluations, metric) -> Finding | None:
 
     def worse(evaluation):
         now = evaluation.found[metric]
-        return direction(metric) * (value - now.value) > 2 * np.nan_to_num(np.hypot(now.error, error))
+        return better(metric) * (value - now.value) > 2 * np.nan_to_num(np.hypot(now.error, error))
 
     if _trailing(known, worse) < 3:
         return None
@@ -156,6 +177,7 @@ def findings(history, metric: str | None) -> list[Finding]:
         winning_critic(lines),
         spent_augmentation(lines),
         memorising(evaluations),
+        grid(evaluations),
         past_the_best(evaluations, metric) if metric else None,
     ]
     return [finding for finding in found if finding]
@@ -193,9 +215,9 @@ class Watchdog:
         self._said = {finding.name for finding in found}
 
 
-def _series(evaluations, prefix):
-    """The estimates of the measure whose name begins so, of the evaluations that have it."""
-    return [estimate for e in evaluations for name, estimate in e.found.items() if name.startswith(prefix)]
+def _series(evaluations, measure):
+    """The estimates of a measure, of the evaluations that have it."""
+    return [estimate for e in evaluations for name, estimate in e.found.items() if measure_of(name) is measure]
 
 
 def _trailing(values, holds):

@@ -1,0 +1,105 @@
+"""Evaluators of a network while it trains: the same inputs every time, against what was read once at the start."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from data.images import to_uint8
+from trainer.evaluation.pairs import PairEvaluator
+from trainer.evaluation.sets import SetEvaluator
+from trainer.metrics import of_pictures
+from trainer.metrics.estimate import Estimate
+from trainer.metrics.table import OF_TRAINING, PERIODIC_ARTIFACTS, measure_of, of_real
+
+REFERENCE = 5_000  # real pictures at most whose features are kept
+TOGETHER = 64  # pictures made, or looked at, in one call
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """of: what is measured against what, in words. names: the full names that `measure()` finds, the headline first."""
+
+    of: str
+    names: tuple[str, ...]
+    measure: Callable[[], dict[str, Estimate]]
+
+
+def maker(model, batch: dict[str, np.ndarray]) -> Callable[[], Iterator[np.ndarray]]:
+    """A function () -> blocks of pictures uint8 [n, height, width, 3] that the averaged network makes of the rows of a batch now."""
+    sample = tf.function(model.sample, reduce_retracing=True)
+
+    def make():
+        for block in _blocks(len(next(iter(batch.values())))):
+            yield to_uint8(sample({key: tf.constant(value[block]) for key, value in batch.items()})).numpy()
+
+    return make
+
+
+def of_sets(make, count: int, *, rows, held_out, extractor, period: int) -> Evaluator:
+    """Measures `count` pictures that `make` makes against up to `REFERENCE` rows of training, and memorisation with those held out.
+
+    Args:
+        make: see `maker`. rows, held_out: `data.cache.Rows` with the key "image"; held_out may be None.
+        extractor, period: see `SetEvaluator`.
+
+    Raises UserError when there are too few pictures to measure with.
+    """
+    real = _vectors(extractor, rows)
+    apart = None if held_out is None else _vectors(extractor, held_out)
+    some = rows.take(evenly(rows.count, min(rows.count, of_pictures.MOST)))["image"]
+    artifacts = of_pictures.measure(some, period=period)
+    evaluator = SetEvaluator(extractor, real, real, apart, period, artifacts)
+    beside = f", {len(apart):,} held-out ones beside them" if apart is not None else ""
+    return Evaluator(
+        f"{count:,} made pictures against {len(real):,} training pictures by {extractor.name}{beside}",
+        (*evaluator.of_vectors(real[np.arange(count) % len(real)]), *artifacts, *map(of_real, artifacts)),
+        lambda: evaluator.measure(make(), count)[0] | _as_real(artifacts),
+    )
+
+
+def of_pairs(make, evaluator: PairEvaluator, seen: bool) -> Evaluator:
+    """Measures what `make` makes of the sources of an evaluator's targets; `seen`: they are trained on, which the names say."""
+    prefix = OF_TRAINING if seen else ""
+    alone = evaluator.alone(evaluator.targets)
+    artifacts = {name: value for name, value in alone.items() if measure_of(name) is PERIODIC_ARTIFACTS}
+
+    def measure():
+        metrics, _ = evaluator.measure(np.concatenate(list(make())))
+        return {prefix + name: value for name, value in metrics.items()} | _as_real(artifacts)
+
+    targets = np.asarray(evaluator.targets)
+    which = hashlib.sha256(targets.tobytes()).hexdigest()[:8]
+    whose = "training" if seen else "held-out"
+    return Evaluator(
+        f"{len(targets):,} {whose} pairs ({which}) by {evaluator.extractor.name}",
+        (*(prefix + name for name in evaluator.names()), *map(of_real, artifacts)),
+        measure,
+    )
+
+
+def evenly(total: int, count: int) -> np.ndarray:
+    """`count` places of `total`, int [count], evenly spread; of more than there are, several times."""
+    return np.arange(count) * total // count
+
+
+def _as_real(artifacts):
+    return {of_real(name): value for name, value in artifacts.items()}
+
+
+def _vectors(extractor, rows):
+    """The features of up to `REFERENCE` pictures, float [n, d], read and looked at a block at a time."""
+    indices = evenly(rows.count, min(rows.count, REFERENCE))
+    with tqdm(desc="features", total=len(indices), unit="img", disable=None) as bar:
+        found = []
+        for block in _blocks(len(indices)):
+            found.append(extractor.vectors(rows.take(indices[block])["image"]))
+            bar.update(len(found[-1]))
+    return np.concatenate(found)
+
+
+def _blocks(count):
+    return (slice(start, start + TOGETHER) for start in range(0, count, TOGETHER))

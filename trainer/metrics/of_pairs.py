@@ -1,0 +1,88 @@
+"""Measures of pictures against their targets, one value a pair."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from trainer.metrics import names
+from trainer.metrics.table import DELTA_E, MS_SSIM_Y, PSNR_RGB, PSNR_Y, SSIM_RGB, SSIM_Y
+
+_SSIM_WINDOW, _MS_SSIM_SIDE = 11, 161  # px that must be left after shaving
+_PARTS = 16  # of a large picture whose distance in features is measured
+
+
+def measure(
+    pictures: Sequence[np.ndarray],
+    targets: Sequence[np.ndarray],
+    *,
+    shave: int,
+    extractor=None,
+    track: Callable[[Iterable], Iterable] = iter,
+) -> dict[str, np.ndarray]:
+    """PSNR and SSIM on luma and on RGB, MS-SSIM where it fits all, Delta-E, and the distance in the extractor's layers.
+
+    Args:
+        pictures, targets: n of uint8 [height, width, 3] each, a picture and its target alike in shape; pairs may differ in size.
+        shave: px cut from each border first; by custom the scale of an enlargement, else 0.
+        extractor: see `trainer.features.catalogue`; None leaves the last out, and so does one whose layers are not known.
+        track: what the pairs are taken through, such as a progress bar.
+
+    Returns {full name: float64 [n]}. Raises UserError for arrays that are not such pictures.
+    """
+    pairs = track(zip(pictures, targets, strict=True))
+    each = [_fidelity(a[np.newaxis], b[np.newaxis], shave) for a, b in pairs]
+    everywhere = [name for name in each[0] if all(name in one for one in each)]
+    found = {name: np.concatenate([one[name] for one in each]) for name in everywhere}
+    return found | (_distances(pictures, targets, extractor) if extractor is not None else {})
+
+
+def _fidelity(pictures, targets, shave):
+    left = min(pictures.shape[1:3]) - 2 * shave
+    fitting = [
+        PSNR_Y,
+        *[SSIM_Y] * (left >= _SSIM_WINDOW),
+        PSNR_RGB,
+        *[SSIM_RGB] * (left >= _SSIM_WINDOW),
+        *[MS_SSIM_Y] * (left >= _MS_SSIM_SIDE),
+        DELTA_E,
+    ]
+    found = {}
+    for each in fitting:
+        found |= names.of_pairs(each.function, pictures, targets, **each.protocol, shave=shave)
+    return found
+
+
+def _distances(pictures, targets, extractor):
+    """The distance in the extractor's layers, {full name: float64 [n]}, of pictures of any sizes; {} when its layers are not known.
+
+    A picture larger than the extractor sees is looked at in its own size, in parts: the mean over `_PARTS` of them, evenly spread.
+    """
+    if extractor.to_maps is None:
+        return {}
+    parts = [part for pair in zip(pictures, targets, strict=True) for part in _parts(*pair, extractor.size)]
+    chunks = [parts[start : start + extractor.batch] for start in range(0, len(parts), extractor.batch)]
+    found = [
+        names.of_maps(extractor.name, *(extractor.maps(side) for side in zip(*chunk, strict=True))) for chunk in chunks
+    ]
+    owners = np.repeat(np.arange(len(pictures)), [len(_corners(target, extractor.size)) for target in targets])
+    return {
+        name: np.bincount(owners, np.concatenate([one[name] for one in found])) / np.bincount(owners)
+        for name in found[0]
+    }
+
+
+def _parts(picture, target, side):
+    """Pairs of the same part, `side` px a side, of a picture and its target; the whole of small ones."""
+    return [
+        tuple(x[top : top + side, left : left + side] for x in (picture, target))
+        for top, left in _corners(target, side)
+    ]
+
+
+def _corners(picture, side):
+    corners = [
+        (top, left)
+        for top in range(0, max(1, picture.shape[0] - side + 1), side)
+        for left in range(0, max(1, picture.shape[1] - side + 1), side)
+    ]
+    return [corners[i] for i in np.linspace(0, len(corners) - 1, min(len(corners), _PARTS)).astype(int)]

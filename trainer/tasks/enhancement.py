@@ -1,0 +1,96 @@
+"""Enhancement: pictures a whole number of times as large, measured beside bicubic enlargement."""
+
+import numpy as np
+from PIL import Image
+
+from data import views
+from data.batch import ENHANCEMENT
+from data.degrade import downscale, modcrop
+from data.errors import UserError
+from trainer.evaluation.pairs import Pair
+from trainer.metrics.table import PSNR_Y
+from trainer.tasks.task import PERIOD, PairTask
+
+BICUBIC = "bicubic (Pillow)"
+_WINDOW = 160  # px shown of a large picture
+
+
+class Enhancement(PairTask):
+    """Enlarged patches while it trains, and whole pictures of an exported model, against their originals."""
+
+    name = ENHANCEMENT
+    source, target = "low", "high"
+    augmentations = ("dihedral",)
+    measure = PSNR_Y
+    deciding = ("scale",)
+    made_by = "its scale"
+
+    def view(self, config, kind="auto"):
+        return views.enhancement(config.resolution, config.scale)
+
+    def sides(self, config):
+        return {"low": config.resolution // config.scale, "high": config.resolution}
+
+    def rated_view(self, side, kind, setting):
+        scale = setting("scale")
+        size = side // scale * scale
+        return size, views.enhancement(size, scale)
+
+    def shave(self, settings):
+        return settings["scale"]
+
+    def period(self, settings):
+        """That of the scale's own grid, which that of `PERIOD` may hold."""
+        return settings["scale"] if PERIOD % settings["scale"] else PERIOD
+
+    def enlarged(self, sources, settings):
+        return sources.repeat(settings["scale"], axis=1).repeat(settings["scale"], axis=2)
+
+    def alternatives(self, pairs):
+        return {BICUBIC: [_bicubic(pair) for pair in pairs]}
+
+    def references(self, pair):
+        """The part of a large picture where there was most to do."""
+        times = len(pair.target) // len(pair.source)
+        bicubic = _bicubic(pair)
+        part = _hardest(bicubic, pair.target)
+        blocks = pair.source.repeat(times, axis=0).repeat(times, axis=1)
+        return part, [("source", blocks[part]), ("bicubic", bicubic[part]), ("target", pair.target[part])]
+
+    def read(self, model, source, quarantine, count, track):
+        examples = _whole(source, model.run, quarantine)
+        examples = track(examples, source.count and min(source.count, count), "reading")
+        return (pair for _, pair in zip(range(count), examples, strict=False))
+
+
+def _whole(source, run, quarantine):
+    """Pictures in their own size, with their smaller versions: given ones (`pairs:`), or made as for training."""
+    scale = run.settings["scale"]
+    quarantine.extend(source.left_out)
+    for number, example in enumerate(source.examples(None, run.fit, quarantine)):
+        try:
+            if "source" in example:
+                low, high = example["source"], example["target"]
+                if high.shape[0] != scale * low.shape[0]:
+                    raise UserError(f"the target is not {scale} times as large as the source")
+            else:
+                high = modcrop(example["image"], scale)
+                low = downscale(high, scale)
+        except ValueError as error:
+            quarantine.add(f"example {number}", str(error))
+            continue
+        yield Pair(low, high, example.get("label"))
+
+
+def _bicubic(pair):
+    height, width = pair.target.shape[:2]
+    return np.array(Image.fromarray(pair.source).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def _hardest(enlarged, target):
+    """The part of a picture, at most `_WINDOW` px a side, that bicubic enlargement is furthest from."""
+    lost = np.abs(enlarged.astype(int) - target).sum(axis=2)
+    height, width = lost.shape
+    tops, lefts = (range(0, max(1, side - _WINDOW + 1), 16) for side in (height, width))
+    parts = [np.s_[top : top + _WINDOW, left : left + _WINDOW] for top in tops for left in lefts]
+    return max(parts, key=lambda part: lost[part].sum())

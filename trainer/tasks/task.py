@@ -1,0 +1,161 @@
+"""The interface of a task, and what those have in common that change pictures into others."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from data.images import grid, to_float, to_uint8
+from trainer.evaluation import live, pairs
+from trainer.evaluation.live import Evaluator, evenly
+from trainer.evaluation.pairs import Pair, PairEvaluator
+from trainer.evaluation.report import Evaluation, Example
+from trainer.evaluation.request import Request
+from trainer.metrics.table import Measure
+
+MIRRORING = {"flip", "dihedral"}  # of `data.augment.AUGMENTATIONS`
+ROWS, COLUMNS = 8, 8  # of a sample grid
+PERIOD = 4  # px of the grid that is looked for: its frequencies hold those of layers that double, once or twice
+
+
+class Task:
+    """What the trainer does differently for one task.
+
+    name: as in `data.batch.TASKS`. kinds: values of --view that mean something to it. augmentations: of its rows, see `data.augment`.
+    measure: what evaluations are ranked by when nobody says. count: pictures made an evaluation when nobody says. price: pictures to train
+    on for each one measured, so that evaluations take about a twentieth of the time. deciding: settings that decide what a model's pictures
+    are held against, so that models which differ in them do not compare.
+    """
+
+    name: str
+    kinds: Sequence[str] = ("auto",)
+    augmentations: Sequence[str] = ()
+    measure: Measure
+    count: int
+    price = 25
+    deciding: Sequence[str] = ()
+
+    def view(self, config, kind: str = "auto"):
+        """What a family of this config trains on, see `data.views`. ValueError if the settings do not fit together."""
+        raise NotImplementedError
+
+    def sides(self, config) -> dict[str, int]:
+        """Side in px of each picture in a batch, by its key."""
+        raise NotImplementedError
+
+    def row_augmentations(self, mirror: bool) -> tuple[str, ...]:
+        """Names of `data.augment.AUGMENTATIONS` for the rows; without `mirror` those that show no mirrored picture."""
+        return tuple(name for name in self.augmentations if mirror or name not in MIRRORING)
+
+    def sample_grid(self, model, rows, seed: int) -> Callable[[], tuple[np.ndarray, float | None]]:
+        """A function () -> (grid uint8 [height, width, 3] of what the averaged network makes now, spread).
+
+        The inputs are the same every time, so that one sees the network and not the dice. The spread says how much the samples differ from
+        one another, as a share of how much as many training pictures do; None where samples differ because their sources do.
+        """
+        raise NotImplementedError
+
+    def evaluator(self, model, rows, extractor, *, count: int, held_out=None, seed: int = 0) -> Evaluator:
+        """Measures the averaged network of `model` while it trains.
+
+        Args:
+            rows, held_out: `data.cache.Rows` of what is trained on and of what is not. extractor: see `trainer.features.catalogue`.
+            count: pictures made an evaluation; of pairs no more than there are. Rows are taken evenly over the set.
+
+        Raises ValueError when there are too few pictures to measure with.
+        """
+        raise NotImplementedError
+
+    def gather(self, model, request: Request, extractor, track):
+        """What exported models comparable with `model` are held against; takes `trainer.evaluation.evaluated_model.EvaluatedModel`.
+
+        Raises ValueError, one sentence, when the data cannot be read.
+        """
+        raise NotImplementedError
+
+    def evaluate(self, model, reference, request: Request, extractor, track) -> Evaluation:
+        """Measure an exported model against what `gather` gave. Raises ValueError when model and data do not fit."""
+        raise NotImplementedError
+
+
+class PairTask(Task):
+    """A task whose batch holds a picture, under the key `source`, and what is to be made of it, under `target`."""
+
+    source: str
+    target: str
+    count = 200
+    made_by: str  # what makes sources of pictures
+
+    def shave(self, settings: dict) -> int:
+        """px of a border that are not measured."""
+        return 0
+
+    def period(self, settings: dict) -> int:
+        """px of the grid that is looked for."""
+        return PERIOD
+
+    def references(self, pair: Pair) -> tuple[slice, list[tuple[str, np.ndarray]]]:
+        """(part of the target that an example shows, pictures beside it with their captions)."""
+        return np.s_[:, :], [("source", pair.source), ("target", pair.target)]
+
+    def alternatives(self, pairs: Sequence[Pair]) -> dict[str, list[np.ndarray]]:
+        """By name, pictures that can be made of the sources without a model."""
+        return {}
+
+    def read(self, model, source, quarantine, count: int, track) -> Iterator[Pair]:
+        """Up to `count` pairs of an opened source, made as the run of an exported model made them."""
+        raise NotImplementedError
+
+    def rated_view(self, side: int, kind: str, setting: Callable[[str], object]) -> tuple[int, object]:
+        """(side of the pictures, view) that make the pairs of a rating: one row of each picture, of about `side` px.
+
+        Args:
+            kind: of the view. setting: function (name) -> that setting of all models; raises ValueError when they differ.
+        """
+        raise NotImplementedError
+
+    def enlarged(self, sources: np.ndarray, settings: dict) -> np.ndarray:
+        """Sources uint8 [n, height, width, 3] in the size of their targets, for the sample grid."""
+        return sources
+
+    def sample_grid(self, model, rows, seed):
+        sample = tf.function(model.sample)
+        some = rows.take(np.linspace(0, rows.count - 1, min(2 * ROWS, rows.count)).astype(int))
+        batch = {self.source: to_float(tf.constant(some[self.source]))}
+        beside = self.enlarged(some[self.source], vars(model.config))
+
+        def draw():
+            made = to_uint8(sample(batch)).numpy()
+            return grid(np.concatenate([beside, made, some[self.target]], axis=2), columns=2), None
+
+        return draw
+
+    def evaluator(self, model, rows, extractor, *, count, held_out=None, seed=0):
+        chosen = rows if held_out is None else held_out
+        some = chosen.take(evenly(chosen.count, min(count, chosen.count)))
+        make = live.maker(model, {self.source: to_float(tf.constant(some[self.source])).numpy()})
+        against = self.pair_evaluator(some[self.target], vars(model.config), extractor)
+        return live.of_pairs(make, against, seen=held_out is None)
+
+    def pair_evaluator(self, targets: Sequence[np.ndarray], settings: dict, extractor) -> PairEvaluator:
+        """Measures pictures against these targets; settings: of the family's config."""
+        return PairEvaluator(targets, extractor, self.shave(settings), self.period(settings), self.measure)
+
+    def gather(self, model, request, extractor, track):
+        return pairs.gather(model, request, lambda *arguments: self.read(model, *arguments, track))
+
+    def evaluate(self, model, reference, request, extractor, track):
+        def show(pair, made, name):
+            part, beside = self.references(pair)
+            return Example(name, beside, [made[part]])
+
+        targets = [pair.target for pair in reference.pairs]
+        return pairs.evaluate(
+            model,
+            reference,
+            self.pair_evaluator(targets, model.run.settings, extractor),
+            made_by=self.made_by.format(view=model.run.view),
+            alternatives=self.alternatives(reference.pairs),
+            show=show,
+            track=track,
+        )
