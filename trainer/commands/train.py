@@ -210,7 +210,7 @@ def resolve(options: dict, written_as_options=()) -> RunConfig:
 
 
 def _check_meaning(options, family):
-    """ValueError for an option that says nothing to this family, and would be passed over."""
+    """UserError for an option that says nothing to this family, and would be passed over."""
     from trainer import tasks
 
     name, task = options["model"], family.Model.task
@@ -219,9 +219,9 @@ def _check_meaning(options, family):
             f"--conditional is for generation: {name} ({task}) starts from pictures and is not told their categories"
         )
     if options["augment"] != "none" and not hasattr(family.Model, "critic_terms"):
-        raise ValueError(f"--augment {options['augment']} changes what a critic sees, and {name} has none")
+        raise UserError(f"--augment {options['augment']} changes what a critic sees, and {name} has none")
     if options["view"] not in tasks.of(task).kinds:
-        raise ValueError(f"--view {options['view']} is for translation, and {name} is of {task}")
+        raise UserError(f"--view {options['view']} is for translation, and {name} is of {task}")
 
 
 def _settings(written_as_options, family):

@@ -58,7 +58,7 @@ def make_schedule(wanted: EvaluationOptions, run: RunConfig, model, view, rows, 
         extractor = open_extractor(wanted.features)
         evaluator = task.evaluator(model, rows, extractor, count=count, held_out=held_out, seed=run.seed)
         metric = best.choose(evaluator.names, wanted.best or task.measure.name)
-    except (ValueError, OSError) as error:
+    except (UserError, OSError) as error:
         if wanted.asked_for:
             raise
         say(f"the pictures are not measured while it trains: {error}")
