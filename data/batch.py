@@ -19,14 +19,18 @@ OPTIONAL = {
 PICTURES = frozenset({"image", "source", "target", "low", "high"})
 
 
-def check(batch, task: str) -> None:
-    """Raise ValueError unless the keys of `batch` (a mapping) are those of `task`, with a sentence that says which are wrong."""
+def check(batch, task: str, conditions=()) -> None:
+    """Raise ValueError unless the keys of `batch` (a mapping) are those of `task`, with a sentence that says which are wrong.
+
+    `conditions` are the names of further columns int32 [batch], which must be there; see `data.facts`.
+    """
     if task not in TASKS:
         raise ValueError(f"unknown task {task!r}; have: {', '.join(TASKS)}")
-    missing = [key for key in REQUIRED[task] if key not in batch]
-    surplus = [key for key in batch if key not in REQUIRED[task] + OPTIONAL[task]]
+    required = (*REQUIRED[task], *conditions)
+    missing = [key for key in required if key not in batch]
+    surplus = [key for key in batch if key not in (*required, *OPTIONAL[task])]
     if missing or surplus:
         raise ValueError(
-            f"a {task} batch has the keys {', '.join(REQUIRED[task])} and may have {', '.join(OPTIONAL[task])};"
+            f"a {task} batch has the keys {', '.join(required)} and may have {', '.join(OPTIONAL[task])};"
             f" missing: {', '.join(missing) or 'none'}; not known: {', '.join(surplus) or 'none'}"
         )

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from data import batch as contract
 from data.errors import UserError
+from data.facts import Facts
 from models import augment as augmentations
 from models.catalogue import AUGMENTS
 from models.loss_scale import LossScale
@@ -28,22 +29,25 @@ class ImageModel(keras.Model):
 
     Args:
         config: the family's frozen dataclass.
-        classes: number of categories the model is told about; 0 for none.
+        facts: the conditions that the model is told, a `data.facts.Facts`.
         seed: int, from which all random numbers of training follow, together with the step.
 
     A family takes `task`, `sample(batch)` and `signatures()` from its task's class in `models.tasks`, and sets in `__init__` its
     optimisers and `self.network, self.average = self.twins(...)`: what is trained, and its moving average, which is served.
     """
 
+    CONDITIONS = False  # whether it can be told facts of the data
     rows_per_step = 1  # batches of `batch_size` rows that one step consumes
     default_steps_per_execution = (
         1  # steps that TensorFlow takes in one call: more where a step lasts a few milliseconds only
     )
 
-    def __init__(self, config, *, classes=0, seed=0):
+    def __init__(self, config, *, facts=Facts(), seed=0):
         super().__init__(name="model")
+        if facts and not self.CONDITIONS:
+            raise ValueError(f"{type(self).__module__} takes no conditions, and was given {', '.join(facts.names)}")
         self.config = config
-        self.classes = classes
+        self.facts = facts
         self.seed = seed
         self.step = self._counter("step", "int64")
         self.loss_scale = LossScale() if keras.config.dtype_policy().compute_dtype == "float16" else None
@@ -90,7 +94,7 @@ class ImageModel(keras.Model):
         )
 
     def _begin(self, batch):
-        contract.check(batch, self.task)
+        contract.check(batch, self.task, self.facts.names)
         context = tf.distribute.get_replica_context()
         self._replicas = context.num_replicas_in_sync
         replica = 0 if self._replicas == 1 else context.replica_id_in_sync_group
@@ -187,8 +191,8 @@ class TwoPlayer(ImageModel):
         augment: what the critic sees: "none", "diffaugment" or "ada".
     """
 
-    def __init__(self, config, *, classes=0, seed=0, augment="none"):
-        super().__init__(config, classes=classes, seed=seed)
+    def __init__(self, config, *, facts=Facts(), seed=0, augment="none"):
+        super().__init__(config, facts=facts, seed=seed)
         if augment not in AUGMENTS:
             raise UserError(f"unknown augment {augment!r}; have: {', '.join(AUGMENTS)}")
         self.augment = augment

@@ -5,19 +5,27 @@ import numpy as np
 import tensorflow as tf
 
 from data.batch import ENHANCEMENT, GENERATION, TRANSLATION
+from data.facts import Condition, Facts
 from models import catalogue
 from models.base import TwoPlayer
 
 FAMILIES = catalogue.names()
-CLASSES = 3
+LABEL = Condition("label", ("bags", "hats", "shoes"))
+COLOUR = Condition("colour", ("red", "blue"), optional=True)
+CONDITIONS = {"none": (), "one": (LABEL,), "two": (LABEL, COLOUR)}
 
 
-def tiny(name, *, classes=0, seed=5, augment="none"):
+def told(name, conditions=(LABEL,)):
+    """Facts of these conditions, or of none for a family that is told nothing."""
+    return Facts(conditions if catalogue.load(name).Model.CONDITIONS else ())
+
+
+def tiny(name, *, facts=Facts(), seed=5, augment="none"):
     """The family's "tiny" model; `augment` is for two players only."""
     family = catalogue.load(name)
     keras.utils.set_random_seed(seed)
     options = {"augment": augment} if issubclass(family.Model, TwoPlayer) else {}
-    return family.Model(family.PRESETS["tiny"], classes=classes, seed=seed, **options)
+    return family.Model(family.PRESETS["tiny"], facts=facts, seed=seed, **options)
 
 
 def batch(model, number=0, rows=None):
@@ -37,8 +45,8 @@ def batch(model, number=0, rows=None):
     else:
         assert model.task == ENHANCEMENT
         found = {"low": pictures(config.resolution // config.scale), "high": pictures(config.resolution)}
-    if model.classes:
-        found["label"] = random.integers(0, model.classes, rows).astype("int32")
+    for condition in model.facts:
+        found[condition.name] = random.integers(-condition.optional, condition.count, rows).astype("int32")
     return {key: tf.constant(value) for key, value in found.items()}
 
 

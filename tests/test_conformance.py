@@ -7,11 +7,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from families import CLASSES, FAMILIES, batch, players, tiny, values
+from families import CONDITIONS, FAMILIES, batch, players, tiny, told, values
 
-from data.batch import GENERATION
+from data.facts import Facts
 from models import catalogue
 from models.base import TwoPlayer
+from models.random import RowRandom
 from serving.export.export import export
 from serving.export.session import Session
 from trainer.runs.checkpoints import Checkpoints
@@ -85,9 +86,16 @@ def test_a_family_says_what_it_is(name):
     assert model.task == FAMILIES[name]
 
 
+@pytest.mark.parametrize("conditions", CONDITIONS)
 @promise
-def test_one_step_is_finite_and_moves_every_weight(name):
-    model = tiny(name, classes=CLASSES if FAMILIES[name] == GENERATION else 0)
+def test_one_step_is_finite_and_moves_every_weight(name, conditions):
+    """Told nothing, one fact, and two of which one may be unknown; a family that takes no conditions says so."""
+    facts = Facts(CONDITIONS[conditions])
+    if facts and not catalogue.load(name).Model.CONDITIONS:
+        with pytest.raises(ValueError, match="takes no conditions, and was given label"):
+            tiny(name, facts=facts)
+        return
+    model = tiny(name, facts=facts)
     before = values(model)
     losses = step(model)
     step(model, 1)  # a layer that starts at zero passes gradients on from the second step
@@ -99,6 +107,31 @@ def test_one_step_is_finite_and_moves_every_weight(name):
             key = names[id(variable.value)]
             assert not np.array_equal(before[key], after[key]), f"{name_of}: {variable.path} did not move"
     assert int(model.step.value) == 2
+
+
+@promise
+def test_a_generator_draws_by_the_row_and_by_one_function(name):
+    """Row i is a function of its seed alone; a number at its default is no number; a step draws as an answer does."""
+    model = tiny(name, facts=told(name))
+    if not hasattr(model, "generate"):
+        pytest.skip("makes pictures from pictures")
+    columns = [tf.constant([0, 1, 2])] if model.facts else []
+
+    def drawn(seeds, columns, **knobs):
+        return model.generate(RowRandom(tf.constant(seeds, tf.int64)), len(seeds), columns, **knobs).numpy()
+
+    together = drawn([3, 2**40, -1], columns)
+    assert (
+        together.shape == (3, model.config.resolution, model.config.resolution, 3)
+        and np.abs(np.diff(together, axis=0)).max() > 0
+    )
+    for row, seed in enumerate([3, 2**40, -1]):
+        alone = drawn([seed], [column[row : row + 1] for column in columns])
+        np.testing.assert_allclose(alone[0], together[row], atol=1e-5)
+    for knob, port in model.KNOBS.items():
+        np.testing.assert_array_equal(drawn([3, 2**40, -1], columns, **{knob: tf.fill([3], port.default)}), together)
+    batch_ = {"seed": tf.constant([3, 2**40, -1], tf.int64), **dict(zip(model.facts.names, columns, strict=True))}
+    np.testing.assert_array_equal(model.sample(batch_), together)
 
 
 @promise
@@ -262,9 +295,9 @@ def test_exceptions_name_promises_and_families_that_exist():
 @promise
 def test_the_export_passes_the_gate_and_answers_alone(name, tmp_path):
     """Built, run in C++ and compared with the live model by the gate; then opened without the model's code and asked again."""
-    model = tiny(name, classes=CLASSES if FAMILIES[name] == GENERATION else 0)
+    model = tiny(name, facts=told(name))
     model.train_step(batch(model))
-    path = export(model, str(tmp_path), name, facts={"task": model.task})
+    path = export(model, str(tmp_path), name, metadata={"task": model.task})
     signatures = model.signatures()
     assert next(iter(signatures)) == "serving_default"
     with Session(path) as session:

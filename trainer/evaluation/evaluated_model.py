@@ -51,20 +51,20 @@ def open_subject(path: str, say) -> Subject:
     Raises UserError or OSError, one sentence, when there is none or it does not say how it was made.
     """
     version = exporting.find_export(path, say)
-    facts = report(version)
+    written = report(version)
     folder = RunDir(path)
     is_run = files.exists(folder.config)
     try:
         return Subject(
             name=short_names([path if is_run else version])[0],
             path=version,
-            task=facts["facts"]["task"],
-            run=RunConfig(**facts["facts"]["configuration"]),
-            classes=tuple(facts["facts"]["classes"]),
-            step=facts["facts"]["step"],
-            images=facts["facts"]["images_seen"],
-            parameters=facts["parameters"],
-            fingerprint=facts["facts"]["data"]["fingerprint"],
+            task=written["metadata"]["task"],
+            run=RunConfig(**written["metadata"]["configuration"]),
+            classes=tuple(written["metadata"]["classes"]),
+            step=written["metadata"]["step"],
+            images=written["metadata"]["images_seen"],
+            parameters=written["parameters"],
+            fingerprint=written["metadata"]["data"]["fingerprint"],
             history=tuple(history.lines(folder.metrics)) if is_run else (),
             root=folder.root if is_run else None,
         )

@@ -175,8 +175,9 @@ def _check(subject, reference):
 
 
 def _make(subject, request, count, labels, track):
-    label = labels if subject.classes else None
-    parts = offline.samples(subject.path, count, request.seed, label, request.truncation)
+    conditions = {"label": labels} if subject.classes else {}
+    numbers = {} if request.truncation == 1 else {"truncation": request.truncation}
+    parts = offline.samples(subject.path, count, request.seed, conditions, numbers)
     return np.concatenate(list(track(parts, -(-count // offline.BATCH), "making")))
 
 

@@ -13,6 +13,7 @@ import typing
 
 from data import files
 from data.errors import UserError
+from data.facts import LABEL
 
 STRATEGIES = ("auto", "one", "mirrored", "multiworker", "tpu")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
@@ -36,6 +37,12 @@ class RunConfig:
     augment: str
     settings: dict
     mirror: bool = True  # as all runs were before there was a choice
+    conditions: tuple[str, ...] = ()  # that the model is told besides the category
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """Names of all conditions that the model is told."""
+        return ((LABEL,) if self.conditional else ()) + tuple(self.conditions)
 
     def to_json(self) -> str:
         """The configuration as indented JSON, keys in a fixed order."""

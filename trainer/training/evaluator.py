@@ -17,6 +17,7 @@ from trainer.training.best import ON_TRAINING_DATA
 
 REFERENCE = 5_000  # real pictures at most whose features are kept
 TOGETHER = 64  # pictures made, or looked at, in one call
+FIRST_SEED = 1 << 40  # of the pictures that are measured: none that people look at, whose seeds begin at 0
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Evaluator:
 def make_evaluator(model, rows, config, extractor, *, count, held_out=None, seed=0) -> Evaluator:
     """A judge of the averaged network of `model`.
 
-    generation: fakes from fixed z, with the training set's mix of categories, against up to `REFERENCE` training pictures; with held-out
+    generation: fakes of fixed seeds, with the training set's mix of categories, against up to `REFERENCE` training pictures; with held-out
     pictures memorisation too. Others: what is made of held-out rows against their targets; without those, of training rows, and the names
     begin with `train_`. Rows are taken evenly over the set.
 
@@ -48,9 +49,9 @@ def make_evaluator(model, rows, config, extractor, *, count, held_out=None, seed
 
 
 def _generation(model, sample, rows, config, extractor, held_out, count, seed):
-    batch = {"latent": np.random.default_rng([seed, 2]).standard_normal((count, config.latent_size), np.float32)}
-    if model.classes:
-        batch["label"] = rows.take(_evenly(rows.count, count))["label"]
+    conditions = rows.take(_evenly(rows.count, count)) if model.facts else {}
+    batch = {"seed": FIRST_SEED + np.arange(count, dtype=np.int64)}
+    batch |= {name: conditions[name] for name in model.facts.names}
     real = _vectors(extractor, rows)
     apart = None if held_out is None else _vectors(extractor, held_out)
 

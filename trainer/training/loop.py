@@ -7,6 +7,7 @@ import re
 import shlex
 from dataclasses import asdict, dataclass, replace
 
+import numpy as np
 import tensorflow as tf
 
 from data import files, pipeline
@@ -14,10 +15,11 @@ from data.batch import ENHANCEMENT, GENERATION, TRANSLATION
 from data.cache import enough_rows, load_rows
 from data.catalogue import open_source
 from data.errors import UserError
+from data.facts import LABEL
 from data.quarantine import Quarantine
 from trainer.errors import Refused, Stopped, refusing
 from trainer.runs import history, record
-from trainer.runs.build import configuration, make_model, make_view
+from trainer.runs.build import configuration, make_facts, make_model, make_view
 from trainer.runs.checkpoints import Checkpoints, best_facts, newest_step, steps
 from trainer.runs.cluster import workers
 from trainer.runs.config import EvaluationOptions, RunConfig
@@ -92,8 +94,7 @@ def _prepare(run, folder, evaluation_options, strategy, accept_new_data, say) ->
     _check_batch(config, strategy)
     source = open_source(run.data, run.seed)
     folder.check_apart(source)
-    if run.conditional:
-        _check_classes(run, source)
+    facts = make_facts(run, source)
     view = make_view(run, config)
     view.check(source.keys)
     data, known, changed = record.Data.of(source), record.read(folder.record), None
@@ -101,7 +102,7 @@ def _prepare(run, folder, evaluation_options, strategy, accept_new_data, say) ->
         if not files.exists(folder.config):
             say(f"{folder.config} is missing: the settings of this command are taken for those of the run")
         if known:
-            changed = record.difference(known.data, data, run.conditional)
+            changed = record.difference(known.data, data, run.told)
             if not changed and known.data.spec != data.spec:
                 say(f"{data.spec} holds the same pictures, by their names and sizes, as {known.data.spec} did")
         else:
@@ -111,11 +112,10 @@ def _prepare(run, folder, evaluation_options, strategy, accept_new_data, say) ->
             f"{folder.root} was trained on other data: {changed}. Put the data back, or go on with the new ones by --accept-new-data, which"
             " is written down in the run"
         )
-    classes = len(source.classes) if run.conditional else 0
-    precision.check(run, classes)
+    precision.check(run, facts)
     try:
         with strategy.scope():
-            model = make_model(run, classes)
+            model = make_model(run, facts)
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
         raise UserError(f"the model is too large for the memory of this machine: {_first_line(error)}") from error
     memory.check(model, config.batch_size // strategy.num_replicas_in_sync)
@@ -164,11 +164,7 @@ def train(
                 progress=loggers.counting,
                 say=say,
             )
-            if run.conditional and rows.empty_classes:
-                missing = ", ".join(rows.empty_classes)
-                raise UserError(
-                    f"--conditional: {run.data} has no picture of {missing} to learn from; {quarantine.sentence()}"
-                )
+            _check_values(run, model.facts, rows, quarantine)
             checkpoints = Checkpoints(folder.checkpoints, model.state())
             rows_per_step = config.batch_size * model.rows_per_step
             restored = checkpoints.restore(say)
@@ -218,9 +214,11 @@ def train(
                 say(_ended_early(schedule, past))
             if not (chief and export_to):
                 return None
-            facts = _restore_best(checkpoints, say) if evaluation_options.best or evaluation_options.patience else None
+            at_best = (
+                _restore_best(checkpoints, say) if evaluation_options.best or evaluation_options.patience else None
+            )
             try:
-                return export_run(run, model, ready.data, progress.step, export_to, say, facts=facts)
+                return export_run(run, model, ready.data, progress.step, export_to, say, best=at_best)
             except UserError as error:
                 raise Refused(str(error)) from error
 
@@ -234,16 +232,14 @@ def _enter(folder, lock, was_there):
             raise UserError(f"another training has begun in {folder.root} meanwhile; repeat the command to go on")
 
 
-def _check_classes(run, source):
-    if not source.classes:
-        raise UserError(f"--conditional needs categories, and {run.data} has none")
-    for name in source.classes:
-        try:
-            name.encode()
-        except UnicodeEncodeError:
-            raise UserError(
-                f"--conditional: the category {name!a} has a name that is no UTF-8, which a model cannot be told; rename it"
-            ) from None
+def _check_values(run, facts, rows, quarantine):
+    """UserError if there is a value without a picture to learn it from."""
+    for condition in facts:
+        there = set(np.unique(rows.arrays[condition.name]).tolist())
+        missing = ", ".join(name for number, name in enumerate(condition.values) if number not in there)
+        if missing:
+            option = "--conditional" if condition.name == LABEL else f"--condition {condition.name}"
+            raise UserError(f"{option}: {run.data} has no picture of {missing} to learn from; {quarantine.sentence()}")
 
 
 def _check_beginning(folder, known, say):
@@ -378,7 +374,7 @@ def _fit(run, config, folder, cadence, strategy, chief, model, rows, checkpoints
                     seed=run.seed,
                     position=progress.images,
                     augment=augment,
-                    keys=("label",) if model.classes else (),
+                    keys=model.facts.names,
                 )
                 model.compile(steps_per_execution=together)
                 model.fit(dataset, epochs=1, steps_per_epoch=steps, verbose=0, callbacks=watchers, shuffle=False)

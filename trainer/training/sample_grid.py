@@ -39,12 +39,14 @@ def _first(rows, count):
 
 
 def _generation(model, sample, rows, config, seed):
-    lines = min(model.classes, 16) or ROWS
+    first = next(iter(model.facts), None)  # a line a value of it; of the others as the data have them
+    lines = min(first.count, 16) if first else ROWS
     count = lines * COLUMNS
-    random = np.random.default_rng([seed, 1])
-    batch = {"latent": tf.constant(random.standard_normal((count, config.latent_size)), tf.float32)}
-    if model.classes:
-        batch["label"] = tf.repeat(tf.range(lines), COLUMNS)
+    batch = {"seed": tf.range(count, dtype=tf.int64)}
+    conditions = rows.take(np.arange(count) * rows.count // count) if first else {}
+    batch |= {name: tf.constant(conditions[name]) for name in model.facts.names}
+    if first:
+        batch[first.name] = tf.repeat(tf.range(lines), COLUMNS)
     real = to_float(_first(rows, count)["image"]).std(axis=0).mean()
 
     def draw():
