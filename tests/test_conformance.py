@@ -2,17 +2,20 @@
 
 import dataclasses
 import functools
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from families import CONDITIONS, FAMILIES, batch, players, tiny, told, values
+from watching import watched
 
 from data.facts import Facts
 from models import catalogue
 from models.base import TwoPlayer
 from models.random import RowRandom
+from serving.client.client import Client
 from serving.export.export import export
 from serving.export.session import Session
 from trainer.runs.checkpoints import Checkpoints
@@ -292,12 +295,23 @@ def test_exceptions_name_promises_and_families_that_exist():
     assert mistaken(dict.fromkeys(misspelt, "a reason")) == list(misspelt)
 
 
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """A function (name) -> (model told two facts if it takes any, its exported version)."""
+
+    @functools.cache
+    def made(name):
+        model = tiny(name, facts=told(name, CONDITIONS["two"]))
+        model.train_step(batch(model))
+        return model, export(model, str(tmp_path_factory.mktemp("models")), name, metadata={"task": model.task})
+
+    return made
+
+
 @promise
-def test_the_export_passes_the_gate_and_answers_alone(name, tmp_path):
+def test_the_export_passes_the_gate_and_answers_alone(name, exported):
     """Built, run in C++ and compared with the live model by the gate; then opened without the model's code and asked again."""
-    model = tiny(name, facts=told(name))
-    model.train_step(batch(model))
-    path = export(model, str(tmp_path), name, metadata={"task": model.task})
+    model, path = exported(name)
     signatures = model.signatures()
     assert next(iter(signatures)) == "serving_default"
     with Session(path) as session:
@@ -309,3 +323,20 @@ def test_the_export_passes_the_gate_and_answers_alone(name, tmp_path):
             for alias, value in live.items():
                 if value.dtype == tf.uint8:
                     assert np.abs(found[alias].astype(int) - value.numpy().astype(int)).max() <= 1
+
+
+@promise
+def test_every_signature_answers_over_grpc_and_rest(name, exported):
+    """As the session does, also where a request leaves out what it may."""
+    model, path = exported(name)
+    with watched(Path(path).parent.parent, name) as server, Session(path) as session:
+        for target in (server.grpc, server.rest):
+            with Client(target) as client:
+                for key, signature in model.signatures().items():
+                    request = signature.samples(np.random.default_rng(2), 2)
+                    short = {alias: rows for alias, rows in request.items() if alias not in signature.defaults}
+                    for asked in (request, short):
+                        answer, expected = client.predict(name, asked, signature=key), session.run(key, asked)
+                        assert answer.keys() == expected.keys()
+                        for alias, value in expected.items():
+                            np.testing.assert_array_equal(answer[alias], value, err_msg=f"{target} {key} {alias}")

@@ -206,7 +206,7 @@ def test_a_folder_that_tensorflow_takes_for_a_pattern_will_do(folder, painter, t
     text = (tmp_path / folder / "models.config").read_text()
     (entry,) = text_format.Parse(text, messages.ModelServerConfig()).model_config_list.config
     assert entry.base_path == f"{tmp_path}/{folder}/painter"
-    assert offline.sample(tmp_path / folder, n=1, seed=0, label="hats").shape == (1, SIZE, SIZE, 3)
+    assert offline.sample(tmp_path / folder, n=1, seed=0, conditions={"label": "hats"}).shape == (1, SIZE, SIZE, 3)
     with plain(path) as way, Session(way) as session:
         assert "classes" in session.signatures
 

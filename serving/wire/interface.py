@@ -106,7 +106,7 @@ def _port(alias, tensor, default):
     dtype, shape = getattr(tensor.dtype, "name", tensor.dtype), tensor.shape or ()
     if dtype == "string":
         if alias.endswith("_bytes"):
-            return Port("mask" if alias == "mask_bytes" else "picture", file=True)
+            return Port("mask" if alias in ("mask_bytes", "alpha_bytes") else "picture", file=True)
         return Port("text")
     if dtype == "uint8" and len(shape) == 4:
         return Port("mask" if shape[3] == 1 else "picture", size=shape[1])

@@ -73,7 +73,7 @@ class Asked(NamedTuple):
         from data.facts import LABEL, UNKNOWN
         from serving.wire import class_names
 
-        known = signature.taking("condition")
+        known = sorted(signature.taking("condition"), key=lambda name: name != LABEL)
         for name in given:
             if name not in known:
                 if name == LABEL:
