@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 
-def conv(inputs, outputs, side, stride=1, bias=False, groups=1):
+def conv(inputs, outputs, side, stride=1, *, bias=False, groups=1):
     """A convolution that gives 1 / stride of the pixels."""
     padding = "same" if stride == 1 else (side - stride) // 2
     return nn.Conv2d(inputs, outputs, side, stride, padding, bias=bias, groups=groups)

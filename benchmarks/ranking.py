@@ -90,7 +90,7 @@ def agreement(real, real_labels, other, other_labels, neighbours: int = 5) -> Es
     return Estimate(right.mean(), right.std() / np.sqrt(len(right)))
 
 
-def neighbours_sheet(real, real_pictures, other, other_pictures, rows=16, columns=9) -> np.ndarray:
+def neighbours_sheet(real, real_pictures, other, other_pictures, *, rows=16, columns=9) -> np.ndarray:
     """First a picture of `other`, then its nearest in `real`, nearest first; uint8 [H, W, 3]."""
     chosen = np.linspace(0, len(other) - 1, rows).astype(int)
     order = np.argsort(squared_distances(other[chosen], real), axis=1)[:, : columns - 1]

@@ -60,7 +60,7 @@ FAMILIES = {
 PARTS = (*FAMILIES, "data", "memory", "serving")
 
 
-def line(what, ours, beside="", ratio="", goal="", reached=None) -> str:
+def line(what, ours, beside="", ratio="", goal="", *, reached=None) -> str:
     verdict = {None: "", True: ", reached", False: ", **not reached**"}[reached]
     return f"| {what} | {ours} | {beside} | {ratio} | {goal}{verdict} |"
 
@@ -76,7 +76,7 @@ def versus(what, ours, beside, goal, seconds=True) -> str:
     shown = [statistics.median(values) for values in (ours, beside)]
     shown = [f"{value * 1000:,.1f} ms" if seconds else f"{value:,.0f}/s" for value in shown]
     reached = None if goal is None else statistics.median(ratios) >= goal
-    return line(what, *shown, f"x{spread(ratios)}", "" if goal is None else f"{goal:.2f}", reached)
+    return line(what, *shown, f"x{spread(ratios)}", "" if goal is None else f"{goal:.2f}", reached=reached)
 
 
 def measure_family(name, rounds, seconds) -> list[str]:

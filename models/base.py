@@ -101,7 +101,7 @@ class ImageModel(keras.Model):
         self.random = StepRandom(self.seed, self.step.value, self._replicas, replica)
         rows = next(iter(batch.values())).shape[0]
         if rows % self.rows_per_step:
-            raise UserError(f"a batch of {rows} rows cannot be shared evenly by critic_steps={self.rows_per_step}")
+            raise ValueError(f"a batch of {rows} rows cannot be shared evenly by critic_steps={self.rows_per_step}")
         self._global_rows = float(rows * self._replicas)
 
     def _total(self, terms):

@@ -69,7 +69,7 @@ def test_studio_gets_its_count_and_seed(monkeypatch):
 def test_prepared_png_shards_give_the_same_examples_in_the_same_order(shop, tmp_path, shards):
     source, told = open_source(str(shop)), []
     out = tmp_path / "out"
-    facts = tfrecord.write(source, str(out), 8, "crop", shards, told.append)
+    facts = tfrecord.write(source, str(out), 8, "crop", shards, progress=told.append)
     assert told == [1, 2, 3, 4, 5, 6, 7] and facts == json.loads((out / "dataset.json").read_text())
     names = [f"pictures-{i:05}-of-{shards:05}.tfrecord" for i in range(shards)]
     assert sorted(path.name for path in out.iterdir()) == ["dataset.json", *names]
@@ -162,7 +162,7 @@ def test_preparing_that_fails_leaves_nothing_that_looks_ready(shop, tmp_path):
 
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
-        tfrecord.write(open_source(str(shop)), str(out), 8, "crop", 2, interrupt)
+        tfrecord.write(open_source(str(shop)), str(out), 8, "crop", 2, progress=interrupt)
     assert list(out.iterdir()) == []
     with pytest.raises(SourceError, match="no file matches"):
         open_source(f"tfrecord:{out}")

@@ -115,3 +115,27 @@ def test_every_path_is_understood_alike():
     }
     assert len(of_paths) > 25
     assert {words: kind for words, kind in of_paths.items() if kind != "ResolvedPath"} == {}
+
+
+BROKEN = """
+import runpy, sys
+import keras
+from models.generation import mlp_gan
+
+def build_critic(config, classes, name):
+    picture = keras.Input((config.resolution, config.resolution, 3))
+    return keras.Model(picture, keras.layers.Dense(1)(keras.layers.Reshape((7,))(picture)), name=name)
+
+mlp_gan.build_critic = build_critic
+sys.argv = ["task", "--model", "mlp_gan", "--preset", "tiny", "--data", "studio:40", "--job-dir", sys.argv[1]]
+runpy.run_module("trainer.task", run_name="__main__")
+"""
+
+
+def test_a_family_with_a_shape_error_shows_its_traceback(tmp_path):
+    """Keras raises a ValueError, as users' errors are: it is told by its class, not by its kind."""
+    done = subprocess.run(
+        [sys.executable, "-c", BROKEN, tmp_path / "run"], cwd=ROOT, capture_output=True, encoding="utf-8"
+    )
+    assert done.returncode == 1 and not (tmp_path / "run").exists()
+    assert "Traceback" in done.stderr and "in build_critic" in done.stderr and "ValueError" in done.stderr

@@ -82,16 +82,16 @@ def test_feature_distance_and_niqe():
 
 def test_categories_are_measured_alone():
     labels = np.repeat([0, 2], 15)
-    found = by_category(kid, REAL, labels, FAKE[:24], labels[:24], ["shoe", "hat", "coat"], least=9)
+    found = by_category(kid, REAL, labels, FAKE[:24], labels[:24], names=["shoe", "hat", "coat"], least=9)
     assert found["shoe"] == (15, 15, kid(REAL[:15], FAKE[:15]))
     assert found["hat"] == (0, 0, None)
     assert found["coat"] == (15, 9, kid(REAL[15:], FAKE[15:24]))
-    assert by_category(kid, REAL, labels, FAKE[:24], labels[:24], ["shoe", "hat", "coat"], least=10)["coat"] == (
+    assert by_category(kid, REAL, labels, FAKE[:24], labels[:24], names=["shoe", "hat", "coat"], least=10)["coat"] == (
         15,
         9,
         None,
     )
-    recall = by_category(precision_recall, REAL, labels, FAKE, labels, "abc", least=15, k=5)["c"].result.recall
+    recall = by_category(precision_recall, REAL, labels, FAKE, labels, names="abc", least=15, k=5)["c"].result.recall
     assert recall == precision_recall(REAL[15:], FAKE[15:], k=5).recall
 
 
@@ -106,7 +106,7 @@ def test_categories_are_measured_alone():
 )
 def test_labels_that_cannot_be(labels, words):
     with pytest.raises(ValueError, match=words):
-        by_category(kid, REAL, labels, FAKE, np.zeros(30, int), ["shoe", "hat"])
+        by_category(kid, REAL, labels, FAKE, np.zeros(30, int), names=["shoe", "hat"])
 
 
 def test_measuring_does_not_import_tensorflow():

@@ -104,7 +104,7 @@ def test_groups_that_differ_widen_the_interval_by_the_sandwich():
     points = np.repeat([1.0, 1.0, 1.0, 0.0, 0.0, 0.0], 10)
     rater = np.repeat(np.arange(6), 10)
     zeros, ones = np.zeros(60, int), np.ones(60, int)
-    found = preference(zeros, ones, points, 2, (rater,))
+    found = preference(zeros, ones, points, 2, groupings=(rater,))
     information = 61 / 4
     variance = 6 * 5.0**2 * 6 / 5 / information**2
     np.testing.assert_allclose(found.high[0], special.expit(2.570582 * np.sqrt(variance)), atol=1e-6)
@@ -114,7 +114,7 @@ def test_groups_that_differ_widen_the_interval_by_the_sandwich():
 def test_few_groups_are_not_judged():
     left, right, points = _choices(3, 40, np.random.default_rng(3))
     plain = preference(left, right, points, 3)
-    np.testing.assert_array_equal(preference(left, right, points, 3, (np.arange(40) % 4,)).high, plain.high)
+    np.testing.assert_array_equal(preference(left, right, points, 3, groupings=(np.arange(40) % 4,)).high, plain.high)
 
 
 @pytest.mark.parametrize("groupings", [0, 2])
@@ -122,14 +122,14 @@ def test_neither_order_nor_sides_nor_numbers_matter(groupings):
     rng = np.random.default_rng(4)
     left, right, points = _choices(4, 80, rng)
     groups = [rng.integers(8, size=80) for _ in range(groupings)]
-    found = np.array(preference(left, right, points, 4, tuple(groups)))
+    found = np.array(preference(left, right, points, 4, groupings=tuple(groups)))
     order, turned, number = rng.permutation(80), rng.random(80) < 0.5, rng.permutation(4)
     other = preference(
         number[np.where(turned, right, left)[order]],
         number[np.where(turned, left, right)[order]],
         np.where(turned, 1 - points, points)[order],
         4,
-        tuple(7 - group[order] for group in groups),
+        groupings=tuple(7 - group[order] for group in groups),
     )
     np.testing.assert_allclose(np.array(other)[:, number], found, atol=1e-9)
 
@@ -165,7 +165,7 @@ def test_intervals_hold_what_they_promise(raters):
     for _ in range(300):
         own = truth + taste * rng.standard_normal((raters, 3))
         points = (rng.random(60 * raters) < special.expit(own[rater, left] - own[rater, right])).astype(float)
-        found = preference(left, right, points, 3, (rater, question))
+        found = preference(left, right, points, 3, groupings=(rater, question))
         inside.append((found.low <= target) & (target <= found.high))
     assert 0.92 < np.mean(inside) < 0.985
 

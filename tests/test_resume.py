@@ -609,7 +609,7 @@ def test_pictures_are_mirrored_unless_the_user_says_no(model, mirror, tmp_path, 
     monkeypatch.setattr(pipeline, "training", training)
     train(*TINY, "--model", model, "--job-dir", tmp_path / "run", "--mirror" if mirror else "--no-mirror")
     assert bool({"flip", "dihedral"} & set(asked[0])) is mirror
-    config = RunConfig.from_json((tmp_path / "run" / "config.json").read_text())
+    config = RunConfig.from_json((tmp_path / "run" / "config.json").read_text(), "config.json")
     assert config.mirror is mirror
     result = train(*TINY, "--model", model, "--job-dir", tmp_path / "run", "--no-mirror" if mirror else "--mirror")
     assert result.exit_code == 2 and f"mirror: {mirror} -> {not mirror}" in result.output

@@ -20,7 +20,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from models import catalogue
 from serving.export.export import export
 from trainer import cli
-from trainer.runs.config import RunConfig, differences, parse_settings
+from trainer.runs.config import parse_settings
 
 ROOT = Path(__file__).parent.parent
 
@@ -416,16 +416,3 @@ def test_settings_are_read_by_type():
     found = parse_settings(["channels=(8, 16)", "gamma=2", "images=1e5", "beta-1=0.5"], family.Config)
     assert found == {"channels": (8, 16), "gamma": 2.0, "images": 100_000, "beta_1": 0.5}
     assert isinstance(found["gamma"], float) and isinstance(found["images"], int)
-
-
-def test_configuration_survives_json_and_shows_differences():
-    values = dict(model="m", preset=None, data="d", fit="crop", view="auto", seed=1, strategy="one", precision="float32",
-                  conditional=False, augment="none", settings={"a": 1, "channels": (1, 2), "images": 5})  # fmt: skip
-    one, other = (
-        RunConfig(**values),
-        RunConfig(**values | {"seed": 2, "settings": {"a": 3, "channels": [1, 2], "images": 6}}),
-    )
-    assert differences(RunConfig.from_json(one.to_json()), one) == []
-    assert differences(one, other) == ["seed: 1 -> 2", "a: 1 -> 3"]
-    with pytest.raises(ValueError, match="not a run configuration"):
-        RunConfig.from_json('{"model": 1}')

@@ -31,6 +31,7 @@ def write(
     size: int | None,
     fit: str,
     shards: int,
+    *,
     progress: Callable[[int], None] | None = None,
     encoding: str = "png",
     quarantine: Quarantine | None = None,

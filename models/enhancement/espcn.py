@@ -20,6 +20,7 @@ from models.base import OnePlayer
 from models.layers.resample import PixelShuffle
 from models.losses.reconstruction import squared
 from models.schedules import Cosine
+from models.settings import check_numbers
 from models.tasks import Enhancement
 
 
@@ -38,6 +39,9 @@ class Config:
     learning_rate_end: float = 1e-5  # at the end of decay_images
     decay_images: int = 1_000_000  # length of the cosine from the one to the other
     ema_images: int = 5_000  # half-life of the averaged network, patches; 0: serve the trained one
+
+    def __post_init__(self):
+        check_numbers(self, "scale", "widths")
 
 
 PRESETS = {

@@ -24,6 +24,7 @@ from models.layers.conv import StridedConv2D, StridedConv2DTranspose
 from models.layers.norm import FusedBatchNormalization
 from models.losses import penalties
 from models.losses.adversarial import objective
+from models.settings import check_numbers
 from models.tasks import Generation
 
 
@@ -49,6 +50,9 @@ class Config:
     beta_2: float = 0.999  # Adam
     ema_images: int = 10_000  # half-life of the averaged generator, pictures; 0: serve the trained one
     ada_images: int = 100_000  # pictures in which ADA may go from 0 to 1
+
+    def __post_init__(self):
+        check_numbers(self, "latent_size", "width", "widest", "embedding_size")
 
 
 PRESETS = {

@@ -17,6 +17,7 @@ from data.facts import Facts
 from models.base import TwoPlayer
 from models.layers.condition import condition_inputs, join, logits
 from models.losses.adversarial import objective
+from models.settings import check_numbers
 from models.tasks import Generation
 
 
@@ -38,6 +39,9 @@ class Config:
     beta_1: float = 0.5  # Adam
     ema_images: int = 5_000  # half-life of the averaged generator, pictures; 0: serve the trained one
     ada_images: int = 100_000  # pictures in which ADA may go from 0 to 1
+
+    def __post_init__(self):
+        check_numbers(self, "latent_size", "generator_widths", "critic_widths", "embedding_size")
 
 
 PRESETS = {

@@ -25,6 +25,7 @@ from models.layers.resample import Downsample2x, Upsample2x
 from models.losses import penalties
 from models.losses.adversarial import objective
 from models.schedules import Cosine
+from models.settings import check_numbers
 from models.tasks import Generation
 
 LEAK = 0.2
@@ -56,6 +57,9 @@ class Config:
     beta_2: float = 0.99  # Adam
     ema_images: int = 10_000  # half-life of the averaged generator, pictures
     ada_images: int = 100_000  # pictures in which ADA may go from 0 to 1
+
+    def __post_init__(self):
+        check_numbers(self, "latent_size", "channels", "expansion", "group_width", "patch", "embedding_size")
 
 
 PRESETS = {

@@ -26,7 +26,7 @@ def squared_gradient_norm(critic, pictures):
     return logits, tf.reduce_sum(tf.square(slope), axis=[1, 2, 3])
 
 
-def gradient_penalty(critic, real, fake, mix, target=1.0, epsilon=1e-12):
+def gradient_penalty(critic, real, fake, mix, *, target=1.0, epsilon=1e-12):
     """(|gradient at a random point between real and fake| - target)^2: Gulrajani et al. 2017, eq. 3 and algorithm 1.
 
     Args:

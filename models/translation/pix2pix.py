@@ -26,6 +26,7 @@ from models.layers.norm import FusedBatchNormalization
 from models.losses.adversarial import objective
 from models.losses.reconstruction import absolute
 from models.schedules import Cosine
+from models.settings import check_numbers
 from models.tasks import Translation
 
 
@@ -50,6 +51,9 @@ class Config:
     beta_1: float = 0.5  # Adam
     ema_images: int = 2_000  # half-life of the averaged generator, pairs; 0: serve the trained one
     ada_images: int = 100_000  # pairs in which ADA may go from 0 to 1
+
+    def __post_init__(self):
+        check_numbers(self, "width", "widest", "critic_layers")
 
 
 PRESETS = {

@@ -66,7 +66,17 @@ class _Caller:
         the signature asks for. Without `version` and `label` the newest version answers. `outputs` are those wanted, all
         when empty. Raises ServingError, BadCall for what cannot be sent, and ValueError for an answer of a type NumPy has not got.
         """
-        return self._run(self._predict(model, inputs, signature, version, label, outputs, self._deadline(timeout)))
+        return self._run(
+            self._predict(
+                model,
+                inputs,
+                signature,
+                version=version,
+                label=label,
+                outputs=outputs,
+                deadline=self._deadline(timeout),
+            )
+        )
 
     def classify(
         self,
@@ -183,7 +193,7 @@ class _Caller:
         seconds = self._timeout if timeout is _CLIENTS else timeout
         return math.inf if seconds is None else time.monotonic() + seconds
 
-    async def _predict(self, model, inputs, signature, version, label, outputs, deadline):
+    async def _predict(self, model, inputs, signature, *, version, label, outputs, deadline):
         spec = calls.spec(model, signature, version, label)
         known = None
         if not self._channel.knows_types or not all(hasattr(value, "dtype") for value in inputs.values()):
@@ -192,9 +202,15 @@ class _Caller:
 
     async def _classes(self, model, version, label, condition, deadline):
         async def ask(numbers):
-            inputs = {condition: np.array(numbers, np.int64)}
-            signature = class_names.signature(condition)
-            return await self._predict(model, inputs, signature, version, label, (), deadline)
+            return await self._predict(
+                model,
+                {condition: np.array(numbers, np.int64)},
+                class_names.signature(condition),
+                version=version,
+                label=label,
+                outputs=(),
+                deadline=deadline,
+            )
 
         count = (await ask([0]))["count"][0]
         return [name.decode() for name in (await ask(range(count)))["name"]]

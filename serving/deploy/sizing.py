@@ -114,7 +114,11 @@ def measure(
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     with tempfile.NamedTemporaryFile("r", errors="replace") as log:
-        process = context.Process(target=_measure_and_send, args=(theirs, log.name, version, cpus, pixels, timed))
+        process = context.Process(
+            target=_measure_and_send,
+            args=(theirs, log.name, version),
+            kwargs={"cpus": cpus, "pixels": pixels, "timed": timed},
+        )
         process.start()
         theirs.close()
         try:
@@ -136,7 +140,7 @@ def _last_words(exit_code, log):
     return ": ".join([f"running it ended the process, with exit code {exit_code}", *fatal[:1]])
 
 
-def _measure_and_send(connection, log, version, cpus, pixels, timed):
+def _measure_and_send(connection, log, version, *, cpus, pixels, timed):
     """Send runs made as they are made, then a Measurement, or the sentence of what went wrong."""
     with open(log, "w") as file:  # the chatter of TensorFlow, that would tear the progress bar
         os.dup2(file.fileno(), sys.stderr.fileno())

@@ -56,7 +56,9 @@ def export(model, to: str, name: str, version: int | None = None, *, metadata: M
         figures, exchanges = gate.inspect(staged, signatures, np.random.default_rng(version))
         with _errors_of(path):
             warmup.write(staged, name, exchanges)
-            _write_report(staged, name, version, metadata, signatures, variables, figures)
+            _write_report(
+                staged, name, version, metadata=metadata, signatures=signatures, variables=variables, figures=figures
+            )
             if files.is_remote(path):
                 _upload(staged, path)
             else:
@@ -167,7 +169,7 @@ def _write_defaults(signatures, folder):
     path.write_bytes(saved.SerializeToString())
 
 
-def _write_report(folder, name, version, metadata, signatures, variables, figures):
+def _write_report(folder, name, version, *, metadata, signatures, variables, figures):
     digest = hashlib.sha256()
     for variable in variables:
         digest.update(variable.numpy().tobytes())

@@ -10,45 +10,16 @@ from trainer.commands.options import PATH
 from trainer.console import CONTEXT, say
 from trainer.errors import Refused, refusing
 
+# fmt: off
 OPTIONS = (
-    click.option(
-        "--data",
-        help="Pictures to measure with [default: for generation what was trained on, else the split beside it]",
-        metavar="SOURCE",
-    ),
-    click.option(
-        "--held-out",
-        help="Real pictures not trained on, to tell copying from learning [default: the split beside the training one]",
-        metavar="SOURCE",
-    ),
-    click.option(
-        "--features",
-        help="What looks at the pictures: packshot, inception[:PATH], keras:NAME or file:PATH",
-        metavar="SPEC",
-        default="packshot",
-    ),
-    click.option(
-        "--n",
-        "count",
-        help="Pictures [default: as many as the data has; 10,000 made ones or 1,000 pairs at most]",
-        metavar="N",
-        type=click.IntRange(1),
-    ),
-    click.option(
-        "--seed",
-        help="Seed of the first made picture; the others follow",
-        metavar="N",
-        type=click.IntRange(0),
-        default=0,
-    ),
-    click.option(
-        "--truncation",
-        help="Below 1: more typical, less varied pictures",
-        metavar="X",
-        type=click.FloatRange(0, 2),
-        default=1.0,
-    ),
+    click.option("--data",       help="Pictures to measure with [default: for generation what was trained on, else the split beside it]", metavar="SOURCE"),
+    click.option("--held-out",   help="Real pictures not trained on, to tell copying from learning [default: the split beside the training one]", metavar="SOURCE"),
+    click.option("--features",   help="What looks at the pictures: packshot, inception[:PATH], keras:NAME or file:PATH", metavar="SPEC", default="packshot"),
+    click.option("--n", "count", help="Pictures [default: as many as the data has; 10,000 made ones or 1,000 pairs at most]", metavar="N", type=click.IntRange(1)),
+    click.option("--seed",       help="Seed of the first made picture; the others follow", metavar="N", type=click.IntRange(0), default=0),
+    click.option("--truncation", help="Below 1: more typical, less varied pictures", metavar="X", type=click.FloatRange(0, 2), default=1.0),
 )
+# fmt: on
 
 
 def options(command):
@@ -58,20 +29,19 @@ def options(command):
     return command
 
 
-@click.command(
-    context_settings=CONTEXT,
-    epilog="""
+# fmt: off
+@click.command(context_settings=CONTEXT, epilog="""
 \b
 Examples:
   packshot evaluate runs/photos
   packshot evaluate runs/photos --held-out folder:photos/validation --n 3000
   packshot evaluate models/espcn/3 --data pairs:Set5/x4 --out set5.html --json set5.json
-""",
-)
+""")
 @click.argument("run_or_export", type=PATH)
 @options
-@click.option("--out", help="Page to write [default: evaluation.html in the run's folder]", metavar="HTML", type=PATH)
+@click.option("--out",             help="Page to write [default: evaluation.html in the run's folder]", metavar="HTML", type=PATH)
 @click.option("--json", "as_json", help="Numbers for machines [default: beside the page]", metavar="FILE", type=PATH)
+# fmt: on
 def evaluate(run_or_export, out, as_json, features, **asked):
     """Measure a model: a page with pictures for people, and JSON for machines."""
     from data import outputs
@@ -96,21 +66,20 @@ def evaluate(run_or_export, out, as_json, features, **asked):
     say(f"page: {out}\nfor machines: {as_json}")
 
 
-@click.command(
-    context_settings=CONTEXT,
-    epilog="""
+# fmt: off
+@click.command(context_settings=CONTEXT, epilog="""
 \b
 Examples:
   packshot compare runs/photos runs/photos-ada
   packshot compare runs/x4-small runs/x4-large --data folder:photos/validation --out x4.html
   packshot compare runs/a runs/b --ratings ratings.json
-""",
-)
+""")
 @click.argument("runs_or_exports", nargs=-1, required=True, metavar="RUN_OR_EXPORT...", type=PATH)
 @options
-@click.option("--ratings", help="What `packshot rate score` made of people's answers", metavar="FILE", type=PATH)
-@click.option("--out", help="Page to write", metavar="HTML", type=PATH, default="comparison.html")
+@click.option("--ratings",         help="What `packshot rate score` made of people's answers", metavar="FILE", type=PATH)
+@click.option("--out",             help="Page to write", metavar="HTML", type=PATH, default="comparison.html")
 @click.option("--json", "as_json", help="Numbers for machines [default: beside the page]", metavar="FILE", type=PATH)
+# fmt: on
 def compare(runs_or_exports, out, as_json, features, ratings, **asked):
     """Measure several models alike, rank them, and show them side by side."""
     from data import outputs

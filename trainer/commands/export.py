@@ -25,4 +25,4 @@ def main(run_folder, to, name, version, best):
     from trainer.runs import exporting
 
     with refusing():
-        exporting.export_checkpoint(run_folder, to, name, version, say, best)
+        exporting.export_checkpoint(run_folder, to, name=name, version=version, say=say, at_best=best)

@@ -24,7 +24,6 @@ from trainer.runs.config import (
     WORDS,
     EvaluationOptions,
     RunConfig,
-    check_positive,
     data_from_environment,
     from_environment,
     parse_settings,
@@ -87,123 +86,45 @@ def _flag(option, name, value, ctx):
     return [other for other in (*option.opts, *option.secondary_opts) if other != name and option.secondary_opts]
 
 
-@click.command(cls=AsVertexWrites, epilog=EXAMPLES, context_settings=CONTEXT)
 # fmt: off
-@click.option("--model", help="Family, see `packshot families`", metavar="NAME", default="r3gan")
-@click.option("--preset", help="Row of the family's table of settings [default: its first]", metavar="NAME")
-@click.option("--data", help=f"Where the pictures come from: {', '.join(KINDS)} [default: studio]", metavar="SOURCE")
-@click.option(
-    "--resolution",
-    help="Side of the pictures; picks the preset of that size when there is one",
-    metavar="PX",
-    type=Whole(8, 2048),
-)
-@click.option("--batch-size", help="Pictures a step, over all replicas", metavar="N", type=Whole(1))
-@click.option(
-    "--images",
-    help="Length of training, in pictures shown; may grow when a run is resumed",
-    metavar="N",
-    type=Whole(1),
-)
-@click.option(
-    "--job-dir", help="The run's folder, local or gs:// [default: runs/MODEL-PRESET-DATA]", metavar="DIR", type=PATH
-)
-@click.option("--set", "pairs", help="Any setting of the family, repeatable", metavar="NAME=VALUE", multiple=True)
-@click.option("--conditional", help="Tell the model the categories of the data", is_flag=True)
-@click.option(
-    "--condition",
-    "conditions",
-    help="Tell the model something else that the data know of their pictures, such as colour; repeatable",
-    metavar="NAME",
-    multiple=True,
-)
-@click.option("--augment", help="What the critic sees", type=click.Choice(catalogue.AUGMENTS), default="none")
-@click.option(
-    "--fit", help="How a picture becomes square", type=click.Choice(["crop", "pad", "stretch"]), default="crop"
-)
-@click.option(
-    "--view",
-    help="What translation starts from",
-    type=click.Choice(["auto", "edges", "outline", "mask", "pair"]),
-    default="auto",
-)
-@click.option(
-    "--mirror/--no-mirror",
-    help="Show pictures mirrored as well; off for goods whose lettering must be learnt",
-    default=True,
-)
-@click.option("--strategy", help="Where to compute", type=click.Choice(STRATEGIES), default="auto")
+@click.command(cls=AsVertexWrites, epilog=EXAMPLES, context_settings=CONTEXT)
+# Data
+@click.option("--data",                help=f"Where the pictures come from: {', '.join(KINDS)} [default: studio]", metavar="SOURCE")
+@click.option("--fit",                 help="How a picture becomes square", type=click.Choice(["crop", "pad", "stretch"]), default="crop")
+@click.option("--view",                help="What translation starts from", type=click.Choice(["auto", "edges", "outline", "mask", "pair"]), default="auto")
+@click.option("--mirror/--no-mirror",  help="Show pictures mirrored as well; off for goods whose lettering must be learnt", default=True)
+@click.option("--accept-new-data",     help="Go on although the pictures have changed since the run was begun; written down in its record.json", is_flag=True)
+# Model
+@click.option("--model",               help="Family, see `packshot families`", metavar="NAME", default="r3gan")
+@click.option("--preset",              help="Row of the family's table of settings [default: its first]", metavar="NAME")
+@click.option("--resolution",          help="Side of the pictures; picks the preset of that size when there is one", metavar="PX", type=Whole(8, 2048))
+@click.option("--conditional",         help="Tell the model the categories of the data", is_flag=True)
+@click.option("--condition", "conditions", help="Tell the model something else that the data know of their pictures, such as colour; repeatable", metavar="NAME", multiple=True)
+@click.option("--set", "pairs",        help="Any setting of the family, repeatable", metavar="NAME=VALUE", multiple=True)
+# Training
+@click.option("--batch-size",          help="Pictures a step, over all replicas", metavar="N", type=Whole(1))
+@click.option("--images",              help="Length of training, in pictures shown; may grow when a run is resumed", metavar="N", type=Whole(1))
+@click.option("--augment",             help="What the critic sees", type=click.Choice(catalogue.AUGMENTS), default="none")
+@click.option("--seed",                help="Decides every random number of the run", metavar="N", type=Whole(0, 2**31 - 1), default=0)
+@click.option("--strategy",            help="Where to compute", type=click.Choice(STRATEGIES), default="auto")
 @click.option("--precision", help="What layers compute in", type=click.Choice(PRECISIONS), default="float32")
-@click.option("--seed", help="Decides every random number of the run", metavar="N", type=Whole(0, 2**31 - 1), default=0)
-@click.option(
-    "--log-steps",
-    help="Steps between two lines of metrics [default: 200 lines a run, 50 steps at most]",
-    metavar="N",
-    type=Whole(1),
-)
-@click.option(
-    "--sample-images",
-    help="Pictures between two sample sheets [default: 20 sheets a run]",
-    metavar="N",
-    type=Whole(1),
-)
-@click.option(
-    "--checkpoint-minutes",
-    help="Minutes between two checkpoints",
-    metavar="MIN",
-    type=Number(0, min_open=True),
-    default=5.0,
-)
-@click.option(
-    "--eval-every",
-    help="Pictures between two evaluations; 0: none [default: 10 a run at most, so that they cost little; none for short runs]",
-    metavar="N",
-    type=Whole(0),
-)
-@click.option(
-    "--eval-data", help="Pictures not trained on [default: the split beside train, if there is one]", metavar="SOURCE"
-)
-@click.option(
-    "--eval-count",
-    help="Pictures made an evaluation [default: 1,000, of pairs 200, or as many as there are real ones]",
-    metavar="N",
-    type=Whole(1),
-)
-@click.option("--features", help="Network that evaluations look through", metavar="SPEC", default="packshot")
-@click.option(
-    "--best",
-    help="Measure that the best checkpoint is kept by, or its beginning; exports the best"
-    " [default: kid, feature_distance or psnr_y, by task]",
-    metavar="METRIC",
-)
-@click.option(
-    "--patience",
-    help="Ends training after so many evaluations without a better one, beyond the error bar; exports the best",
-    metavar="N",
-    type=Whole(1),
-)
-@click.option(
-    "--steps-per-execution",
-    help="Steps TensorFlow takes in one call [default: what suits the family]",
-    metavar="N",
-    type=Whole(1),
-)
-@click.option(
-    "--export-to",
-    help="Folder of exported models [default: AIP_MODEL_DIR, else export/ in the run's folder]",
-    metavar="DIR",
-    type=PATH,
-)
-@click.option(
-    "--accept-new-data",
-    help="Go on although the pictures have changed since the run was begun; written down in its record.json",
-    is_flag=True,
-)
-@click.option("--name", help="Name of the exported model [default: the family's]", metavar="NAME", type=MODEL_NAME)
-@click.option("--no-export", help="Leave out the export at the end", is_flag=True)
-@click.option(
-    "--dry-run", help="Print the resolved configuration and what data was found, as JSON, and stop", is_flag=True
-)
+@click.option("--steps-per-execution", help="Steps TensorFlow takes in one call [default: what suits the family]", metavar="N", type=Whole(1))
+# Measuring
+@click.option("--eval-every",          help="Pictures between two evaluations; 0: none [default: 10 a run at most, so that they cost little; none for short runs]", metavar="N", type=Whole(0))
+@click.option("--eval-data",           help="Pictures not trained on [default: the split beside train, if there is one]", metavar="SOURCE")
+@click.option("--eval-count",          help="Pictures made an evaluation [default: 1,000, of pairs 200, or as many as there are real ones]", metavar="N", type=Whole(1))
+@click.option("--features",            help="Network that evaluations look through", metavar="SPEC", default="packshot")
+@click.option("--best",                help="Measure that the best checkpoint is kept by, or its beginning; exports the best [default: kid, feature_distance or psnr_y, by task]", metavar="METRIC")
+@click.option("--patience",            help="Ends training after so many evaluations without a better one, beyond the error bar; exports the best", metavar="N", type=Whole(1))
+@click.option("--log-steps",           help="Steps between two lines of metrics [default: 200 lines a run, 50 steps at most]", metavar="N", type=Whole(1))
+@click.option("--sample-images",       help="Pictures between two sample sheets [default: 20 sheets a run]", metavar="N", type=Whole(1))
+# Output
+@click.option("--job-dir",             help="The run's folder, local or gs:// [default: runs/MODEL-PRESET-DATA]", metavar="DIR", type=PATH)
+@click.option("--checkpoint-minutes",  help="Minutes between two checkpoints", metavar="MIN", type=Number(0, min_open=True), default=5.0)
+@click.option("--export-to",           help="Folder of exported models [default: AIP_MODEL_DIR, else export/ in the run's folder]", metavar="DIR", type=PATH)
+@click.option("--name",                help="Name of the exported model [default: the family's]", metavar="NAME", type=MODEL_NAME)
+@click.option("--no-export",           help="Leave out the export at the end", is_flag=True)
+@click.option("--dry-run",             help="Print the resolved configuration and what data was found, as JSON, and stop", is_flag=True)
 # fmt: on
 def main(**options):
     """Train a model of product pictures, watch it, and export it for TensorFlow Serving.
@@ -217,25 +138,40 @@ def main(**options):
     from trainer.training import loop
 
     evaluation_options = EvaluationOptions(
-        options["eval_every"],
-        options["eval_data"],
-        options["eval_count"],
-        options["features"],
-        options["best"],
-        options["patience"],
+        every=options["eval_every"],
+        data=options["eval_data"],
+        count=options["eval_count"],
+        features=options["features"],
+        best=options["best"],
+        patience=options["patience"],
     )
     with refusing():
         root = options["job_dir"] or _vertex_root() or default_root(run.model, run.preset, run.data)
         folder, export_to = RunDir(root), _export_to(options, root, run)
         if options["dry_run"]:
-            found = loop.describe(run, folder, evaluation_options, options["accept_new_data"], say)
+            found = loop.describe(
+                run,
+                folder,
+                evaluation_options=evaluation_options,
+                accept_new_data=options["accept_new_data"],
+                say=say,
+            )
             click.echo(json.dumps({"run": json.loads(run.to_json()), "job_dir": root, "data": found}, indent=2))
             return
-    cadence = loop.Cadence(
-        options["log_steps"], options["sample_images"], options["checkpoint_minutes"], options["steps_per_execution"]
+    loop.train(
+        run,
+        folder,
+        cadence=loop.Cadence(
+            log_steps=options["log_steps"],
+            sample_images=options["sample_images"],
+            checkpoint_minutes=options["checkpoint_minutes"],
+            steps_per_execution=options["steps_per_execution"],
+        ),
+        evaluation_options=evaluation_options,
+        export_to=None if options["no_export"] else export_to,
+        accept_new_data=options["accept_new_data"],
+        say=say,
     )
-    export_to = None if options["no_export"] else export_to
-    loop.train(run, folder, cadence, evaluation_options, export_to, options["accept_new_data"], say)
 
 
 def resolve(options: dict, written_as_options=()) -> RunConfig:
@@ -258,7 +194,6 @@ def resolve(options: dict, written_as_options=()) -> RunConfig:
             changes[name] = options[name]
     preset = options["preset"] or catalogue.default_preset(family, changes.get("resolution"))
     config = catalogue.configure(family, preset, changes)
-    check_positive(config)
     return RunConfig(
         model=options["model"],
         preset=preset,

@@ -1,12 +1,12 @@
 """What is evaluated: an exported model, with the run that it came from."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from data import files
 from data.errors import UserError
 from serving.export.export import report
 from trainer.runs import exporting, history
-from trainer.runs.config import RunConfig
+from trainer.runs.config import Damaged, RunConfig
 from trainer.runs.folder import RunDir
 from trainer.runs.names import short_names
 
@@ -41,7 +41,7 @@ class Subject:
             "images": self.images,
             "parameters": self.parameters,
             "classes": list(self.classes),
-            "run": asdict(self.run),
+            "run": self.run.as_values(),
         }
 
 
@@ -59,7 +59,7 @@ def open_subject(path: str, say) -> Subject:
             name=short_names([path if is_run else version])[0],
             path=version,
             task=written["metadata"]["task"],
-            run=RunConfig(**written["metadata"]["configuration"]),
+            run=RunConfig.from_values(written["metadata"]["configuration"], f"the export.json of {version}"),
             classes=tuple(written["metadata"]["classes"]),
             step=written["metadata"]["step"],
             images=written["metadata"]["images_seen"],
@@ -68,5 +68,5 @@ def open_subject(path: str, say) -> Subject:
             history=tuple(history.lines(folder.metrics)) if is_run else (),
             root=folder.root if is_run else None,
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, Damaged) as error:
         raise UserError(f"the export.json of {version} does not say how the model was made ({error})") from error

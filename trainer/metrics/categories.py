@@ -20,8 +20,8 @@ def by_category(
     real_labels: np.ndarray,
     fake: np.ndarray,
     fake_labels: np.ndarray,
-    names: Sequence[str],
     *,
+    names: Sequence[str],
     least: int = 20,
     **protocol,
 ) -> dict[str, Category]:

@@ -53,6 +53,7 @@ def preference(
     right: np.ndarray,
     points: np.ndarray,
     models: int,
+    *,
     groupings: tuple[np.ndarray, ...] = (),
     confidence: float = 0.95,
 ) -> Preference:

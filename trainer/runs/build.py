@@ -58,6 +58,4 @@ def make_model(run: RunConfig, facts: Facts):
 
 def configuration(run: RunConfig):
     """The family's config dataclass that `run.settings` describes."""
-    family = catalogue.load(run.model)
-    settings = {name: tuple(value) if isinstance(value, list) else value for name, value in run.settings.items()}
-    return family.Config(**settings)
+    return catalogue.load(run.model).Config(**run.settings)

@@ -14,16 +14,30 @@ import typing
 from data import files
 from data.errors import UserError
 from data.facts import LABEL
+from models import catalogue
 
 STRATEGIES = ("auto", "one", "mirrored", "multiworker", "tpu")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 WORDS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 LENGTH = "images"  # the one setting that a resumed run may change
+SCHEMA = 1  # counted up when what is written comes to mean something else; a field with a default does not need it
+_NEWER = (
+    "it was written by a newer version, or an older one whose setting has been removed or renamed: use that version, or train anew in"
+    " another --job-dir"
+)
+
+
+class Damaged(UserError):
+    """What should be a run's configuration is none; the text says why, as the end of a sentence."""
 
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
-    """Everything that decides what a run computes. `settings` is the family's config as a plain dict."""
+    """Everything that decides what a run computes. `settings` is the family's config as a plain dict.
+
+    A field added here, or to a family's config, has the default that says what runs did before there was a choice: with it, older runs
+    and exports are read.
+    """
 
     model: str
     preset: str | None
@@ -36,7 +50,7 @@ class RunConfig:
     conditional: bool
     augment: str
     settings: dict
-    mirror: bool = True  # as all runs were before there was a choice
+    mirror: bool = True
     conditions: tuple[str, ...] = ()  # that the model is told besides the category
 
     @property
@@ -44,19 +58,70 @@ class RunConfig:
         """Names of all conditions that the model is told."""
         return ((LABEL,) if self.conditional else ()) + tuple(self.conditions)
 
+    def as_values(self) -> dict:
+        """What config.json and export.json hold of it."""
+        return {"schema": SCHEMA} | dataclasses.asdict(self)
+
     def to_json(self) -> str:
         """The configuration as indented JSON, keys in a fixed order."""
-        return json.dumps(dataclasses.asdict(self), indent=2, default=list) + "\n"
+        return json.dumps(self.as_values(), indent=2) + "\n"
 
     @staticmethod
-    def from_json(text: str) -> "RunConfig":
-        """The inverse of `to_json`. UserError if the text is not such a configuration."""
+    def from_values(values, where: str) -> "RunConfig":
+        """The inverse of `as_values`, of this or an earlier version: what was added since has its default. `where` names the file.
+
+        Raises:
+            Damaged: this is no configuration.
+            UserError: it has settings that are not known here, by name, type or range, or is of a later schema.
+        """
+        if not isinstance(values, dict) or not isinstance(values.get("settings"), dict):
+            raise Damaged("it holds no run configuration")
+        values = dict(values)
+        schema = values.pop("schema", 0)
+        if schema not in range(SCHEMA + 1):
+            raise UserError(f"{where} has schema {schema!r}, and this packshot knows 0 to {SCHEMA}; {_NEWER}")
+        run = _filled(RunConfig, values, where)
+        if run.model not in catalogue.names():
+            raise UserError(f"{where} is of the model {run.model!r}, which this packshot has not got; {_NEWER}")
+        config = _filled(catalogue.load(run.model).Config, run.settings, where)
+        return dataclasses.replace(run, settings=dataclasses.asdict(config))
+
+    @staticmethod
+    def from_json(text: str, where: str) -> "RunConfig":
+        """The inverse of `to_json`; see `from_values`."""
         try:
-            found = RunConfig(**json.loads(text))
-            found.settings.items()
-            return found
-        except (TypeError, AttributeError, json.JSONDecodeError) as error:
-            raise UserError(f"not a run configuration: {error}") from error
+            values = json.loads(text)
+        except ValueError as error:
+            raise Damaged(f"it is no JSON: {error}") from error
+        return RunConfig.from_values(values, where)
+
+
+def _filled(kind, values, where):
+    """The dataclass `kind` of named values, as JSON has them; fields that are not among them have their default."""
+    types_of = typing.get_type_hints(kind)
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    for name, value in values.items():
+        if name not in fields:
+            raise UserError(f"{where} has the setting {name}, which is not known here; {_NEWER}")
+        if not _is_a(value, types_of[name]):
+            raise UserError(
+                f"{where} has {name}={json.dumps(value)}, and {name} takes another kind of value here; {_NEWER}"
+            )
+    for name, field in fields.items():
+        if name not in values and field.default is field.default_factory:  # both are MISSING
+            raise Damaged(f"it has no {name}")
+    try:
+        return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
+
+
+def _is_a(value, kind):
+    if typing.get_origin(kind) is tuple:
+        return isinstance(value, list | tuple) and all(_is_a(item, typing.get_args(kind)[0]) for item in value)
+    if isinstance(kind, types.UnionType):
+        return any(_is_a(value, one) for one in typing.get_args(kind))
+    return type(value) is kind or (kind is float and type(value) is int)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +147,7 @@ def differences(old: RunConfig, new: RunConfig) -> list[str]:
     """What differs, a line each ("learning_rate: 0.0002 -> 0.001"), the length of training left out."""
 
     def flat(run):
-        values = json.loads(run.to_json())
+        values = json.loads(json.dumps(dataclasses.asdict(run)))  # lists and tuples alike
         settings = values.pop("settings")
         settings.pop(LENGTH, None)
         return values | settings
@@ -135,21 +200,6 @@ def read(text: str, kind, name: str):
         return kind(text)
     except (ValueError, OverflowError):
         raise UserError(f"{name} takes {'a whole number' if kind is int else 'a number'}, not {text!r}") from None
-
-
-def check_positive(config) -> None:
-    """UserError if a count or rate of the family's config is negative, or a size is zero."""
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            continue
-        lowest = (
-            1
-            if field.name in ("resolution", "batch_size", "images", "critic_steps", "penalty_every", "latent_size")
-            else 0
-        )
-        if not value >= lowest:
-            raise UserError(f"{field.name} must be {lowest} or more, not {value}")
 
 
 def from_environment(name: str) -> str | None:

@@ -1,7 +1,6 @@
 """From a run to a served version: as its training ends, from its checkpoints, or at its best."""
 
 import posixpath
-from dataclasses import asdict
 
 import tensorflow as tf
 
@@ -19,7 +18,7 @@ from trainer.runs.folder import RunDir
 from trainer.runs.strategy import set_precision
 
 
-def export_run(run, model, data, step, export_to, say, version=None, best=None):
+def export_run(run, model, *, data, step, export_to, say, version=None, best=None):
     """Export the model's served network, computing in float32, with what it was made from; returns the version's folder.
 
     Args:
@@ -36,7 +35,7 @@ def export_run(run, model, data, step, export_to, say, version=None, best=None):
     made_from = {
         "model": run.model,
         "task": model.task,
-        "configuration": asdict(run),
+        "configuration": run.as_values(),
         "classes": list(model.facts.classes),
         "conditions": model.facts.to_json(),
         "data": {"spec": run.data, "fingerprint": data.fingerprint},
@@ -57,7 +56,9 @@ def export_run(run, model, data, step, export_to, say, version=None, best=None):
     return path
 
 
-def export_checkpoint(root: str, to: str, name: str | None, version: int | None, say, at_best=False) -> str:
+def export_checkpoint(
+    root: str, to: str, *, name: str | None = None, version: int | None = None, say, at_best: bool = False
+) -> str:
     """Export the newest checkpoint of the run in folder `root`, or its best; returns the version's folder. UserError if there is none.
 
     Reads the run alone: what it was trained on may have changed since, or be gone.
@@ -72,7 +73,9 @@ def export_checkpoint(root: str, to: str, name: str | None, version: int | None,
     step = newest_step(folder.checkpoints) if at_best else checkpoints.restore(say)
     if not step and not at_best:
         raise UserError(f"{root} holds no checkpoint yet")
-    return export_run(run, model, data, step, (to, name or run.model), say, version, best)
+    return export_run(
+        run, model, data=data, step=step, export_to=(to, name or run.model), say=say, version=version, best=best
+    )
 
 
 def trained_on(folder: RunDir, run: RunConfig) -> record.Data:
@@ -104,7 +107,7 @@ def find_export(path: str, say, at_best=False) -> str:
         if not at_best and (at >= max(steps(folder.checkpoints), default=0) or at >= newest_step(folder.checkpoints)):
             return newest
     say(f"exporting the {'best' if at_best else 'newest'} checkpoint of {path}")
-    return export_checkpoint(path, folder.exports, run.model, None, say, at_best)
+    return export_checkpoint(path, folder.exports, say=say, at_best=at_best)
 
 
 def _metadata(version, say):

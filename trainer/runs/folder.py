@@ -11,7 +11,7 @@ from data.errors import UserError
 from data.sources.listing import PICTURES
 from data.sources.protocol import split_option
 from trainer.runs import history
-from trainer.runs.config import RunConfig, differences, from_environment
+from trainer.runs.config import Damaged, RunConfig, differences, from_environment
 
 
 class RunDir:
@@ -82,9 +82,9 @@ class RunDir:
             raise UserError(f"{self.root} is not a run folder: it has no config.json")
         content = files.read(self.config)
         try:
-            return RunConfig.from_json(content.decode())
-        except ValueError as error:
-            why = "it is empty" if not content.strip() else str(error)
+            return RunConfig.from_json(content.decode(errors="replace"), self.config)
+        except Damaged as error:
+            why = error if content.strip() else "it is empty"
             raise UserError(
                 f"{self.config} is damaged ({why}): put it back from a copy, or remove it and repeat the command that the run was begun"
                 " with, which writes it again and goes on from the checkpoints"

@@ -10,6 +10,7 @@ from data import files
 from data.images import encode_png
 from trainer.errors import Interrupted, Stopped
 from trainer.runs.history import Evaluation
+from trainer.training import best
 
 
 class Progress:
@@ -57,7 +58,7 @@ class Metrics(keras.callbacks.Callback):
         writers: functions (step, images, dict of name -> float).
     """
 
-    def __init__(self, progress, every, rates, writers):
+    def __init__(self, progress, every, *, rates, writers):
         super().__init__()
         self.progress, self.every, self.rates, self.writers = progress, every, rates, writers
         self._lines = []
@@ -102,7 +103,7 @@ class SampleSheets(keras.callbacks.Callback):
         path: function (images) -> file name. show: functions (images, sheet).
     """
 
-    def __init__(self, progress, every, draw, path, show):
+    def __init__(self, progress, every, *, draw, path, show):
         super().__init__()
         self.progress, self.every, self.draw, self.path, self.show = progress, every, draw, path, show
         self._last, self._spread = None, None
@@ -133,18 +134,20 @@ class SampleSheets(keras.callbacks.Callback):
 
 
 class Evaluations(keras.callbacks.Callback):
-    """Every `plan.every` pictures and at the end: measures, has it written down, keeps the best, ends a run that stopped improving.
+    """Every `schedule.every` pictures and at the end: measures, has it written down, keeps the best, ends a run that stopped improving.
 
     What was done before is read from the history alone, so a resumed run goes on as a straight one.
 
     Args:
-        progress: the shared `Progress`. plan: `trainer.training.schedule.Plan`. history: `trainer.runs.history.History`.
-        keep: function (evaluation) that keeps the network as it is, if it is the best. writers: functions (evaluation, seconds).
+        progress: the shared `Progress`. schedule: an `EvaluationSchedule`. history: `trainer.runs.history.History`.
+        saving: the `Saving` of the run. kept: function () -> what best.json says of the best that was kept, None when none was.
+        writers: functions (evaluation, seconds).
     """
 
-    def __init__(self, progress, schedule, history, keep, writers):
+    def __init__(self, progress, schedule, *, history, saving, kept, writers):
         super().__init__()
-        self.progress, self.schedule, self.history, self.keep, self.writers = progress, schedule, history, keep, writers
+        self.progress, self.schedule, self.history, self.writers = progress, schedule, history, writers
+        self.saving, self.kept = saving, kept
         self._done = progress.images // schedule.every
 
     def on_train_batch_end(self, batch, logs=None):
@@ -159,7 +162,9 @@ class Evaluations(keras.callbacks.Callback):
         seconds = time.perf_counter() - began
         evaluation = Evaluation(self.progress.step, self.progress.images, self.schedule.evaluator.of, found)
         self.history.evaluations.append(evaluation)
-        self.keep(evaluation)
+        if best.beats(evaluation, self.kept(), self.schedule.metric):
+            self.saving.check()
+            self.saving.checkpoints.keep_best(best.facts(evaluation, self.schedule.metric))
         for write in self.writers:
             write(evaluation, seconds)
         if self.schedule.patience_is_over(self.history):
@@ -173,7 +178,7 @@ class Saving(keras.callbacks.Callback):
     Only finite weights are saved, so the newest checkpoint is always a good one. `saved` is called when one has been written.
     """
 
-    def __init__(self, progress, checkpoints, minutes, metrics, saved):
+    def __init__(self, progress, checkpoints, *, minutes, metrics, saved):
         super().__init__()
         self.progress, self.checkpoints, self.minutes, self.metrics = progress, checkpoints, minutes, metrics
         self.saved = saved

@@ -5,6 +5,7 @@ import errno
 import math
 import re
 import shlex
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -12,7 +13,7 @@ import tensorflow as tf
 
 from data import files, pipeline
 from data.batch import ENHANCEMENT, GENERATION, TRANSLATION
-from data.cache import enough_rows, load_rows
+from data.cache import Rows, enough_rows, load_rows
 from data.catalogue import open_source
 from data.errors import UserError
 from data.facts import LABEL
@@ -40,19 +41,60 @@ MIRRORING = {"flip", "dihedral"}
 class Cadence:
     """What a run writes how often; none of it changes what is computed."""
 
-    log_steps: int | None = None  # steps between two lines of metrics; None: about 1,000 lines a run
+    log_steps: int | None = None  # steps between two lines of metrics; None: 200 lines a run, 50 steps at most
     sample_images: int | None = None  # pictures between two sample sheets; None: 20 sheets a run
     checkpoint_minutes: float = 5.0
     steps_per_execution: int | None = None  # steps TensorFlow takes in one call; None: what suits the family
 
 
-def describe(run: RunConfig, folder: RunDir, evaluation_options: EvaluationOptions, accept_new_data: bool, say) -> dict:
+@dataclass(frozen=True)
+class Ready:
+    """A run that has been found to be good, and nothing is written yet.
+
+    data: what the source holds now. known: the record of its folder. changed: how the data differ from those it was trained on, None when
+    they do not. say: function (sentence) for the user.
+    """
+
+    run: RunConfig
+    folder: RunDir
+    config: object
+    strategy: tf.distribute.Strategy
+    source: object
+    data: record.Data
+    known: record.Record | None
+    changed: str | None
+    model: object
+    view: object
+    say: Callable[[str], None]
+
+    @property
+    def chief(self) -> bool:
+        """Whether this process writes the run folder."""
+        return is_chief(self.strategy)
+
+
+@dataclass(frozen=True)
+class Job(Ready):
+    """A run at work. restored: the step it goes on from, 0 when it begins."""
+
+    rows: Rows
+    quarantine: Quarantine
+    checkpoints: Checkpoints
+    restored: int
+    progress: callbacks.Progress
+
+
+def describe(
+    run: RunConfig, folder: RunDir, *, evaluation_options: EvaluationOptions, accept_new_data: bool = False, say
+) -> dict:
     """What `--dry-run` says of the data. Builds the model and reads up to the first picture that can be used, and changes nothing.
 
     Raises UserError or OSError, as `train` would.
     """
     strategy = make_strategy(run.strategy) if workers() < 2 else tf.distribute.get_strategy()
-    ready = _prepare(run, folder, evaluation_options, strategy, accept_new_data, say)
+    ready = _prepare(
+        run, folder, strategy, evaluation_options=evaluation_options, accept_new_data=accept_new_data, say=say
+    )
     quarantine = Quarantine()
     for example in ready.source.examples(ready.view.size, run.fit, quarantine):
         try:
@@ -73,19 +115,58 @@ def describe(run: RunConfig, folder: RunDir, evaluation_options: EvaluationOptio
     }
 
 
-@dataclass(frozen=True)
-class Ready:
-    """What a run needs, found to be good. changed: how the data differ from those it was trained on, None when they do not."""
+def train(
+    run: RunConfig,
+    folder: RunDir,
+    *,
+    cadence: Cadence,
+    evaluation_options: EvaluationOptions,
+    export_to: tuple[str, str] | None = None,
+    accept_new_data: bool = False,
+    say,
+) -> str | None:
+    """Train, or go on training, the run in `folder`, and export it: as it ends, or at its best if the user named what is best or
+    gave a patience, which makes a run go on past its best.
 
-    source: object
-    data: record.Data
-    known: record.Record | None
-    changed: str | None
-    model: object
-    view: object
+    Args:
+        export_to: (folder, name) of the export; None: do not export.
+        accept_new_data: go on although the data are not those that the run was trained on.
+        say: function (sentence) for the user.
+
+    Returns:
+        The exported version's folder, or None.
+
+    Raises:
+        Refused, Stopped, Interrupted: see `trainer.errors`.
+    """
+    with Lock(folder.root) as lock:
+        with refusing():
+            strategy = make_strategy(run.strategy, say)
+            ready = _prepare(
+                run, folder, strategy, evaluation_options=evaluation_options, accept_new_data=accept_new_data, say=say
+            )
+            was_there = files.exists(folder.root)
+            if ready.chief and was_there:
+                lock.take()
+            job = _load(ready)
+            schedule = _make_schedule(job, evaluation_options)
+        with _stopping(folder):
+            if job.chief:
+                _enter(folder, lock, was_there)
+                _open(job)
+            past = _read_history(job, schedule)
+            planned = job.progress.steps
+            _begin(job, schedule, past)
+            if job.progress.left:
+                _fit(job, cadence, schedule=schedule, past=past)
+            if job.progress.steps < planned:
+                say(_ended_early(schedule, past))
+            if not (job.chief and export_to):
+                return None
+            return _export(job, export_to, at_best=bool(evaluation_options.best or evaluation_options.patience))
 
 
-def _prepare(run, folder, evaluation_options, strategy, accept_new_data, say) -> Ready:
+def _prepare(run, folder, strategy, *, evaluation_options, accept_new_data, say) -> Ready:
     """All that can be refused before the pictures are read. Raises UserError or OSError."""
     set_precision(run.precision)
     config = configuration(run)
@@ -119,108 +200,98 @@ def _prepare(run, folder, evaluation_options, strategy, accept_new_data, say) ->
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
         raise UserError(f"the model is too large for the memory of this machine: {_first_line(error)}") from error
     memory.check(model, config.batch_size // strategy.num_replicas_in_sync)
-    return Ready(source, data, known, changed, model, view)
+    return Ready(
+        run=run,
+        folder=folder,
+        config=config,
+        strategy=strategy,
+        source=source,
+        data=data,
+        known=known,
+        changed=changed,
+        model=model,
+        view=view,
+        say=say,
+    )
 
 
-def train(
-    run: RunConfig,
-    folder: RunDir,
-    cadence: Cadence,
-    evaluation_options: EvaluationOptions,
-    export_to: tuple[str, str] | None,
-    accept_new_data: bool,
-    say,
-) -> str | None:
-    """Train, or go on training, the run in `folder`, and export it: as it ends, or at its best if the user named what is best or
-    gave a patience, which makes a run go on past its best.
+def _load(ready) -> Job:
+    """Read the pictures and the newest checkpoint. Raises UserError or OSError."""
+    run, config, model, folder, quarantine = ready.run, ready.config, ready.model, ready.folder, Quarantine()
+    rows = load_rows(
+        ready.source,
+        ready.view,
+        fit=run.fit,
+        most=enough_rows(config.images),
+        quarantine=quarantine,
+        progress=loggers.counting,
+        say=ready.say,
+    )
+    _check_values(run, model.facts, rows, quarantine)
+    checkpoints = Checkpoints(folder.checkpoints, model.state())
+    restored = checkpoints.restore(ready.say)
+    if not restored:
+        _check_beginning(folder, ready.known, ready.say)
+    rows_per_step = config.batch_size * model.rows_per_step
+    progress = callbacks.Progress(restored, math.ceil(config.images / rows_per_step), rows_per_step)
+    return Job(
+        **vars(ready),
+        rows=rows,
+        quarantine=quarantine,
+        checkpoints=checkpoints,
+        restored=restored,
+        progress=progress,
+    )
 
-    Args:
-        export_to: (folder, name) of the export; None: do not export.
-        accept_new_data: go on although the data are not those that the run was trained on.
-        say: function (sentence) for the user.
 
-    Returns:
-        The exported version's folder, or None.
+def _make_schedule(job, evaluation_options):
+    if not (job.chief and job.progress.left):
+        return None
+    return make_schedule(evaluation_options, job.run, job.config, job.model, job.view, job.rows, job.say)
 
-    Raises:
-        Refused, Stopped, Interrupted: see `trainer.errors`.
-    """
-    with Lock(folder.root) as lock:
-        with refusing():
-            strategy = make_strategy(run.strategy, say)
-            chief = is_chief(strategy)
-            ready = _prepare(run, folder, evaluation_options, strategy, accept_new_data, say)
-            was_there = files.exists(folder.root)
-            if chief and was_there:
-                lock.take()
-            config, model, view = configuration(run), ready.model, ready.view
-            quarantine = Quarantine()
-            rows = load_rows(
-                ready.source,
-                view,
-                fit=run.fit,
-                most=enough_rows(config.images),
-                quarantine=quarantine,
-                progress=loggers.counting,
-                say=say,
-            )
-            _check_values(run, model.facts, rows, quarantine)
-            checkpoints = Checkpoints(folder.checkpoints, model.state())
-            rows_per_step = config.batch_size * model.rows_per_step
-            restored = checkpoints.restore(say)
-            if not restored:
-                _check_beginning(folder, ready.known, say)
-            progress = callbacks.Progress(restored, math.ceil(config.images / rows_per_step), rows_per_step)
-            schedule = None
-            if chief and progress.left:
-                schedule = make_schedule(evaluation_options, run, config, model, view, rows, say)
-        with _stopping(folder):
-            if chief:
-                _enter(folder, lock, was_there)
-                folder.open(run)
-                checkpoints.tidy()
-                folder.forget_metrics_after(progress.step)
-                loggers.forget_events_after(folder.tensorboard, progress.images if progress.step else -1)
-                _write_record(folder, ready, restored, say)
-                _describe(run, folder, rows, quarantine, say)
-            past = (
-                history.read(folder.metrics, schedule.evaluator.of if schedule else None)
-                if chief
-                else history.History()
-            )
-            planned = progress.steps
-            if schedule and schedule.patience_is_over(past):
-                progress.end()
-            elif progress.step:
-                left = f"going on at {progress.images:,} of {progress.steps * rows_per_step:,} pictures"
-                say(left if progress.left else f"trained on {progress.images:,} pictures before: nothing is left to do")
-            if progress.left:
-                _fit(
-                    run,
-                    config,
-                    folder,
-                    cadence,
-                    strategy,
-                    chief,
-                    model,
-                    rows,
-                    checkpoints,
-                    progress,
-                    schedule,
-                    past,
-                    say,
-                )
-            if progress.steps < planned:
-                say(_ended_early(schedule, past))
-            if not (chief and export_to):
-                return None
-            at_best = (
-                _restore_best(checkpoints, say) if evaluation_options.best or evaluation_options.patience else None
-            )
-            try:
-                return export_run(run, model, ready.data, progress.step, export_to, say, best=at_best)
-            except UserError as error:
-                raise Refused(str(error)) from error
+
+def _open(job):
+    """Make the run folder what it was at the restored step, and say what is trained on."""
+    folder, progress = job.folder, job.progress
+    folder.open(job.run)
+    job.checkpoints.tidy()
+    folder.forget_metrics_after(progress.step)
+    loggers.forget_events_after(folder.tensorboard, progress.images if progress.step else -1)
+    _write_record(job)
+    _describe(job)
+
+
+def _read_history(job, schedule):
+    """What was measured before; nothing where nothing is written."""
+    if not job.chief:
+        return history.History()
+    return history.read(job.folder.metrics, schedule.evaluator.of if schedule else None)
+
+
+def _begin(job, schedule, past):
+    """Say where the run goes on; end it where its patience is over."""
+    progress = job.progress
+    if schedule and schedule.patience_is_over(past):
+        progress.end()
+    elif progress.step:
+        left = f"going on at {progress.images:,} of {progress.steps * progress.rows:,} pictures"
+        job.say(left if progress.left else f"trained on {progress.images:,} pictures before: nothing is left to do")
+
+
+def _export(job, export_to, *, at_best):
+    best_metadata = _restore_best(job.checkpoints, job.say) if at_best else None
+    try:
+        return export_run(
+            job.run,
+            job.model,
+            data=job.data,
+            step=job.progress.step,
+            export_to=export_to,
+            say=job.say,
+            best=best_metadata,
+        )
+    except UserError as error:
+        raise Refused(str(error)) from error
 
 
 def _enter(folder, lock, was_there):
@@ -254,14 +325,15 @@ def _check_beginning(folder, known, say):
         say(f"nothing was saved before this run stopped at {written[-1]['images']:,} pictures: it begins anew")
 
 
-def _write_record(folder, ready, step, say):
-    if ready.changed:
-        say(f"going on with other data, as --accept-new-data allows: {ready.changed}; written down in {folder.record}")
-        record.write(folder.record, ready.known.changed(ready.data, step))
-    elif not ready.known or not step:
-        record.write(folder.record, record.Record(ready.data, saved=step > 0))
-    elif ready.known.data != ready.data:
-        record.write(folder.record, replace(ready.known, data=ready.data))
+def _write_record(job):
+    path = job.folder.record
+    if job.changed:
+        job.say(f"going on with other data, as --accept-new-data allows: {job.changed}; written down in {path}")
+        record.write(path, job.known.changed(job.data, job.restored))
+    elif not job.known or not job.restored:
+        record.write(path, record.Record(job.data, saved=job.restored > 0))
+    elif job.known.data != job.data:
+        record.write(path, replace(job.known, data=job.data))
 
 
 def _note_saved(folder):
@@ -315,12 +387,13 @@ def _first_line(error):
     return re.sub(r"^\{\{.*\}\} | on /job.*", "", line)
 
 
-def _describe(run, folder, rows, quarantine, say):
-    say(f"run folder: {folder.root}   (watch it: tensorboard --logdir {shlex.quote(folder.tensorboard)})")
-    quarantine.tell(say, path=folder.quarantine)
+def _describe(job):
+    rows, folder = job.rows, job.folder
+    job.say(f"run folder: {folder.root}   (watch it: tensorboard --logdir {shlex.quote(folder.tensorboard)})")
+    job.quarantine.tell(job.say, path=folder.quarantine)
     place = "in memory" if rows.in_memory else "on disk"
     classes = f" in {len(rows.classes)} classes ({_shortened(rows.classes)})" if rows.classes else ""
-    say(f"{rows.count:,} pictures{classes} to train on from {run.data}, {rows.nbytes / 1e6:,.0f} MB {place}")
+    job.say(f"{rows.count:,} pictures{classes} to train on from {job.run.data}, {rows.nbytes / 1e6:,.0f} MB {place}")
 
 
 def _shortened(names, most=10):
@@ -349,29 +422,28 @@ def _check_evaluation(evaluation_options, strategy):
         raise UserError("--patience is for one worker: only the first evaluates, and the others would wait for it")
 
 
-def _fit(run, config, folder, cadence, strategy, chief, model, rows, checkpoints, progress, schedule, past, say):
+def _fit(job, cadence, *, schedule, past):
+    model, progress = job.model, job.progress
     waiting = pipeline.Waiting()
-    augment = tuple(name for name in AUGMENT_ROWS[model.task] if run.mirror or name not in MIRRORING)
+    augment = tuple(name for name in AUGMENT_ROWS[model.task] if job.run.mirror or name not in MIRRORING)
     watchers, release = [callbacks.Steps(progress)], []
-    if chief:
-        found, release = _watchers(
-            run, config, folder, cadence, model, rows, checkpoints, progress, schedule, past, waiting, say
-        )
+    if job.chief:
+        found, release = _watchers(job, cadence, schedule=schedule, past=past, waiting=waiting)
         watchers += found
     try:
         # Keras takes whole executions only, so what is left over after the last whole one is taken step by step.
         # Over several replicas it loses the shapes of batches when it takes steps together.
-        usual = model.default_steps_per_execution if strategy.num_replicas_in_sync == 1 else 1
+        usual = model.default_steps_per_execution if job.strategy.num_replicas_in_sync == 1 else 1
         for together in (cadence.steps_per_execution or usual, 1):
             steps = progress.left // together * together
             if steps:
                 dataset = pipeline.training(
-                    rows,
+                    job.rows,
                     model.task,
-                    strategy,
+                    job.strategy,
                     waiting,
                     batch_size=progress.rows,
-                    seed=run.seed,
+                    seed=job.run.seed,
                     position=progress.images,
                     augment=augment,
                     keys=model.facts.names,
@@ -383,30 +455,34 @@ def _fit(run, config, folder, cadence, strategy, chief, model, rows, checkpoints
             close()
 
 
-def _watchers(run, config, folder, cadence, model, rows, checkpoints, progress, schedule, past, waiting, say):
+def _watchers(job, cadence, *, schedule, past, waiting):
     """(callbacks, functions to call at the end) of the process that writes the run folder."""
+    run, config, folder, model, progress = job.run, job.config, job.folder, job.model, job.progress
     lines = loggers.JsonLines(folder.metrics)
     board = loggers.TensorBoard(folder.tensorboard, asdict(replace(run, settings={})) | run.settings)
     metric = schedule.metric if schedule else None
     console = loggers.Console(progress, metric)
     watchdog = Watchdog(past, metric, record=[lines.warning, board.warning], say=console.warning)
-    draw = make_draw(model, rows, config, run.seed)
+    draw = make_draw(model, job.rows, config, run.seed)
     sheet_steps = max(1, (cadence.sample_images or config.images // 20) // progress.rows)
-    sheets = callbacks.SampleSheets(progress, sheet_steps, draw, folder.sample_path, [board.sheet])
+    sheets = callbacks.SampleSheets(progress, sheet_steps, draw=draw, path=folder.sample_path, show=[board.sheet])
     rates = {f"learning_rate_{o.name}": lambda o=o: float(o.learning_rate) for o in model.optimizers()}
     rates |= {"data_wait": waiting.share, "sample_spread": sheets.spread}
     every = cadence.log_steps or max(1, min(50, progress.steps // 200))
-    metrics = callbacks.Metrics(progress, every, rates, [lines, board, watchdog, console])
-    saving = callbacks.Saving(progress, checkpoints, cadence.checkpoint_minutes, metrics, lambda: _note_saved(folder))
+    metrics = callbacks.Metrics(progress, every, rates=rates, writers=[lines, board, watchdog, console])
+    saving = callbacks.Saving(
+        progress,
+        job.checkpoints,
+        minutes=cadence.checkpoint_minutes,
+        metrics=metrics,
+        saved=lambda: _note_saved(folder),
+    )
     # What may end the run stands before what does something at its end.
     found = [sheets, metrics, saving]
     if schedule:
-
-        def keep(evaluation):
-            if best.beats(evaluation, _best_facts(folder, say), metric):
-                saving.check()
-                checkpoints.keep_best(best.facts(evaluation, metric))
-
         told = [lines.evaluation, board.evaluation, metrics.pause, console.evaluation, watchdog.evaluation]
-        found.insert(0, callbacks.Evaluations(progress, schedule, past, keep, told))
+        evaluations = callbacks.Evaluations(
+            progress, schedule, history=past, saving=saving, kept=lambda: _best_facts(folder, job.say), writers=told
+        )
+        found.insert(0, evaluations)
     return found, [saving.release, console.close]

@@ -38,7 +38,7 @@ def check(run: RunConfig, facts: Facts = Facts()) -> None:
 
 @functools.cache
 def _once(run, facts):
-    step_seconds([RunConfig.from_json(run)], facts)
+    step_seconds([RunConfig.from_json(run, "the run")], facts)
 
 
 def step_seconds(runs: list[RunConfig], facts: Facts = Facts(), rounds: int = 0, steps: int = 1) -> list[list[float]]:
@@ -85,7 +85,7 @@ def _answer(asked):
     steps = []
     for number, described in enumerate(asked["runs"]):
         try:
-            steps.append(_step(RunConfig(**described), Facts.from_json(asked["facts"])))
+            steps.append(_step(RunConfig.from_values(described, "the run"), Facts.from_json(asked["facts"])))
         except tf.errors.OpError as error:
             return {"run": number, "why": reason(error)}
     seconds = [[] for _ in steps]
