@@ -814,7 +814,7 @@ import json, sys
 for name in ("tensorflow", "tensorflow_serving", "keras"):
     sys.modules[name] = None
 from serving.client import Client, AsyncClient
-from serving import picture_files
+from serving.client import picture_files
 for target in sys.argv[1:]:
     with Client(target) as client:
         assert client.predict("arrays", {"x": [[1, 2, 3]]})["y"].tolist() == [[2, 4, 6]]

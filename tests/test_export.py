@@ -455,7 +455,7 @@ def test_an_export_that_is_killed_leaves_no_version(tmp_path):
 import os, signal, types
 import tensorflow as tf
 from models import signatures
-from serving import export, gate
+from serving.export import export, gate
 gate.inspect = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 ready = signatures.pictures(lambda x: -x)
 model = types.SimpleNamespace(signatures=lambda: ready, serving_variables=lambda: [])
