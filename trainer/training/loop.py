@@ -370,14 +370,13 @@ def _fit(run, config, folder, cadence, strategy, chief, model, rows, checkpoints
             if steps:
                 dataset = pipeline.training(
                     rows,
-                    model.task,
+                    model.batch_keys,
                     strategy,
                     waiting,
                     batch_size=progress.rows,
                     seed=run.seed,
                     position=progress.images,
                     augment=augment,
-                    keys=("label",) if model.classes else (),
                 )
                 model.compile(steps_per_execution=together)
                 model.fit(dataset, epochs=1, steps_per_epoch=steps, verbose=0, callbacks=watchers, shuffle=False)
