@@ -60,7 +60,7 @@ class Ours:
         self.waiting = pipeline.Waiting()
         self.rows = pipeline.training(
             rows,
-            self.model.task,
+            self.model.batch_keys,
             tf.distribute.get_strategy(),
             self.waiting,
             batch_size=self.config.batch_size * self.model.rows_per_step,

@@ -37,6 +37,7 @@ class ImageModel(keras.Model):
     """
 
     CONDITIONS = False  # whether it can be told facts of the data
+    KEYS = ()  # of `data.batch.KEYS`: what the family reads of a batch beside what its task does
     rows_per_step = 1  # batches of `batch_size` rows that one step consumes
     default_steps_per_execution = (
         1  # steps that TensorFlow takes in one call: more where a step lasts a few milliseconds only
@@ -52,6 +53,11 @@ class ImageModel(keras.Model):
         self.step = self._counter("step", "int64")
         self.loss_scale = LossScale() if keras.config.dtype_policy().compute_dtype == "float16" else None
         self.built = True
+
+    @property
+    def batch_keys(self):
+        """Keys of the batches that it trains on, and no others: of `data.batch`."""
+        return (*contract.REQUIRED[self.task], *self.KEYS, *self.facts.names)
 
     def with_ema(self, build):
         """(trained, served): two networks of one `build(name)`, alike at the start; or one and the same if nothing is averaged."""
@@ -94,7 +100,7 @@ class ImageModel(keras.Model):
         )
 
     def _begin(self, batch):
-        contract.check(batch, self.task, self.facts.names)
+        contract.check(batch, self.batch_keys)
         context = tf.distribute.get_replica_context()
         self._replicas = context.num_replicas_in_sync
         replica = 0 if self._replicas == 1 else context.replica_id_in_sync_group

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from data.batch import ENHANCEMENT, GENERATION, TRANSLATION
+from data import batch as contract
 from data.facts import Condition, Facts
 from models import catalogue
 from models.base import TwoPlayer
@@ -29,25 +29,37 @@ def tiny(name, *, facts=Facts(), seed=5, augment="none"):
 
 
 def batch(model, number=0, rows=None):
-    """A batch of smooth random pictures for the model; `number` picks another one."""
+    """A batch of random values for the model, as the table of keys says, pictures and maps smooth; `number` picks another one."""
     config = model.config
     rows = rows or config.batch_size * model.rows_per_step
     random = np.random.default_rng([7, number])
 
-    def pictures(side):
-        coarse = random.uniform(-1, 1, (rows, 4, 4, 3)).astype("float32")
-        return tf.image.resize(coarse, [side, side]).numpy()
+    def values(key):
+        kind = contract.kind(key)
+        if kind.spatial:
+            coarse = random.uniform(kind.low, kind.high, (rows, 4, 4, 3 if kind is contract.PICTURE else 1))
+            side = config.resolution // config.scale if key == "low" else config.resolution
+            return tf.image.resize(coarse.astype("float32"), [side, side])
+        if kind is contract.TEXT:
+            return tf.constant([f"text {word}" for word in random.integers(0, 99, rows)])
+        told = model.facts.get(key)
+        low, high = (-told.optional, told.count) if told else (0, 99)
+        return tf.constant(random.integers(low, high, (rows, 5)[: kind.rank]), kind.dtype)
 
-    if model.task == GENERATION:
-        found = {"image": pictures(config.resolution)}
-    elif model.task == TRANSLATION:
-        found = {"source": pictures(config.resolution), "target": pictures(config.resolution)}
-    else:
-        assert model.task == ENHANCEMENT
-        found = {"low": pictures(config.resolution // config.scale), "high": pictures(config.resolution)}
-    for condition in model.facts:
-        found[condition.name] = random.integers(-condition.optional, condition.count, rows).astype("int32")
-    return {key: tf.constant(value) for key, value in found.items()}
+    return {key: values(key) for key in model.batch_keys}
+
+
+class Declared(dict):
+    """A batch that fails a test which reads a key that is not in it."""
+
+    def __missing__(self, key):
+        raise AssertionError(f"{key} was read of a batch, and is not declared")
+
+    def get(self, key, default=None):
+        return self[key]
+
+    def __contains__(self, key):
+        return super().__contains__(key) or self[key]
 
 
 def values(model):

@@ -2,15 +2,17 @@
 
 import dataclasses
 import functools
+import re
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from families import CONDITIONS, FAMILIES, batch, players, tiny, told, values
+from families import CONDITIONS, FAMILIES, Declared, batch, players, tiny, told, values
 from watching import watched
 
+from data.batch import KEYS, REQUIRED
 from data.facts import Facts
 from models import catalogue
 from models.base import TwoPlayer
@@ -80,13 +82,34 @@ def test_a_family_says_what_it_is(name):
     assert dataclasses.is_dataclass(module.Config) and module.Config.__dataclass_params__.frozen
     tiny_config = module.PRESETS["tiny"]
     assert tiny_config.resolution == 16 and len(module.PRESETS) > 1
-    assert "Batch: `" in module.__doc__ and f"--model {name}" in module.__doc__ and "arXiv" in module.__doc__
+    assert f"--model {name}" in module.__doc__ and "arXiv" in module.__doc__
     assert {field.name for field in dataclasses.fields(module.Config)} >= {
         "resolution", "batch_size", "images", "ema_images"
     }  # fmt: skip
     model = tiny(name)
     assert model.ema.count_params() < 50_000
     assert model.task == FAMILIES[name]
+
+
+@promise
+def test_a_family_reads_the_keys_that_it_declares_and_no_others(name):
+    """Declared by its task, by its `KEYS` and, where it is told categories, by `label`; its docstring lists the same."""
+    family = catalogue.load(name)
+    required = {*REQUIRED[FAMILIES[name]], *family.Model.KEYS}
+    label = {"label"} if family.Model.CONDITIONS else set()
+    assert required <= KEYS.keys()
+    written = re.search(r"^Batch: ([^.]*)\.", family.__doc__, re.MULTILINE)[1]
+    always = re.sub(r"\[[^\]]*\]", "", written)
+    found = [set(re.findall(r"`(\w+)`", text)) for text in (always, written)]
+    assert found == [required, required | label]
+    for facts in (Facts(), told(name)):
+        model = tiny(name, facts=facts)
+        given = batch(model)
+        assert set(given) == {*required, *facts.names}
+        model.train_step(Declared(given))
+        for key in given:
+            with pytest.raises(ValueError, match=f"missing: {key}; not asked for: none"):
+                model.train_step({other: value for other, value in given.items() if other != key})
 
 
 @pytest.mark.parametrize("conditions", CONDITIONS)

@@ -4,7 +4,7 @@ Radford, Metz and Chintala, "Unsupervised Representation Learning with Deep Conv
 and transposed convolutions, batch normalisation in both networks except at the pictures, ReLU up, leaky ReLU down, Adam 2e-4 with
 beta1 0.5, weights drawn with deviation 0.02.
 
-Batch: `image` [, its conditions]. Objectives: non_saturating, minimax, lsgan, wgan (weights clipped), wgan_gp (layer
+Batch: `image` [, `label`]. Objectives: non_saturating, minimax, lsgan, wgan (weights clipped), wgan_gp (layer
 normalisation in the critic, since batch normalisation ties rows together), hinge, relativistic.
 
     python -m trainer.task --model dcgan --data folder:PHOTOS

@@ -4,7 +4,7 @@ Goodfellow et al., "Generative Adversarial Nets", 2014 (arXiv 1406.2661), with t
 teaching floor: everything a GAN needs, and nothing that makes one good. A dense layer knows nothing of neighbouring pixels, so
 its pictures are grainy; see dcgan and r3gan for what structure buys.
 
-Batch: `image` [, its conditions].
+Batch: `image` [, `label`].
 
     python -m trainer.task --model mlp_gan --data folder:PHOTOS
 """

@@ -4,7 +4,7 @@ Huang, Gokaslan, Kuleshov and Tompkin, "The GAN is dead; long live the GAN! A Mo
 (arXiv 2501.05441). No normalisation, no style network, no minibatch statistics: ResNeXt blocks with grouped 3x3 convolutions, fix-up
 initialisation, smooth resampling, an averaged generator.
 
-Batch: `image` [, its conditions]. The presets `32` to `256` follow the paper's widths for a GPU; `cpu-32` and `cpu-64` are narrow
+Batch: `image` [, `label`]. The presets `32` to `256` follow the paper's widths for a GPU; `cpu-32` and `cpu-64` are narrow
 ones for two CPU cores, whose first and last convolutions step over several pixels, and which take the penalties on every
 fourth step.
 

@@ -13,12 +13,12 @@ from trainer.runs.config import RunConfig
 
 def make_view(run: RunConfig, config):
     """What the run's family trains on, made from an example. UserError if the settings do not fit together."""
-    task = catalogue.names()[run.model]
+    task, keys = catalogue.names()[run.model], catalogue.load(run.model).Model.KEYS
     if task == GENERATION:
-        return views.generation(config.resolution)
+        return views.generation(config.resolution, keys)
     if task == TRANSLATION:
-        return views.translation(config.resolution, run.view)
-    return views.enhancement(config.resolution, config.scale)
+        return views.translation(config.resolution, run.view, keys)
+    return views.enhancement(config.resolution, config.scale, keys=keys)
 
 
 def make_facts(run: RunConfig, data) -> Facts:

@@ -439,14 +439,13 @@ def _fit(job, cadence, *, schedule, past):
             if steps:
                 dataset = pipeline.training(
                     job.rows,
-                    model.task,
+                    model.batch_keys,
                     job.strategy,
                     waiting,
                     batch_size=progress.rows,
                     seed=job.run.seed,
                     position=progress.images,
                     augment=augment,
-                    keys=model.facts.names,
                 )
                 model.compile(steps_per_execution=together)
                 model.fit(dataset, epochs=1, steps_per_epoch=steps, verbose=0, callbacks=watchers, shuffle=False)

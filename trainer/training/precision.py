@@ -103,22 +103,21 @@ def _step(run, facts):
     import numpy as np
     import tensorflow as tf
 
-    from data.batch import ENHANCEMENT, GENERATION
+    from data.batch import PICTURE, kind
     from trainer.runs.build import make_model
     from trainer.runs.strategy import set_precision
 
     set_precision(run.precision)
     model = make_model(run, facts)
-    side, random = model.config.resolution, np.random.default_rng(0)
-    if model.task == GENERATION:
-        sides = {"image": side}
-    elif model.task == ENHANCEMENT:
-        sides = {"low": side // model.config.scale, "high": side}
-    else:
-        sides = {"source": side, "target": side}
-    rows = model.config.batch_size * model.rows_per_step
-    batch = {key: random.uniform(-1, 1, (rows, side, side, 3)).astype("float32") for key, side in sides.items()}
-    batch |= {name: np.zeros(rows, "int32") for name in facts.names}
+    config, random = model.config, np.random.default_rng(0)
+    rows, batch = config.batch_size * model.rows_per_step, {}
+    for key in model.batch_keys:
+        side = config.resolution // config.scale if key == "low" else config.resolution
+        if kind(key).spatial:
+            shape = (rows, side, side, 3 if kind(key) is PICTURE else 1)
+            batch[key] = random.uniform(kind(key).low, kind(key).high, shape).astype("float32")
+        else:
+            batch[key] = np.zeros((rows,) + (1,) * (kind(key).rank - 1), "int32")
     batch, traced = {key: tf.constant(value) for key, value in batch.items()}, tf.function(model.train_step)
     traced(batch)
     return lambda: [value.numpy() for value in traced(batch).values()]
