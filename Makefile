@@ -23,6 +23,9 @@ demo: $(VENV)/.installed  ## train on drawn products, export, and make a picture
 test: $(VENV)/.installed  ## run the tests, two files at a time
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
+goldens: $(VENV)/.installed  ## write what ten steps of every family compute, after a change that is meant to change it
+	$(BIN)/python tests/make_goldens.py
+
 check: $(VENV)/.installed  ## lint and formatting
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -38,4 +41,4 @@ bench: $(VENV)/.installed  ## measure this machine beside PyTorch, into docs/per
 clean:  ## remove the virtual environment and what the tools leave behind
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache
 
-.PHONY: help install demo test check format bench clean
+.PHONY: help install demo test goldens check format bench clean

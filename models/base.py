@@ -2,9 +2,11 @@
 
 `ImageModel` holds what every family has: its configuration, the step counter, the random numbers of a step, the averaged
 network. `OnePlayer` minimises one sum of terms; `TwoPlayer` plays a generator against a critic. Tapes, reduction over the batch
-and over replicas, loss scaling, averaging, several critic steps, lazy penalties and the augmentation of what the critic sees live
+and over replicas, loss scaling, averaging, several critic steps, lazy terms and the augmentation of what the critic sees live
 here and nowhere else; a family says only what is minimised, as named per-example terms.
 """
+
+from dataclasses import dataclass
 
 import keras
 import tensorflow as tf
@@ -24,6 +26,24 @@ ADA_TARGET_PAIRS = (
 ADA_EVERY = 4  # steps between two changes of p
 
 
+@dataclass(frozen=True)
+class Player:
+    """One side of a step: the networks that move in its turn, and by which optimiser.
+
+    A term named in `lazy` is computed on every `every`-th step only, and multiplied by `every` (lazy regularisation: Karras et
+    al. 2020, StyleGAN2, appendix B).
+    """
+
+    networks: tuple[keras.Model, ...]
+    optimizer: keras.optimizers.Optimizer
+    every: int = 1
+    lazy: tuple[str, ...] = ()
+
+    @property
+    def variables(self):
+        return [weight for network in self.networks for weight in network.trainable_weights]
+
+
 class ImageModel(keras.Model):
     """What every family is.
 
@@ -33,7 +53,7 @@ class ImageModel(keras.Model):
         seed: int, from which all random numbers of training follow, together with the step.
 
     A family takes `task`, `sample(batch)` and `signatures()` from its task's class in `models.tasks`, and sets in `__init__` its
-    optimisers and `self.network, self.average = self.twins(...)`: what is trained, and its moving average, which is served.
+    optimisers and `self.network, self.ema = self.with_ema(...)`: what is trained, and its moving average, which is served.
     """
 
     CONDITIONS = False  # whether it can be told facts of the data
@@ -52,6 +72,7 @@ class ImageModel(keras.Model):
         self.seed = seed
         self.step = self._counter("step", "int64")
         self.loss_scale = LossScale() if keras.config.dtype_policy().compute_dtype == "float16" else None
+        self._borrowed, self._recorded = [], {}
         self.built = True
 
     @property
@@ -68,22 +89,51 @@ class ImageModel(keras.Model):
         average.set_weights(network.get_weights())
         return network, average
 
-    def serving_variables(self):
-        """The `tf.Variable`s that the exported model is made of, each once."""
-        return [variable.value for variable in self.ema.weights]
+    def frozen(self, network):
+        """The network, borrowed: it never moves and is in no checkpoint. It is exported where a signature reads it."""
+        network.trainable = False
+        self._borrowed.append(network)
+        return network
 
-    def optimizers(self):
-        """The family's optimisers, in a fixed order."""
-        raise TypeError(f"{type(self).__name__} has no optimisers")
+    def parts(self):
+        """{name: network}: the networks that a checkpoint holds, each once. A part may be copied into another run by its name."""
+        return {"network": self.network} | ({"ema": self.ema} if self.ema is not self.network else {})
+
+    def players(self):
+        """{name: `Player`}, in the order of their turns."""
+        raise TypeError(f"{type(self).__name__} has no players")
 
     def state(self):
-        """Everything a resumed run needs: dict of name -> tf.Variable, the same names in every process."""
-        owners = [self, *self.optimizers(), *([self.loss_scale] if self.loss_scale else [])]
-        return {
-            f"{owner.name}_{number:04d}": variable.value  # variables' own names count up with every network built
-            for owner in owners
-            for number, variable in enumerate(owner.variables)
+        """Everything a resumed run needs: dict of name -> tf.Variable, the same names in every process.
+
+        The variables of a part or an optimiser are named for it and their place in it (`network/0003`, `critic_adam/0000`), since
+        the names that Keras gives count up with every network built; the model's own have names (`step`).
+        """
+        owners = self.parts() | {player.optimizer.name: player.optimizer for player in self.players().values()}
+        if self.loss_scale:
+            owners["loss_scale"] = self.loss_scale
+        owned = {
+            f"{name}/{place:04d}": variable.value
+            for name, owner in owners.items()
+            for place, variable in enumerate(owner.variables)
         }
+        known = {id(variable) for variable in owned.values()}
+        known |= {id(variable.value) for network in self._borrowed for variable in network.variables}
+        inner = {id(variable) for network in self.layers for variable in network.variables}
+        others = [variable for variable in self.variables if id(variable.value) not in known]
+        if lost := [variable.path for variable in others if id(variable) in inner]:
+            raise TypeError(f"{type(self).__module__}: no network of parts() has {', '.join(lost)}")
+        own = {variable.name: variable.value for variable in others}
+        return own | owned
+
+    def serving_variables(self):
+        """The `tf.Variable`s that the signatures read, each once."""
+        read = set()
+        for signature in {id(signature): signature for signature in self.signatures().values()}.values():
+            traced = tf.function(signature.function).get_concrete_function(**signature.inputs)
+            read |= {id(variable) for variable in traced.variables}
+        values = [variable.value for variable in self.variables]
+        return [value for value in values if any(id(local) in read for local in _local_values(value))]
 
     def compile(self, *, steps_per_execution=1, run_eagerly=False, jit_compile="auto"):
         """Make `fit` usable. Optimisers and losses are the family's own, so there is nothing else to give."""
@@ -114,13 +164,42 @@ class ImageModel(keras.Model):
         """The mean over this replica's rows of the sum of the terms, float32 scalar."""
         return tf.add_n([tf.reduce_mean(tf.cast(term, tf.float32)) for term in terms.values()])
 
-    def _gradients(self, tape, terms, variables):
-        # Optimisers add gradients up over replicas, so each replica gives its share of the mean over the global batch.
-        with tape:
-            loss = self._total(terms) / self._replicas
-            if self.loss_scale:
-                loss *= self.loss_scale.scale.value
-        return tape.gradient(loss, variables)
+    def _turn(self, player, tape, terms):
+        """Move a player by the gradients of `terms(due)`, which the tape records; returns {name: float32 scalar} to be logged."""
+
+        def gradients(due):
+            self._recorded = {}
+            with tape:
+                named = self._scaled(player, terms(due), due)
+                total = self._total(named)
+                # Optimisers add gradients up over replicas, so each replica gives its share of the mean over the global batch.
+                loss = total / self._replicas
+                if self.loss_scale:
+                    loss *= self.loss_scale.scale.value
+            logs = {name: tf.reduce_mean(tf.cast(term, tf.float32)) for name, term in named.items()}
+            logs |= {name: tf.zeros([]) for name in player.lazy if not due}
+            return tape.gradient(loss, variables), logs | self._recorded | {"loss": total}
+
+        variables = player.variables
+        if player.every == 1:
+            moves, logs = gradients(True)
+        else:
+            due = self.step.value % player.every == 0
+            moves, logs = tf.cond(due, lambda: gradients(True), lambda: gradients(False))
+        self._move(player.optimizer, moves, variables)
+        return logs
+
+    def _scaled(self, player, terms, due):
+        lazy = set(player.lazy)
+        if lazy & terms.keys() != (lazy if due else set()):
+            raise TypeError(f"{type(self).__module__}: lazy terms are {player.lazy}; due={due} gave {tuple(terms)}")
+        return {
+            name: term * player.every if name in lazy and player.every > 1 else term for name, term in terms.items()
+        }
+
+    def record(self, **scalars):
+        """Log float32 scalars that are no terms, within the hooks that give terms; their names must not depend on `due`."""
+        self._recorded.update(scalars)
 
     def _move(self, optimizer, gradients, variables):
         if self.loss_scale:
@@ -167,6 +246,11 @@ def _copy(target, source, keep):
     target.assign(source)
 
 
+def _local_values(variable):
+    """The variable itself, or the copies that the replicas have of it."""
+    return variable.values if isinstance(variable, tf.distribute.DistributedValues) else [variable]
+
+
 class OnePlayer(ImageModel):
     """Minimises one sum of terms. A family also sets `network_optimizer` and gives the hook `terms`."""
 
@@ -174,24 +258,20 @@ class OnePlayer(ImageModel):
         """{name: float32 [batch]}, as they enter the sum."""
         raise TypeError(f"{type(self).__name__} does not say what it minimises")
 
-    def optimizers(self):
-        return [self.network_optimizer]
+    def players(self):
+        return {"network": Player((self.network,), self.network_optimizer)}
 
     def train_step(self, batch):
         self._begin(batch)
-        variables = self.network.trainable_weights
-        with tf.GradientTape() as tape:
-            terms = self.terms(batch)
-        self._move(self.network_optimizer, self._gradients(tape, terms, variables), variables)
-        return self._finish({**terms, "loss": self._total(terms)})
+        return self._finish(self._turn(self.players()["network"], tf.GradientTape(), lambda due: self.terms(batch)))
 
 
 class TwoPlayer(ImageModel):
     """A generator (`self.network`) against a critic (`self.critic`).
 
-    A family also sets `generator_optimizer` and `critic_optimizer`, and gives the hooks `play`, `critic_terms` and `generator_terms`.
-    Its config has `critic_steps` (critic steps for one generator step, each on rows of its own), `penalty_every`
-    (steps between two penalised critic steps) and `ada_images` (pictures in which the ADA strength could go from 0 to 1).
+    A family also sets `generator_optimizer` and `critic_optimizer`, and gives the hooks `fakes`, `critic_terms` and
+    `generator_terms`; `players` where a turn moves other networks or has lazy terms. Its config has `critic_steps` (critic steps for
+    one generator step, each on rows of its own) and `ada_images` (pictures in which the ADA strength could go from 0 to 1).
 
     Args:
         augment: what the critic sees: "none", "diffaugment" or "ada".
@@ -210,19 +290,29 @@ class TwoPlayer(ImageModel):
         """The generator's move in training mode: pictures, or a nest of tensors of which the hooks below know the meaning."""
         raise TypeError(f"{type(self).__name__} does not say how its generator plays")
 
-    def critic_terms(self, batch, fakes, penalise):
-        """{name: float32 [batch]} for the critic, as they enter the sum; `penalise` (a Python bool) says whether penalties are due.
+    def critic_terms(self, batch, fakes, due):
+        """{name: float32 [batch]} for the critic, as they enter the sum but for the factor of lazy ones, which are given when `due`.
 
-        Calls `self.note(real_logits, fake_logits)`.
+        Calls `self.record_confidence(real_logits, fake_logits)`.
         """
         raise TypeError(f"{type(self).__name__} does not say what its critic minimises")
 
-    def generator_terms(self, batch, fakes):
-        """{name: float32 [batch]} for the generator, as they enter the sum."""
+    def generator_terms(self, batch, fakes, due):
+        """{name: float32 [batch]} for the generator, alike."""
         raise TypeError(f"{type(self).__name__} does not say what its generator minimises")
 
-    def optimizers(self):
-        return [self.generator_optimizer, self.critic_optimizer]
+    def parts(self):
+        return super().parts() | {"critic": self.critic}
+
+    def players(self):
+        return {
+            "critic": Player((self.critic,), self.critic_optimizer),
+            "generator": Player((self.network,), self.generator_optimizer),
+        }
+
+    def critic_logits(self, pictures, batch):
+        """The critic's answers, in training mode, to pictures as it sees them and to what else a row of the batch tells it."""
+        return self.critic([self.augmented(pictures), *self.conditions(batch)], training=True)
 
     def augmented(self, pictures):
         """What the critic sees of pictures float32 [batch, height, width, 3k] in [-1, 1]: the same, or augmented."""
@@ -239,56 +329,35 @@ class TwoPlayer(ImageModel):
         same critic gets right more often: ADA's target is higher for it.
         """
         margin = real_logits - fake_logits if relativistic else real_logits
-        self._confidence = tf.reduce_mean(tf.sign(tf.cast(margin, tf.float32)))
+        self.record(confidence=tf.reduce_mean(tf.sign(tf.cast(margin, tf.float32))))
         self._confidence_target = ADA_TARGET_PAIRS if relativistic else ADA_TARGET
 
     def train_step(self, batch):
         self._begin(batch)
+        critic, generator = (self.players()[name] for name in ("critic", "generator"))
         *earlier, last = self._split(batch)
         for rows in earlier:
-            self._critic_move(rows, self.fakes(rows))
-        variables = self.network.trainable_weights
-        with tf.GradientTape() as tape:
-            fakes = self.fakes(last)
-        critic_logs = self._critic_move(last, fakes)
+            self._critic_turn(critic, rows, self.fakes(rows))
+        tape = _tape(generator)
         with tape:
-            terms = self.generator_terms(last, fakes)
-        self._move(self.generator_optimizer, self._gradients(tape, terms, variables), variables)
-        logs = {f"generator_{name}": value for name, value in terms.items()}
-        logs |= {"generator_loss": self._total(terms)} | critic_logs
+            fakes = self.fakes(last)
+        critic_logs = self._critic_turn(critic, last, fakes)
+        logs = self._turn(generator, tape, lambda due: self.generator_terms(last, fakes, due))
+        logs = {f"generator_{name}": value for name, value in logs.items()}
+        logs |= {f"critic_{name}": value for name, value in critic_logs.items()}
         if self.augment == "ada":
-            logs |= {"ada_strength": self._adapt(critic_logs["critic_confidence"])}
+            logs |= {"ada_strength": self._adapt(critic_logs["confidence"])}
         return self._finish(logs)
+
+    def _critic_turn(self, critic, batch, fakes):
+        fakes = tf.nest.map_structure(tf.stop_gradient, fakes)
+        return self._turn(critic, _tape(critic), lambda due: self.critic_terms(batch, fakes, due))
 
     def _split(self, batch):
         parts = self.config.critic_steps
         if parts == 1:
             return [batch]
         return [{key: tf.split(value, parts)[part] for key, value in batch.items()} for part in range(parts)]
-
-    def _critic_move(self, batch, fakes):
-        """One critic step; returns its logs."""
-        fakes = tf.nest.map_structure(tf.stop_gradient, fakes)
-        variables = self.critic.trainable_weights
-        penalty_names = []
-
-        def gradients(penalise):
-            with tf.GradientTape() as tape:
-                terms = self.critic_terms(batch, fakes, penalise)
-            found = self._gradients(tape, terms, variables)
-            logs = {name: tf.reduce_mean(tf.cast(term, tf.float32)) for name, term in terms.items()}
-            logs |= {"loss": self._total(terms), "confidence": self._confidence}
-            if penalise:
-                penalty_names.extend(logs)
-            return found, {name: logs.get(name, tf.zeros([])) for name in penalty_names or logs}
-
-        if self.config.penalty_every == 1:
-            found, logs = gradients(True)
-        else:
-            due = self.step.value % self.config.penalty_every == 0
-            found, logs = tf.cond(due, lambda: gradients(True), lambda: gradients(False))
-        self._move(self.critic_optimizer, found, variables)
-        return {f"critic_{name}": value for name, value in logs.items()}
 
     def _adapt(self, confidence):
         """Change the ADA strength towards the target confidence; returns it, float32 scalar."""
@@ -303,3 +372,8 @@ class TwoPlayer(ImageModel):
         self.ada_confidence.assign(tf.where(due, 0.0, total))
         self.ada_strength.assign(strength)
         return strength
+
+
+def _tape(player):
+    """A tape for one turn: persistent where two branches, due and not due, differentiate what it has recorded."""
+    return tf.GradientTape(persistent=player.every > 1)

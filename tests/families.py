@@ -1,5 +1,7 @@
 """What the conformance tests need of any family: a tiny model, and a batch for it."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -20,12 +22,13 @@ def told(name, conditions=(LABEL,)):
     return Facts(conditions if catalogue.load(name).Model.CONDITIONS else ())
 
 
-def tiny(name, *, facts=Facts(), seed=5, augment="none"):
-    """The family's "tiny" model; `augment` is for two players only."""
+def tiny(name, *, facts=Facts(), seed=5, augment="none", **changes):
+    """The family's "tiny" model, with some settings changed; `augment` is for two players only."""
     family = catalogue.load(name)
     keras.utils.set_random_seed(seed)
     options = {"augment": augment} if issubclass(family.Model, TwoPlayer) else {}
-    return family.Model(family.PRESETS["tiny"], facts=facts, seed=seed, **options)
+    config = dataclasses.replace(family.PRESETS["tiny"], **changes)
+    return family.Model(config, facts=facts, seed=seed, **options)
 
 
 def batch(model, number=0, rows=None):
@@ -69,4 +72,4 @@ def values(model):
 
 def players(model):
     """The networks that are trained, by name."""
-    return {"network": model.network} | ({"critic": model.critic} if isinstance(model, TwoPlayer) else {})
+    return {network.name: network for player in model.players().values() for network in player.networks}

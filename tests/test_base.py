@@ -10,7 +10,8 @@ from families import batch, tiny, values
 from scipy import stats
 
 from models import catalogue
-from models.base import ADA_EVERY, ADA_TARGET, ADA_TARGET_PAIRS
+from models.base import ADA_EVERY, ADA_TARGET, ADA_TARGET_PAIRS, Player
+from models.optimizers import adam
 
 
 def changed(name, augment=None, **changes):
@@ -100,7 +101,7 @@ def confident(model, confidence):
     note = type(model).record_confidence
     model.record_confidence = lambda real, fake, **how: (
         note(model, real, fake, **how),
-        setattr(model, "_confidence", tf.constant(confidence)),
+        model.record(confidence=tf.constant(confidence)),
     )
     return model
 
@@ -169,9 +170,9 @@ def test_confidence_is_the_mean_sign():
     model = tiny("mlp_gan")
     real, fake = tf.constant([1.0, 2.0, -3.0, 0.5]), tf.constant([2.0, 3.0, -4.0, 1.0])
     model.record_confidence(real, fake)
-    assert float(model._confidence) == 0.5
+    assert float(model._recorded["confidence"]) == 0.5
     model.record_confidence(real, fake, relativistic=True)
-    assert float(model._confidence) == -0.5
+    assert float(model._recorded["confidence"]) == -0.5
 
 
 @pytest.mark.parametrize("name", ["mlp_gan", "dcgan"])
@@ -195,7 +196,7 @@ def test_lazy_penalties_come_every_second_step_twice_as_strong():
         expected, found = penalties_of(always, always.train_step), penalties_of(lazy, lazy.train_step)
         assert expected["critic_r1"] > 0 and expected["critic_r2"] > 0
         if number % 2:
-            assert found == {}
+            assert found == {"critic_r1": 0.0, "critic_r2": 0.0}
         else:
             assert found == pytest.approx({name: 2 * value for name, value in expected.items()}, rel=1e-5)
 
@@ -219,6 +220,88 @@ def test_a_penalty_moves_the_critic_only_when_due():
         assert any(not np.array_equal(a, b) for a, b in zip(*ends, strict=True)) == differ
 
 
+def with_slope(every):
+    """A GAN whose generator has a lazy term of its own: the squared slope of its pictures' sum with respect to z."""
+    family = catalogue.load("mlp_gan")
+
+    class Model(family.Model):
+        def players(self):
+            generator = Player((self.network,), self.generator_optimizer, every=every, lazy=("slope",))
+            return super().players() | {"generator": generator}
+
+        def generator_terms(self, batch, fakes, due):
+            terms = super().generator_terms(batch, fakes, due)
+            if not due:
+                return terms
+            latent = self.random.normal(fakes.shape[0], self.config.latent_size)
+            with tf.GradientTape() as tape:
+                tape.watch(latent)
+                total = tf.reduce_sum(self.network(latent, training=True))
+            return terms | {"slope": 1e-4 * tf.reduce_sum(tape.gradient(total, latent) ** 2, 1)}
+
+    keras.utils.set_random_seed(5)
+    return Model(family.PRESETS["tiny"], seed=5)
+
+
+@pytest.mark.parametrize("compiled", [None, {}, {"jit_compile": True}], ids=["eager", "traced", "xla"])
+def test_the_generator_may_have_lazy_terms_too(compiled):
+    """Due on steps 0, 3, ... thrice as strong, and 0 between; the generator's move between is that without the term."""
+    lazy, always = with_slope(3), with_slope(1)
+    step = lazy.train_step if compiled is None else tf.function(lazy.train_step, **compiled)
+    logged = [float(step(batch(lazy, number))["generator_slope"]) for number in range(4)]
+    assert logged[0] > 0 and logged[1] == logged[2] == 0 and logged[3] > 0
+    assert logged[0] == pytest.approx(3 * float(always.train_step(batch(always))["generator_slope"]), rel=1e-4)
+    for start, differ in ((0, True), (1, False)):
+        ends = []
+        for model in (with_slope(3), tiny("mlp_gan")):
+            model.step.assign(start)
+            model.train_step(batch(model))
+            ends.append(weights(model.network))
+        assert any(not np.array_equal(a, b) for a, b in zip(*ends, strict=True)) == differ
+
+
+def test_lazy_terms_that_are_not_given_as_declared_are_refused():
+    model = with_slope(1)
+    terms = model.generator_terms
+    model.generator_terms = lambda batch, fakes, due: terms(batch, fakes, False)
+    with pytest.raises(TypeError, match=r"lazy terms are \('slope',\); due=True gave \('adversarial',\)"):
+        model.train_step(batch(model))
+
+
+# Several networks
+
+
+def test_a_player_moves_all_its_networks():
+    model = tiny("mlp_gan")
+    other = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)], name="other")
+    player = Player((model.network, other), adam("both", model.network, other, rate=0.1))
+    assert player.variables == model.network.trainable_weights + other.trainable_weights
+    assert len(player.optimizer.variables) == 2 + 2 * len(player.variables)
+
+
+def test_a_network_in_no_part_is_refused_and_a_borrowed_one_is_not_saved():
+    model = tiny("mlp_gan")
+    saved = model.state().keys()
+    model.other = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)], name="other")
+    with pytest.raises(TypeError, match="no network of parts\\(\\) has .*kernel"):
+        model.state()
+    assert model.frozen(model.other) is model.other
+    assert model.state().keys() == saved and not model.other.trainable_weights
+
+
+def test_what_signatures_read_is_served():
+    """The averaged network, and a borrowed one that a signature asks; not the critic."""
+    model = tiny("espcn")
+    served = [id(variable) for variable in model.serving_variables()]
+    assert served == [id(weight.value) for weight in model.ema.weights]
+    model.shade = model.frozen(keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(3, 1)]))
+    assert [id(variable) for variable in model.serving_variables()] == served
+    apply = model.apply
+    model.apply = lambda pictures: model.shade(apply(pictures))
+    served += [id(weight.value) for weight in model.shade.weights]
+    assert [id(variable) for variable in model.serving_variables()] == served
+
+
 # Several critic steps
 
 
@@ -231,9 +314,9 @@ def test_each_critic_step_has_rows_of_its_own():
     seen, moves, latents = [], [], []
     terms, apply, play = model.critic_terms, model.critic_optimizer.apply, model.fakes
 
-    def watched_terms(rows, fakes, penalise):
+    def watched_terms(rows, fakes, due):
         seen.append(rows["image"].numpy())
-        return terms(rows, fakes, penalise)
+        return terms(rows, fakes, due)
 
     def watched_apply(*args):
         before = weights(model.critic)

@@ -3,10 +3,13 @@
 import errno
 import json
 import os
+from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from families import tiny
 
 from data import files
 from trainer.runs.checkpoints import Checkpoints, best_facts, newest_step, steps
@@ -15,7 +18,7 @@ FACTS = {"step": 4, "metric": "kid", "value": 0.5, "error": 0.1, "images": 32}
 
 
 def state(value=0.0, size=2000):
-    return {"weights_0000": tf.Variable(tf.fill([size], value)), "model_0000": tf.Variable(tf.cast(value, tf.int64))}
+    return {"weights/0000": tf.Variable(tf.fill([size], value)), "step": tf.Variable(tf.cast(value, tf.int64))}
 
 
 def saved(folder, *at):
@@ -29,8 +32,8 @@ def restored(folder):
     """(step, value of the weights, sentences)"""
     told, variables = [], state(-1.0)
     step = Checkpoints(folder, variables).restore(told.append)
-    assert len(set(variables["weights_0000"].numpy())) == 1
-    return step, float(variables["weights_0000"][0]), told
+    assert len(set(variables["weights/0000"].numpy())) == 1
+    return step, float(variables["weights/0000"][0]), told
 
 
 DATA, INDEX = "step-4.data-00000-of-00001", "step-4.index"
@@ -84,7 +87,7 @@ def test_a_folder_of_any_name_is_no_pattern(name, tmp_path):
     kept = Checkpoints(folder, state(7.0))
     kept.keep_best(FACTS)
     variables = state()
-    assert Checkpoints(folder, variables).restore_best() == FACTS and variables["weights_0000"][0] == 7.0
+    assert Checkpoints(folder, variables).restore_best() == FACTS and variables["weights/0000"][0] == 7.0
 
 
 def test_three_are_kept_and_half_written_ones_swept(tmp_path):
@@ -114,11 +117,28 @@ def test_a_damaged_one_takes_no_place_among_the_three(tmp_path):
 
 def test_a_checkpoint_of_another_model_is_refused_by_name_and_changes_nothing(tmp_path):
     folder = saved(tmp_path, 2)
-    for other, sentence in ((state(-1.0, size=3), r"weights_0000 is of shape \[2000\] in it, and \[3\] in the model"),
-                            (state(-1.0) | {"extra_0000": tf.Variable(-1.0)}, "extra_0000 is not in it")):  # fmt: skip
+    for other, sentence in ((state(-1.0, size=3), r"weights/0000 is of shape \[2000\] in it, and \[3\] in the model"),
+                            (state(-1.0) | {"extra/0000": tf.Variable(-1.0)}, "extra/0000 is not in it")):  # fmt: skip
         with pytest.raises(ValueError, match=sentence):
             Checkpoints(folder, other).restore()
         assert all(np.all(variable.numpy() == -1) for variable in other.values())
+
+
+@pytest.mark.parametrize("folder, policy", [("numbered", "float32"), ("numbered_float16", "mixed_float16")])
+def test_a_checkpoint_whose_variables_are_numbered_is_read(folder, policy):
+    """As they were written before variables were named by network; `sums.json` says what is where."""
+    keras.config.set_dtype_policy(policy)
+    small = {"latent_size": 2, "generator_widths": (2,), "critic_widths": (2,), "embedding_size": 2}
+    model = tiny("mlp_gan", classes=3, augment="ada", resolution=8, batch_size=2, **small)
+    keras.config.set_dtype_policy("float32")
+    there = Path(__file__).parent / "checkpoints" / folder
+    assert Checkpoints(str(there), model.state()).restore() == 2
+    expected = json.loads((there / "sums.json").read_text())
+    assert model.state().keys() == expected.keys() and float(model.ada_strength.value) == 0.25
+    for name, variable in model.state().items():
+        value = np.float64(variable.numpy())
+        shape, total = expected[name]
+        assert list(value.shape) == shape and float(np.sum(value * (1 + np.arange(value.size).reshape(shape)))) == total
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[]", "{}", '{"step": 4}'])
@@ -137,7 +157,7 @@ def test_a_damaged_best_leaves_the_state_as_it_is(tmp_path):
     variables = state(9.0)
     with pytest.raises(ValueError, match="best checkpoint .* is damaged: step-4 cannot be read"):
         Checkpoints(str(tmp_path), variables).restore_best()
-    assert variables["weights_0000"][0] == 9.0 and variables["model_0000"] == 9
+    assert variables["weights/0000"][0] == 9.0 and variables["step"] == 9
 
 
 def test_a_write_that_fails_leaves_the_ones_before_and_nothing_else(tmp_path, monkeypatch):

@@ -16,6 +16,7 @@ from data.batch import KEYS, REQUIRED
 from data.facts import Facts
 from models import catalogue
 from models.base import TwoPlayer
+from models.optimizers import adam
 from models.random import RowRandom
 from serving.client.client import Client
 from serving.export.export import export
@@ -165,25 +166,77 @@ def test_each_player_moves_in_its_turn_only(name):
     model = tiny(name)
     if not isinstance(model, TwoPlayer):
         pytest.skip("one player has every turn")
-    turns = []
+    for number in range(1 + (max(player.every for player in model.players().values()) > 1)):  # due, and not due
+        assert turns_of(model, number) == ["critic"] * model.config.critic_steps + ["generator"]
 
-    def watch(optimizer, mine, other):
-        apply = optimizer.apply
 
-        def watched(*args):
-            still = [weight.numpy() for weight in other.trainable_weights]
-            moving = [weight.numpy() for weight in mine.trainable_weights]
-            apply(*args)
-            turns.append(mine.name)
-            assert all(np.array_equal(a, b.numpy()) for a, b in zip(still, other.trainable_weights, strict=True))
-            assert any(not np.array_equal(a, b.numpy()) for a, b in zip(moving, mine.trainable_weights, strict=True))
+def turns_of(model, number):
+    """The turns of a step. AssertionError if one leaves its networks as they are, or changes anything else, be it by assignment; only
+    what is not trained in a network (statistics, power iterations) may follow whoever looks at it."""
+    followers = {id(v.value) for network in model.parts().values() for v in network.non_trainable_variables}
+    turns, before = [], {}
 
-        optimizer.apply = watched
+    def changed():
+        now = {key: value for key, value in values(model).items() if id(model.state()[key]) not in followers}
+        found = {key for key in now if not np.array_equal(now[key], before.get(key))}
+        before.update(now)
+        return found
 
-    watch(model.generator_optimizer, model.network, model.critic)
-    watch(model.critic_optimizer, model.critic, model.network)
-    step(model)
-    assert turns == ["critic"] * model.config.critic_steps + ["network"]
+    def watch(name, player):
+        hook, apply = getattr(model, f"{name}_terms"), player.optimizer.apply
+        ids = {id(v.value) for v in [*player.variables, *player.optimizer.variables]}
+        own = {key for key, value in model.state().items() if id(value) in ids}
+
+        def watched_hook(*arguments):
+            assert not changed(), "something moved before its turn"
+            return hook(*arguments)
+
+        def watched_apply(*arguments):
+            apply(*arguments)
+            moved = changed()
+            assert moved & own and moved <= own, moved - own
+            turns.append(name)
+
+        setattr(model, f"{name}_terms", watched_hook)
+        player.optimizer.apply = watched_apply
+        return lambda: (setattr(model, f"{name}_terms", hook), setattr(player.optimizer, "apply", apply))
+
+    undo = [watch(name, player) for name, player in model.players().items()]
+    changed()
+    step(model, number)
+    for function in undo:
+        function()
+    return turns
+
+
+def test_a_layer_that_assigns_its_kernel_moves_outside_its_turn():
+    """As Keras' SpectralNormalization does in every call."""
+    model = tiny("mlp_gan")
+    inner = keras.layers.SpectralNormalization(keras.layers.Conv2D(4, 4, 2))
+    model.critic = keras.Sequential([keras.Input((16, 16, 3)), inner, keras.layers.Flatten(), keras.layers.Dense(1)])
+    model.critic.add(keras.layers.Reshape(()))
+    model.critic_optimizer = adam("critic_adam", model.critic, rate=1e-3)
+    with pytest.raises(AssertionError):
+        turns_of(model, 0)
+
+
+@promise
+def test_parts_cover_the_state_once(name):
+    """Every variable has one name; names of a part hold all of a network and nothing else; what is served is of one network."""
+    model = tiny(name, facts=told(name))
+    state, parts = model.state(), model.parts()
+    assert {"network", "ema"} <= parts.keys() and set(players(model)) <= parts.keys()
+    assert len({id(variable) for variable in state.values()}) == len(state)
+    assert {id(v.value) for v in model.variables} <= {id(variable) for variable in state.values()}
+    for part, network in parts.items():
+        named = [value for key, value in state.items() if key.partition("/")[0] == part]
+        assert [id(value) for value in named] == [id(variable.value) for variable in network.variables]
+    for player in model.players().values():
+        assert {id(v) for network in player.networks for v in network.variables} <= {
+            id(v) for network in parts.values() for v in network.variables
+        }
+    served = {id(variable) for variable in model.serving_variables()}
+    assert served == {id(weight.value) for weight in model.ema.weights}
 
 
 @promise

@@ -36,7 +36,7 @@ def test_terms_by_hand():
     model._begin(rows)
     shift = 0.25
     fakes = rows["target"] + shift
-    terms = model.generator_terms(rows, fakes)
+    terms = model.generator_terms(rows, fakes, True)
     np.testing.assert_allclose(terms["l1"], [100 * shift] * 4, rtol=1e-4)
     pair = tf.concat([rows["source"], fakes], -1)
     logits = model.critic(pair, training=True).numpy().astype("float64")

@@ -51,7 +51,7 @@ def test_terms_by_hand_on_a_linear_critic():
     np.testing.assert_allclose(terms["r1"], [0.5 * np.sum(weight**2)] * 8, rtol=1e-5)
     np.testing.assert_allclose(terms["r2"], terms["r1"], rtol=1e-6)
     np.testing.assert_allclose(
-        model.generator_terms(rows, fakes)["adversarial"], np.log1p(np.exp(2 * logits)), rtol=1e-4
+        model.generator_terms(rows, fakes, True)["adversarial"], np.log1p(np.exp(2 * logits)), rtol=1e-4
     )
 
 

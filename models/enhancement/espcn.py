@@ -19,6 +19,7 @@ from data.facts import Facts
 from models.base import OnePlayer
 from models.layers.resample import PixelShuffle
 from models.losses.reconstruction import squared
+from models.optimizers import adam
 from models.schedules import Cosine
 from models.settings import check_numbers
 from models.tasks import Enhancement
@@ -79,8 +80,7 @@ class Model(Enhancement, OnePlayer):
             raise UserError(f"scale must be 2, 3 or 4 and divide resolution={config.resolution}, not {config.scale}")
         self.network, self.ema = self.with_ema(lambda name: build(config, name))
         rate = Cosine(config.learning_rate, config.learning_rate_end, config.decay_images // config.batch_size)
-        self.network_optimizer = keras.optimizers.Adam(rate, name="adam")
-        self.network_optimizer.build(self.network.trainable_weights)
+        self.network_optimizer = adam("adam", self.network, rate=rate)
 
     def terms(self, batch):
         return {"squared": squared(self.network(batch["low"], training=True), batch["high"])}

@@ -18,12 +18,14 @@ import keras
 
 from data.errors import UserError
 from data.facts import Facts
-from models.base import TwoPlayer
+from models.base import Player, TwoPlayer
 from models.layers.condition import condition_inputs, join, logits
 from models.layers.conv import StridedConv2D, StridedConv2DTranspose
+from models.layers.initializers import near_one, normal
 from models.layers.norm import FusedBatchNormalization
 from models.losses import penalties
 from models.losses.adversarial import objective
+from models.optimizers import adam, built
 from models.settings import check_numbers
 from models.tasks import Generation
 
@@ -68,15 +70,6 @@ PRESETS = {
 }
 
 
-def start():
-    """A new one for each layer: a Keras initialiser draws the same numbers every time it is used."""
-    return keras.initializers.RandomNormal(stddev=0.02)
-
-
-def start_gamma():
-    return keras.initializers.RandomNormal(mean=1.0, stddev=0.02)
-
-
 @keras.saving.register_keras_serializable("packshot")
 class Clip(keras.constraints.Constraint):
     """Every weight within [-limit, limit]: Arjovsky et al. 2017, algorithm 1, line 7."""
@@ -102,14 +95,14 @@ def build_generator(config, facts, name):
     latent, conditions = keras.Input((config.latent_size,), name="latent"), condition_inputs(facts)
     x = join(latent, conditions, facts, config.embedding_size)
     first, *rest = widths(config)
-    x = keras.layers.Dense(4 * 4 * first, use_bias=False, kernel_initializer=start())(x)
+    x = keras.layers.Dense(4 * 4 * first, use_bias=False, kernel_initializer=normal())(x)
     x = keras.layers.Reshape((4, 4, first))(x)
     for channels in [*rest, None]:
-        x = FusedBatchNormalization(gamma_initializer=start_gamma())(x)
+        x = FusedBatchNormalization(gamma_initializer=near_one())(x)
         x = keras.layers.ReLU()(x)
         if channels:
-            x = keras.layers.Conv2DTranspose(channels, 4, 2, "same", use_bias=False, kernel_initializer=start())(x)
-    x = StridedConv2DTranspose(3, 2, kernel_initializer=start())(x)
+            x = keras.layers.Conv2DTranspose(channels, 4, 2, "same", use_bias=False, kernel_initializer=normal())(x)
+    x = StridedConv2DTranspose(3, 2, kernel_initializer=normal())(x)
     return keras.Model([latent, *conditions], keras.layers.Activation("tanh", dtype="float32")(x), name=name)
 
 
@@ -118,16 +111,16 @@ def build_critic(config, facts, name):
     picture = keras.Input((config.resolution, config.resolution, 3), name="picture")
     conditions = condition_inputs(facts)
     *others, first = widths(config)
-    x = keras.layers.LeakyReLU(0.2)(StridedConv2D(first, 2, kernel_initializer=start())(picture))
+    x = keras.layers.LeakyReLU(0.2)(StridedConv2D(first, 2, kernel_initializer=normal())(picture))
     for channels in reversed(others):
-        x = keras.layers.Conv2D(channels, 4, 2, "same", use_bias=False, kernel_initializer=start())(x)
+        x = keras.layers.Conv2D(channels, 4, 2, "same", use_bias=False, kernel_initializer=normal())(x)
         if config.objective == "wgan_gp":
             x = keras.layers.LayerNormalization(axis=(1, 2, 3))(x)
         else:
-            x = FusedBatchNormalization(gamma_initializer=start_gamma())(x)
+            x = FusedBatchNormalization(gamma_initializer=near_one())(x)
         x = keras.layers.LeakyReLU(0.2)(x)
     network = keras.Model(
-        [picture, *conditions], logits(keras.layers.Flatten()(x), conditions, facts, start), name=name
+        [picture, *conditions], logits(keras.layers.Flatten()(x), conditions, facts, normal), name=name
     )
     if config.objective == "wgan":
         for variable in network.trainable_weights:
@@ -151,28 +144,27 @@ class Model(Generation, TwoPlayer):
     def _optimizer(self, name, network):
         config = self.config
         if config.optimizer == "rmsprop":
-            optimizer = keras.optimizers.RMSprop(config.learning_rate, name=name)
-        elif config.optimizer == "adam":
-            optimizer = keras.optimizers.Adam(config.learning_rate, config.beta_1, config.beta_2, name=name)
-        else:
-            raise UserError(f"unknown optimizer {config.optimizer!r}; have: adam, rmsprop")
-        optimizer.build(network.trainable_weights)
-        return optimizer
+            return built(keras.optimizers.RMSprop(config.learning_rate, name=name), network)
+        if config.optimizer == "adam":
+            return adam(name, network, rate=config.learning_rate, beta_1=config.beta_1, beta_2=config.beta_2)
+        raise UserError(f"unknown optimizer {config.optimizer!r}; have: adam, rmsprop")
 
-    def critic_logits(self, pictures, batch):
-        return self.critic([self.augmented(pictures), *self.conditions(batch)], training=True)
+    def players(self):
+        lazy = ("gradient_penalty",) if self.config.objective == "wgan_gp" else ()
+        critic = Player((self.critic,), self.critic_optimizer, every=self.config.penalty_every, lazy=lazy)
+        return super().players() | {"critic": critic}
 
-    def critic_terms(self, batch, fakes, penalise):
+    def critic_terms(self, batch, fakes, due):
         real, fake = self.critic_logits(batch["image"], batch), self.critic_logits(fakes, batch)
         self.record_confidence(real, fake, relativistic=self.objective.relativistic)
         terms = {"adversarial": self.objective.critic(real, fake)}
-        if self.config.objective == "wgan_gp" and penalise:
+        if self.config.objective == "wgan_gp" and due:
             mix = self.random.uniform(batch["image"].shape[0], 1, 1, 1)
             penalty = penalties.gradient_penalty(lambda x: self.critic_logits(x, batch), batch["image"], fakes, mix)
-            terms["gradient_penalty"] = self.config.penalty * self.config.penalty_every * penalty
+            terms["gradient_penalty"] = self.config.penalty * penalty
         return terms
 
-    def generator_terms(self, batch, fakes):
+    def generator_terms(self, batch, fakes, due):
         fake = self.critic_logits(fakes, batch)
         real = self.critic_logits(batch["image"], batch) if self.objective.relativistic else None
         return {"adversarial": self.objective.generator(real, fake)}

@@ -17,6 +17,7 @@ from data.facts import Facts
 from models.base import TwoPlayer
 from models.layers.condition import condition_inputs, join, logits
 from models.losses.adversarial import objective
+from models.optimizers import adam
 from models.settings import check_numbers
 from models.tasks import Generation
 
@@ -82,22 +83,15 @@ class Model(Generation, TwoPlayer):
         self.objective = objective(config.objective)
         self.network, self.ema = self.with_ema(lambda name: build_generator(config, facts, name))
         self.critic = build_critic(config, facts, "critic")
-        self.generator_optimizer = self._adam("generator_adam", self.network)
-        self.critic_optimizer = self._adam("critic_adam", self.critic)
+        pace = {"rate": config.learning_rate, "beta_1": config.beta_1}
+        self.generator_optimizer = adam("generator_adam", self.network, **pace)
+        self.critic_optimizer = adam("critic_adam", self.critic, **pace)
 
-    def _adam(self, name, network):
-        adam = keras.optimizers.Adam(self.config.learning_rate, self.config.beta_1, name=name)
-        adam.build(network.trainable_weights)
-        return adam
-
-    def critic_logits(self, pictures, batch):
-        return self.critic([self.augmented(pictures), *self.conditions(batch)], training=True)
-
-    def critic_terms(self, batch, fakes, penalise):
+    def critic_terms(self, batch, fakes, due):
         real, fake = self.critic_logits(batch["image"], batch), self.critic_logits(fakes, batch)
         self.record_confidence(real, fake, relativistic=self.objective.relativistic)
         return {"adversarial": self.objective.critic(real, fake)}
 
-    def generator_terms(self, batch, fakes):
+    def generator_terms(self, batch, fakes, due):
         real = self.critic_logits(batch["image"], batch) if self.objective.relativistic else None
         return {"adversarial": self.objective.generator(real, self.critic_logits(fakes, batch))}

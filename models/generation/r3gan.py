@@ -18,12 +18,14 @@ import keras
 
 from data.errors import UserError
 from data.facts import Facts
-from models.base import TwoPlayer
+from models.base import Player, TwoPlayer
 from models.layers.condition import condition_inputs, join, logits
 from models.layers.conv import GroupedConv2D, StridedConv2D, StridedConv2DTranspose
+from models.layers.initializers import fan_in, normal
 from models.layers.resample import Downsample2x, Upsample2x
 from models.losses import penalties
 from models.losses.adversarial import objective
+from models.optimizers import adam
 from models.schedules import Cosine
 from models.settings import check_numbers
 from models.tasks import Generation
@@ -113,11 +115,6 @@ PRESETS = {
 }
 
 
-def initializer(gain=1.0):
-    """Deviation gain / sqrt(inputs). A new one for each layer: a Keras initialiser draws the same numbers every time it is used."""
-    return keras.initializers.VarianceScaling(gain**2, "fan_in", "untruncated_normal")
-
-
 class LearnedConstant(keras.layers.Layer):
     """A learned 4x4 picture whose channels z scales: [batch, latent] -> [batch, 4, 4, channels]."""
 
@@ -126,9 +123,8 @@ class LearnedConstant(keras.layers.Layer):
         self.channels = channels
 
     def build(self, input_shape):
-        normal = keras.initializers.RandomNormal(stddev=1.0)
-        self.basis = self.add_weight(shape=(4, 4, self.channels), initializer=normal, name="basis")
-        self.scale = self.add_weight(shape=(input_shape[-1], self.channels), initializer=initializer(), name="scale")
+        self.basis = self.add_weight(shape=(4, 4, self.channels), initializer=normal(1.0), name="basis")
+        self.scale = self.add_weight(shape=(input_shape[-1], self.channels), initializer=fan_in(), name="scale")
 
     def call(self, inputs):
         return (inputs @ self.scale)[:, None, None, :] * self.basis
@@ -142,8 +138,8 @@ class DepthwisePool(keras.layers.Layer):
 
     def build(self, input_shape):
         # A critic that begins with small answers: drawn as if the pixels of all channels were a weight's inputs.
-        normal = keras.initializers.RandomNormal(stddev=math.prod(input_shape[1:]) ** -0.5)
-        self.kernel = self.add_weight(shape=input_shape[1:], initializer=normal, name="kernel")
+        small = normal(math.prod(input_shape[1:]) ** -0.5)
+        self.kernel = self.add_weight(shape=input_shape[1:], initializer=small, name="kernel")
 
     def call(self, inputs):
         return keras.ops.sum(inputs * self.kernel, axis=(1, 2))
@@ -154,9 +150,9 @@ def block(x, config, layers):
     channels = x.shape[-1]
     inner = channels * config.expansion
     gain = (2.0 / (1 + LEAK**2)) ** 0.5 * layers**-0.25
-    y = keras.layers.Conv2D(inner, 1, kernel_initializer=initializer(gain))(x)
+    y = keras.layers.Conv2D(inner, 1, kernel_initializer=fan_in(gain))(x)
     y = keras.layers.LeakyReLU(LEAK)(y)
-    y = GroupedConv2D(inner, 3, max(inner // config.group_width, 1), kernel_initializer=initializer(gain))(y)
+    y = GroupedConv2D(inner, 3, max(inner // config.group_width, 1), kernel_initializer=fan_in(gain))(y)
     y = keras.layers.LeakyReLU(LEAK)(y)
     y = keras.layers.Conv2D(channels, 1, use_bias=False, kernel_initializer="zeros")(y)
     return x + y
@@ -165,7 +161,7 @@ def block(x, config, layers):
 def match(x, channels):
     if x.shape[-1] == channels:
         return x
-    return keras.layers.Conv2D(channels, 1, use_bias=False, kernel_initializer=initializer())(x)
+    return keras.layers.Conv2D(channels, 1, use_bias=False, kernel_initializer=fan_in())(x)
 
 
 def build_generator(config, facts, name):
@@ -182,7 +178,7 @@ def build_generator(config, facts, name):
     if config.patch == 1:
         x = match(x, 3)
     else:
-        x = StridedConv2DTranspose(3, config.patch, use_bias=False, kernel_initializer=initializer())(x)
+        x = StridedConv2DTranspose(3, config.patch, use_bias=False, kernel_initializer=fan_in())(x)
     return keras.Model([latent, *conditions], keras.layers.Activation("linear", dtype="float32")(x), name=name)
 
 
@@ -194,14 +190,14 @@ def build_critic(config, facts, name):
     if config.patch == 1:
         x = match(picture, config.channels[-1])
     else:
-        x = StridedConv2D(config.channels[-1], config.patch, use_bias=False, kernel_initializer=initializer())(picture)
+        x = StridedConv2D(config.channels[-1], config.patch, use_bias=False, kernel_initializer=fan_in())(picture)
     for stage, blocks in reversed(list(enumerate(config.blocks))):
         for _ in range(blocks):
             x = block(x, config, layers)
         if stage:
             x = match(Downsample2x()(x), config.channels[stage - 1])
     x = DepthwisePool()(x)
-    return keras.Model([picture, *conditions], logits(x, conditions, facts, initializer, use_bias=False), name=name)
+    return keras.Model([picture, *conditions], logits(x, conditions, facts, fan_in, use_bias=False), name=name)
 
 
 class Model(Generation, TwoPlayer):
@@ -221,37 +217,29 @@ class Model(Generation, TwoPlayer):
         self.objective = objective("relativistic")
         self.network, self.ema = self.with_ema(lambda name: build_generator(config, facts, name))
         self.critic = build_critic(config, facts, "critic")
-        self.generator_optimizer = self._adam("generator_adam", self.network)
-        self.critic_optimizer = self._adam("critic_adam", self.critic)
-
-    def _adam(self, name, network):
-        config = self.config
         rate = Cosine(config.learning_rate, config.learning_rate_end, config.burn_in_images // config.batch_size)
-        adam = keras.optimizers.Adam(rate, config.beta_1, config.beta_2, name=name)
-        adam.build(network.trainable_weights)
-        return adam
+        pace = {"rate": rate, "beta_1": config.beta_1, "beta_2": config.beta_2}
+        self.generator_optimizer = adam("generator_adam", self.network, **pace)
+        self.critic_optimizer = adam("critic_adam", self.critic, **pace)
 
-    def critic_logits(self, pictures, batch):
-        return self.critic([self.augmented(pictures), *self.conditions(batch)], training=True)
+    def players(self):
+        critic = Player((self.critic,), self.critic_optimizer, every=self.config.penalty_every, lazy=("r1", "r2"))
+        return super().players() | {"critic": critic}
 
-    def critic_terms(self, batch, fakes, penalise):
-        def judge(pictures):
+    def critic_terms(self, batch, fakes, due):
+        def logits_of(pictures):
             return self.critic_logits(pictures, batch)
 
-        if not penalise:
-            real, fake = judge(batch["image"]), judge(fakes)
-            self.record_confidence(real, fake, relativistic=True)
-            return {"adversarial": self.objective.critic(real, fake)}
-        weight = 0.5 * self.config.gamma * self.config.penalty_every
-        real, real_norm = penalties.squared_gradient_norm(judge, batch["image"])
-        fake, fake_norm = penalties.squared_gradient_norm(judge, fakes)
+        penalised = {}
+        if due:
+            real, real_norm = penalties.squared_gradient_norm(logits_of, batch["image"])
+            fake, fake_norm = penalties.squared_gradient_norm(logits_of, fakes)
+            penalised = {"r1": 0.5 * self.config.gamma * real_norm, "r2": 0.5 * self.config.gamma * fake_norm}
+        else:
+            real, fake = logits_of(batch["image"]), logits_of(fakes)
         self.record_confidence(real, fake, relativistic=True)
-        return {
-            "adversarial": self.objective.critic(real, fake),
-            "r1": weight * real_norm,
-            "r2": weight * fake_norm,
-        }
+        return {"adversarial": self.objective.critic(real, fake)} | penalised
 
-    def generator_terms(self, batch, fakes):
+    def generator_terms(self, batch, fakes, due):
         real, fake = self.critic_logits(batch["image"], batch), self.critic_logits(fakes, batch)
         return {"adversarial": self.objective.generator(real, fake)}

@@ -22,9 +22,11 @@ import tensorflow as tf
 from data.errors import UserError
 from data.facts import Facts
 from models.base import TwoPlayer
+from models.layers.initializers import near_one, normal
 from models.layers.norm import FusedBatchNormalization
 from models.losses.adversarial import objective
 from models.losses.reconstruction import absolute
+from models.optimizers import adam
 from models.schedules import Cosine
 from models.settings import check_numbers
 from models.tasks import Translation
@@ -65,18 +67,9 @@ PRESETS = {
 }
 
 
-def start():
-    """A new one for each layer: a Keras initialiser draws the same numbers every time it is used."""
-    return keras.initializers.RandomNormal(stddev=0.02)
-
-
-def start_gamma():
-    return keras.initializers.RandomNormal(mean=1.0, stddev=0.02)
-
-
 def _down(x, channels, strides=2, norm=True):
-    x = keras.layers.Conv2D(channels, 4, strides, "same", use_bias=not norm, kernel_initializer=start())(x)
-    return FusedBatchNormalization(gamma_initializer=start_gamma())(x) if norm else x
+    x = keras.layers.Conv2D(channels, 4, strides, "same", use_bias=not norm, kernel_initializer=normal())(x)
+    return FusedBatchNormalization(gamma_initializer=near_one())(x) if norm else x
 
 
 def build_generator(config, name):
@@ -93,13 +86,13 @@ def build_generator(config, name):
     skips.pop()
     for stage, channels in enumerate(reversed(widths[:-1])):
         x = keras.layers.ReLU()(x)
-        x = keras.layers.Conv2DTranspose(channels, 4, 2, "same", use_bias=False, kernel_initializer=start())(x)
-        x = FusedBatchNormalization(gamma_initializer=start_gamma())(x)
+        x = keras.layers.Conv2DTranspose(channels, 4, 2, "same", use_bias=False, kernel_initializer=normal())(x)
+        x = FusedBatchNormalization(gamma_initializer=near_one())(x)
         if stage < 3 and config.dropout:
             x = keras.layers.Dropout(config.dropout, seed=stage)(x)
         x = keras.layers.Concatenate()([x, skips.pop()])
     x = keras.layers.ReLU()(x)
-    x = keras.layers.Conv2DTranspose(3, 4, 2, "same", kernel_initializer=start())(x)
+    x = keras.layers.Conv2DTranspose(3, 4, 2, "same", kernel_initializer=normal())(x)
     return keras.Model(source, keras.layers.Activation("tanh", dtype="float32")(x), name=name)
 
 
@@ -110,7 +103,7 @@ def build_critic(config, name):
     for layer in range(1, config.critic_layers + 1):
         channels = min(config.width * 2**layer, config.widest)
         x = keras.layers.LeakyReLU(0.2)(_down(x, channels, strides=2 if layer < config.critic_layers else 1))
-    x = keras.layers.Conv2D(1, 4, 1, "same", kernel_initializer=start())(x)
+    x = keras.layers.Conv2D(1, 4, 1, "same", kernel_initializer=normal())(x)
     return keras.Model(pair, keras.layers.Reshape(x.shape[1:3], dtype="float32")(x), name=name)
 
 
@@ -124,30 +117,24 @@ class Model(Translation, TwoPlayer):
         self.objective = objective(config.objective)
         self.network, self.ema = self.with_ema(lambda name: build_generator(config, name))
         self.critic = build_critic(config, "critic")
-        self.generator_optimizer = self._adam("generator_adam", self.network)
-        self.critic_optimizer = self._adam("critic_adam", self.critic)
-
-    def _adam(self, name, network):
-        config = self.config
         rate = Cosine(config.learning_rate, config.learning_rate_end, config.decay_images // config.batch_size)
-        adam = keras.optimizers.Adam(rate, config.beta_1, name=name)
-        adam.build(network.trainable_weights)
-        return adam
+        self.generator_optimizer = adam("generator_adam", self.network, rate=rate, beta_1=config.beta_1)
+        self.critic_optimizer = adam("critic_adam", self.critic, rate=rate, beta_1=config.beta_1)
 
-    def critic_logits(self, source, picture):
-        return self.critic(self.augmented(tf.concat([source, picture], axis=-1)), training=True)
+    def critic_logits(self, pictures, batch):
+        return self.critic(self.augmented(tf.concat([batch["source"], pictures], axis=-1)), training=True)
 
     def fakes(self, batch):
         return self.network(batch["source"], training=True)
 
-    def critic_terms(self, batch, fakes, penalise):
-        real, fake = self.critic_logits(batch["source"], batch["target"]), self.critic_logits(batch["source"], fakes)
+    def critic_terms(self, batch, fakes, due):
+        real, fake = self.critic_logits(batch["target"], batch), self.critic_logits(fakes, batch)
         self.record_confidence(real, fake, relativistic=self.objective.relativistic)
         return {"adversarial": 0.5 * tf.reduce_mean(self.objective.critic(real, fake), axis=[1, 2])}
 
-    def generator_terms(self, batch, fakes):
-        fake = self.critic_logits(batch["source"], fakes)
-        real = self.critic_logits(batch["source"], batch["target"]) if self.objective.relativistic else None
+    def generator_terms(self, batch, fakes, due):
+        fake = self.critic_logits(fakes, batch)
+        real = self.critic_logits(batch["target"], batch) if self.objective.relativistic else None
         return {
             "adversarial": tf.reduce_mean(self.objective.generator(real, fake), axis=[1, 2]),
             "l1": self.config.l1 * absolute(fakes, batch["target"]),

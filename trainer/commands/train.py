@@ -100,6 +100,7 @@ def _flag(option, name, value, ctx):
 @click.option("--resolution",          help="Side of the pictures; picks the preset of that size when there is one", metavar="PX", type=Whole(8, 2048))
 @click.option("--conditional",         help="Tell the model the categories of the data", is_flag=True)
 @click.option("--condition", "conditions", help="Tell the model something else that the data know of their pictures, such as colour; repeatable", metavar="NAME", multiple=True)
+@click.option("--init",                help="Begin with the weights of another run, of all parts that both have or of one: RUN#network", metavar="RUN", type=PATH)
 @click.option("--set", "pairs",        help="Any setting of the family, repeatable", metavar="NAME=VALUE", multiple=True)
 # Training
 @click.option("--batch-size",          help="Pictures a step, over all replicas", metavar="N", type=Whole(1))
@@ -208,6 +209,7 @@ def resolve(options: dict, written_as_options=()) -> RunConfig:
         settings=dataclasses.asdict(config),
         mirror=options["mirror"],
         conditions=tuple(name for name in dict.fromkeys(options["conditions"]) if name != LABEL),
+        init=options["init"],
     )
 
 

@@ -41,7 +41,7 @@ def newest_step(folder: str) -> int:
     """The step of the newest checkpoint in a folder that can be read, 0 when there is none."""
     for step in reversed(steps(folder)):
         with contextlib.suppress(Unreadable):
-            read(_prefix(folder, step))
+            read(prefix(folder, step))
             return step
     return 0
 
@@ -97,7 +97,7 @@ class Checkpoints:
 
     def __init__(self, folder: str, state: dict[str, tf.Variable]):
         self._state = state
-        self._checkpoint = tf.train.Checkpoint(**state)
+        self._checkpoint = tf.train.Checkpoint(**_tree(state))
         self._folder = folder
         self._saved = None  # the step that is known to be saved whole
         self._damaged = []  # steps whose checkpoints could not be read
@@ -111,12 +111,12 @@ class Checkpoints:
         problems = []
         for step in reversed(steps(self._folder)):
             try:
-                values = read(_prefix(self._folder, step))
+                values = read(prefix(self._folder, step))
             except Unreadable as error:
                 problems.append(str(error))
                 self._damaged.append(step)
                 continue
-            self._assign(values, _prefix(self._folder, step))
+            self._assign(values, prefix(self._folder, step))
             for problem in problems:
                 say(f"{problem}; step-{step} is the newest that can be")
             self._saved = step
@@ -127,16 +127,17 @@ class Checkpoints:
             )
         return 0
 
-    def _assign(self, values, prefix):
+    def _assign(self, values, path):
         """Give the variables their values: all of them, or none."""
         values.pop(_COUNTER, None)
+        values = named(values, self._state)
         for name in sorted(values.keys() | self._state.keys()):
             there = list(values[name].shape) if name in values else None
             wanted = self._state[name].shape.as_list() if name in self._state else None
             if there != wanted:
                 where = "not in it" if there is None else "not in the model" if wanted is None else ""
                 shapes = f"of shape {there} in it, and {wanted} in the model"
-                raise UserError(f"{prefix} is a checkpoint of another model: {name} is {where or shapes}")
+                raise UserError(f"{path} is a checkpoint of another model: {name} is {where or shapes}")
         for name, variable in self._state.items():
             variable.assign(values[name])
 
@@ -167,7 +168,7 @@ class Checkpoints:
         files.make_folder(folder)
         try:
             with files.os_errors(folder):
-                self._checkpoint.write(_prefix(folder, step))
+                self._checkpoint.write(prefix(folder, step))
         except OSError:
             for name in files.names(folder):
                 if re.match(rf"step-{step}[._]", name):
@@ -192,12 +193,12 @@ class Checkpoints:
         facts = best_facts(self._folder)
         if facts is None:
             raise UserError(f"no best checkpoint was kept in {self._folder}: nothing was evaluated (see --eval-every)")
-        prefix = _prefix(self._best_folder(), facts["step"])
+        path = prefix(self._best_folder(), facts["step"])
         try:
-            values = read(prefix)
+            values = read(path)
         except Unreadable as error:
             raise UserError(f"the best checkpoint in {self._best_folder()} is damaged: {error}") from error
-        self._assign(values, prefix)
+        self._assign(values, path)
         return facts
 
     def _best_folder(self):
@@ -210,5 +211,31 @@ class Checkpoints:
         )
 
 
-def _prefix(folder, step):
+def named(values: dict, names) -> dict:
+    """The values of a checkpoint by the names of today's state, which are in the order of the variables in the model.
+
+    Older checkpoints number the variables of an optimiser (`critic_adam_0003`), and those of all networks together (`model_0003`).
+    """
+    if "model_0000" not in values:
+        return values
+    numbered = sorted(name for name in values if re.fullmatch(r"model_\d{4}", name))
+    others = {re.sub(r"_(\d{4})$", r"/\1", name): values[name] for name in values.keys() - set(numbered)}
+    of_model = [name for name in names if name not in others]
+    return others | {name: values[old] for name, old in zip(of_model, numbered, strict=False)}
+
+
+def _tree(state):
+    """The variables `part/0000` as {part: {"0000": variable}}: TensorFlow would write a slash in a name as something else."""
+    tree = {}
+    for name, variable in state.items():
+        *parts, last = name.split("/")
+        branch = tree
+        for part in parts:
+            branch = branch.setdefault(part, {})
+        branch[last] = variable
+    return tree
+
+
+def prefix(folder: str, step: int) -> str:
+    """The path of a checkpoint without the ends of its files' names."""
     return posixpath.join(folder, f"step-{step}")

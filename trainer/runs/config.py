@@ -52,6 +52,7 @@ class RunConfig:
     settings: dict
     mirror: bool = True
     conditions: tuple[str, ...] = ()  # that the model is told besides the category
+    init: str | None = None  # run, or run#part, whose weights it begins with
 
     @property
     def told(self) -> tuple[str, ...]:

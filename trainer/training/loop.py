@@ -19,7 +19,7 @@ from data.errors import UserError
 from data.facts import LABEL
 from data.quarantine import Quarantine
 from trainer.errors import Refused, Stopped, refusing
-from trainer.runs import history, record
+from trainer.runs import history, parents, record
 from trainer.runs.build import configuration, make_facts, make_model, make_view
 from trainer.runs.checkpoints import Checkpoints, best_facts, newest_step, steps
 from trainer.runs.cluster import workers
@@ -199,6 +199,8 @@ def _prepare(run, folder, strategy, *, evaluation_options, accept_new_data, say)
             model = make_model(run, facts)
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
         raise UserError(f"the model is too large for the memory of this machine: {_first_line(error)}") from error
+    if run.init and not steps(folder.checkpoints):
+        parents.initialise(model, run.init, say)
     memory.check(model, config.batch_size // strategy.num_replicas_in_sync)
     return Ready(
         run=run,

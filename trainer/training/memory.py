@@ -39,7 +39,7 @@ def step_bytes(model, rows: int) -> int:
     They are of the type that the first network's layers compute in.
     """
     side = model.config.resolution // getattr(model.config, "scale", 1)
-    networks = [model.network, *([model.critic] if hasattr(model, "critic") else [])]
+    networks = [network for player in model.players().values() for network in player.networks]
     values = 0
     for network in networks:
         for layer in network.layers:
