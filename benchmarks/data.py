@@ -32,11 +32,10 @@ class Cached:
 
     def __init__(self):
         from data import pipeline
-        from data.batch import GENERATION
         from data.cache import Rows
 
         rows = Rows({"image": np.stack([e["image"] for e in Studio(4096).examples(SIDE)])}, (), in_memory=True)
-        self.batches = iter(pipeline.dataset(rows, GENERATION, batch_size=BATCH, seed=0, augment=("flip",)))
+        self.batches = iter(pipeline.dataset(rows, ("image",), batch_size=BATCH, seed=0, augment=("flip",)))
 
     def rate(self, count) -> float:
         """Pictures a second over `count` batches."""

@@ -42,7 +42,7 @@ def write(folder: str) -> None:
     signatures = {"serving_default": trace(lambda n: {"y": n * module.factor}), "large": trace(large)}
     tf.saved_model.save(module, f"{folder}/toy/1", signatures=signatures)
     family = catalogue.load("dcgan")
-    export(family.Model(family.PRESETS["64"]), folder, "dcgan", facts={})
+    export(family.Model(family.PRESETS["64"]), folder, "dcgan", metadata={})
 
 
 @contextlib.contextmanager

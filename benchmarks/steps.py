@@ -53,7 +53,7 @@ class Ours:
         self.waiting = pipeline.Waiting()
         self.rows = pipeline.training(
             rows,
-            task.name,
+            self.model.batch_keys,
             tf.distribute.get_strategy(),
             self.waiting,
             batch_size=self.config.batch_size * self.model.rows_per_step,

@@ -1,17 +1,35 @@
-"""Random changes to training rows: batched, and joint over all pictures of a row.
+"""Random changes to training rows: batched, and joint over all pictures and maps of a row.
 
-Each function takes a dict of picture batches uint8 [batch, side, side, channels] and uniform numbers float32 [batch, 3] on [0, 1), and
-returns a dict of the same shapes and types.
+Each function takes a dict of batches uint8 [batch, side, side, channels] and as many uniform numbers a row as it says, float32
+[batch, n] on [0, 1), and returns a dict of the same shapes and types, with the keys that it adds.
 """
 
 import tensorflow as tf
 
+AUGMENTATIONS = {}
+DRAWN = (
+    3  # numbers are drawn in multiples of this: what a function gets of a stream is not to change with what others need
+)
 
+
+def augmentation(numbers, adds=()):
+    """Enter a function in `AUGMENTATIONS`, under its own name: the numbers a row that it needs, and the keys that it adds."""
+
+    def enter(function):
+        function.numbers, function.adds = numbers, adds
+        AUGMENTATIONS[function.__name__] = function
+        return function
+
+    return enter
+
+
+@augmentation(numbers=1)
 def flip(pictures, numbers):
     """Mirror left to right with probability 1/2."""
     return {key: _some(batch, numbers[:, 0], _mirror) for key, batch in pictures.items()}
 
 
+@augmentation(numbers=3)
 def dihedral(pictures, numbers):
     """One of the eight symmetries of the square, all equally likely."""
     changed = {}
@@ -22,6 +40,7 @@ def dihedral(pictures, numbers):
     return changed
 
 
+@augmentation(numbers=2)
 def jitter(pictures, numbers):
     """Enlarge by 286/256 and cut the old size out at random: Isola et al. 2017, section 6.2."""
     corner = numbers[:, :2] * (1.0 - 256.0 / 286.0)
@@ -36,14 +55,26 @@ def jitter(pictures, numbers):
     return {key: cut(batch) for key, batch in pictures.items()}
 
 
-AUGMENTATIONS = {"flip": flip, "dihedral": dihedral, "jitter": jitter}
+def numbers_of(names) -> int:
+    """The numbers a row that `apply` is given for these names."""
+    return sum(map(_drawn, names))
+
+
+def added_by(names) -> set[str]:
+    """The keys that `apply` adds for these names."""
+    return {key for name in names for key in AUGMENTATIONS[name].adds}
 
 
 def apply(names, pictures, numbers):
-    """Apply augmentations by name, in order; numbers is float32 [batch, len(names), 3], uniform on [0, 1)."""
-    for place, name in enumerate(names):
-        pictures = AUGMENTATIONS[name](pictures, numbers[:, place])
+    """Apply augmentations by name, in order; `numbers` is float32 [batch, numbers_of(names)], uniform on [0, 1)."""
+    for name in names:
+        pictures = AUGMENTATIONS[name](pictures, numbers[:, : AUGMENTATIONS[name].numbers])
+        numbers = numbers[:, _drawn(name) :]
     return pictures
+
+
+def _drawn(name):
+    return -(-AUGMENTATIONS[name].numbers // DRAWN) * DRAWN
 
 
 def _some(batch, number, change):

@@ -1,32 +1,100 @@
-"""The three batch shapes: what a pipeline yields and a model may rely on.
+"""The keys of a batch: one table of what each holds, read by all that carries or checks them.
 
-Pictures in a batch are float32 NHWC in [-1, 1]; `label` is int32 [batch]; `caption` is a string [batch]; `mask` is float32
-[batch, height, width, 1] in [0, 1].
+A picture is uint8 [height, width, 3] in an example and in the rows of the cache, and float32 [batch, height, width, 3] in [-1, 1] in a
+batch. A map lies over the picture, one value a pixel: uint8 [height, width, channels] in a row, float32 in [0, 1] in a batch. The others
+are the same at all places: a number, a sequence of numbers, or a text. A name that is not in the table is an attribute that a source
+declares (see `data.facts`): a label like `label`.
 """
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 GENERATION, TRANSLATION, ENHANCEMENT = TASKS = ("generation", "translation", "enhancement")
 
+
+@dataclass(frozen=True)
+class Kind:
+    """Values of one kind.
+
+    dtype, rank, low, high: in a batch; low and high bound its values, None where nothing does.
+    kept: NumPy type of a row in the cache.
+    """
+
+    name: str
+    dtype: str
+    rank: int
+    low: float | None
+    high: float | None
+    kept: str
+
+    @property
+    def spatial(self) -> bool:
+        """Whether values lie over the picture, and are flipped, cropped and warped with it."""
+        return self.rank == 4
+
+
+# fmt: off
+PICTURE = Kind("picture", "float32", 4, -1.0, 1.0, "u1")
+MAP     = Kind("map",     "float32", 4, 0.0, 1.0, "u1")
+LABEL   = Kind("label",   "int32",   1, -1, None, "i4")     # the number of a name, -1 where it is not known
+TOKENS  = Kind("tokens",  "int32",   2, 0, None, "i4")      # numbers of words, in order
+CODES   = Kind("codes",   "int32",   2, 0, None, "i4")      # entries of a codebook, from left to right and top to bottom
+TEXT    = Kind("text",    "string",  1, None, None, "S256")  # UTF-8, cut to 256 bytes
+
+KEYS = {
+    "image":   PICTURE,
+    "source":  PICTURE,
+    "target":  PICTURE,
+    "low":     PICTURE,
+    "high":    PICTURE,
+    "mask":    MAP,
+    "label":   LABEL,
+    "tokens":  TOKENS,
+    "codes":   CODES,
+    "caption": TEXT,
+}
+# fmt: on
+
+# What the families of a task read. A family adds keys of its own by `KEYS` on its model.
 REQUIRED = {
     GENERATION: ("image",),
     TRANSLATION: ("source", "target"),
     ENHANCEMENT: ("low", "high"),
 }
-OPTIONAL = {
-    GENERATION: ("label", "caption", "mask"),
-    TRANSLATION: ("label", "caption", "mask"),
-    ENHANCEMENT: ("label",),
-}
-PICTURES = frozenset({"image", "source", "target", "low", "high"})
 
 
-def check(batch, task: str) -> None:
-    """Raise ValueError unless the keys of `batch` (a mapping) are those of `task`, with a sentence that says which are wrong."""
-    if task not in TASKS:
-        raise ValueError(f"unknown task {task!r}; have: {', '.join(TASKS)}")
-    missing = [key for key in REQUIRED[task] if key not in batch]
-    surplus = [key for key in batch if key not in REQUIRED[task] + OPTIONAL[task]]
+def kind(key: str) -> Kind:
+    """What a key holds."""
+    return KEYS.get(key, LABEL)
+
+
+def check(batch: Mapping, keys: Iterable[str]) -> None:
+    """Check that a batch of tensors has these keys and no others, each of the dtype and rank in the table.
+
+    Raises ValueError with a sentence that says what is wrong.
+    """
+    keys = tuple(keys)
+    missing, surplus = [key for key in keys if key not in batch], [key for key in batch if key not in keys]
     if missing or surplus:
         raise ValueError(
-            f"a {task} batch has the keys {', '.join(REQUIRED[task])} and may have {', '.join(OPTIONAL[task])};"
-            f" missing: {', '.join(missing) or 'none'}; not known: {', '.join(surplus) or 'none'}"
+            f"expected a batch with the keys {', '.join(keys)}; missing: {', '.join(missing) or 'none'};"
+            f" not asked for: {', '.join(surplus) or 'none'}"
         )
+    for key in keys:
+        wanted, dtype, rank = kind(key), batch[key].dtype.name, len(batch[key].shape)
+        if (dtype, rank) != (wanted.dtype, wanted.rank):
+            raise ValueError(
+                f"{key} is a {wanted.name}, {wanted.dtype} of rank {wanted.rank} in a batch; this one is {dtype} of rank {rank}"
+            )
+
+
+def check_range(batch: Mapping) -> None:
+    """Check the values of eager tensors by the table. Raises ValueError with a sentence that says which lie outside."""
+    for key, tensor in batch.items():
+        low, high = kind(key).low, kind(key).high
+        if low is None:
+            continue
+        values = tensor.numpy()
+        if not ((values >= low) & (values <= (values if high is None else high))).all():  # also where one is no number
+            bounds = f"{low:g} or more" if high is None else f"{low:g} to {high:g}"
+            raise ValueError(f"{key} is a {kind(key).name} of {bounds}; there is {values.min():g} to {values.max():g}")

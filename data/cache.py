@@ -15,17 +15,18 @@ import re
 import shutil
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from data import batch as contract
 from data import files
 from data.errors import UserError
 from data.quarantine import Quarantine
 
 MEMORY_SHARE = 0.25  # of what the machine has free
-CAPTION = 256  # bytes kept of a caption
 # Of examples that give several rows each: a million patches are then each patch four times, flipped and turned.
 FEWEST_ROWS, MOST_ROWS = 2**12, 2**18
 FEW_EXAMPLES = 1_000  # taken for the count where that is not known
@@ -33,24 +34,34 @@ KEPT_SECONDS, KEPT_BYTES = 30 * 24 * 3600, 50e9  # of sets that lie unused
 REPORT = "rows.json"
 _SET = re.compile(r"[0-9a-f]{24}")
 # What decides the rows of an example: a change here makes all sets again. (Other modules of data do not.)
-_MAKES_ROWS = ("cache.py", "colour.py", "degrade.py", "images.py", "lines.py", "views.py", "sources/*.py")
+_MAKES_ROWS = ("batch.py", "cache.py", "colour.py", "degrade.py", "images.py", "lines.py", "views.py", "sources/*.py")
 
 
 @dataclass(frozen=True)
 class Rows:
     """What a run trains on.
 
-    arrays: key -> array with one entry a row: uint8 [count, side, side, channels], or int32 [count] (label), or bytes
-    of at most 256 [count] (caption).
+    arrays: key -> array [count, ...] with one entry a row, as `data.batch` says it is kept.
+    classes, attributes: as the source has them.
+
+    Raises ValueError when an array is not kept so.
     """
 
     arrays: dict[str, np.ndarray]
     classes: tuple[str, ...]
     in_memory: bool
+    attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     lock: object = field(default=None, repr=False, compare=False)  # kept open as long as the rows are used
     count: int = field(init=False)
 
     def __post_init__(self):
+        for key, array in self.arrays.items():
+            kind = contract.kind(key)
+            if (array.dtype, array.ndim) != (np.dtype(kind.kept), kind.rank):
+                wanted = f"{np.dtype(kind.kept)} of rank {kind.rank}"
+                raise ValueError(
+                    f"{key} is a {kind.name}, kept as {wanted}, and not {array.dtype} of rank {array.ndim}"
+                )
         object.__setattr__(self, "count", len(next(iter(self.arrays.values()))))
 
     @property
@@ -89,7 +100,7 @@ def load_rows(
     quarantine = quarantine if quarantine is not None else Quarantine()
     quarantine.extend(source.left_out)
     place = _Place(cache_dir, _key(source, view, fit, most))
-    if found := place.open(source.classes, quarantine, say):
+    if found := place.open(source, quarantine, say):
         return found
     read = Quarantine()
     store = _Store(place, _free_memory() * MEMORY_SHARE if memory is None else memory, source.count, say)
@@ -108,7 +119,7 @@ def load_rows(
             raise UserError(f"nothing usable was found in {source.spec}. {quarantine.sentence()}")
         if draw.possible > store.count:
             say(f"of {draw.possible:,} patches {store.count:,} are used, as many of each picture, always the same ones")
-        return store.finish(source.classes, read)
+        return store.finish(source, read)
     finally:
         store.close()
 
@@ -143,7 +154,7 @@ class _Place:
         """Raises UserError when there is no home."""
         return Path(self._parent or default_folder()) / self._key
 
-    def open(self, classes, quarantine, say) -> Rows | None:
+    def open(self, source, quarantine, say) -> Rows | None:
         """The set, or None when it is not there or damaged."""
         try:
             folder = self.folder
@@ -168,7 +179,7 @@ class _Place:
             return None
         with contextlib.suppress(OSError):
             os.utime(folder / REPORT)
-        return Rows(arrays, classes, in_memory=False, lock=lock)
+        return _rows(source, arrays, in_memory=False, lock=lock)
 
 
 def _sweep(parent, needed):
@@ -263,10 +274,10 @@ class _Store:
                 self._files[key].write(value.tobytes())
         self._lists = {}
 
-    def finish(self, classes, quarantine):
+    def finish(self, source, quarantine):
         if self._files is None:
             arrays = {key: np.stack(self._lists.pop(key)) for key in list(self._lists)}
-            return Rows(arrays, classes, in_memory=True)
+            return _rows(source, arrays, in_memory=True)
         with self._writing():
             self._close_files()
             kinds = {key: [dtype.str, list(shape)] for key, (dtype, shape) in self._kinds.items()}
@@ -275,7 +286,7 @@ class _Store:
             if self._place.folder.exists():
                 shutil.rmtree(self._place.folder)
             os.rename(self._temporary, self._place.folder)
-        return self._place.open(classes, Quarantine(), self._say)
+        return self._place.open(source, Quarantine(), self._say)
 
     def _close_files(self):
         for file in (self._files or {}).values():
@@ -288,23 +299,33 @@ class _Store:
             shutil.rmtree(self._temporary)
 
 
+def _rows(source, arrays, **options):
+    return Rows(arrays, source.classes, attributes=dict(getattr(source, "attributes", {})), **options)
+
+
 def _listed(kinds):
     return ", ".join(f"{key} {dtype}{list(shape)}" for key, (dtype, shape) in sorted(kinds.items()))
 
 
 def _as_array(key, value):
-    if key == "label":
-        return np.int32(value)
-    if key == "caption":
-        whole_letters = value.encode()[:CAPTION].decode(errors="ignore")
-        return np.array(whole_letters.encode(), f"S{CAPTION}")
-    return np.ascontiguousarray(value)
+    kind = contract.kind(key)
+    if kind is contract.TEXT:
+        whole_letters = value.encode()[: np.dtype(kind.kept).itemsize].decode(errors="ignore")
+        return np.array(whole_letters.encode(), kind.kept)
+    return np.ascontiguousarray(value) if kind.spatial else np.asarray(value, kind.kept)
 
 
 def _key(source, view, fit, most):
     here = Path(__file__).parent
     code = b"".join(path.read_bytes() for pattern in _MAKES_ROWS for path in sorted(here.glob(pattern)))
-    made_from = [source.fingerprint(), view.describe(), fit, most, hashlib.sha256(code).hexdigest()]
+    made_from = [
+        source.fingerprint(),
+        sorted(source.keys),
+        view.describe(),
+        fit,
+        most,
+        hashlib.sha256(code).hexdigest(),
+    ]
     return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:24]
 
 

@@ -1,19 +1,17 @@
 """Rows to batches: the only place that shuffles, repeats, batches, augments and prefetches.
 
-Row i of the training stream is a pure function of (seed, i): it belongs to epoch i // count, and a keyed permutation
-of that epoch says which
-row it is. So a stream can start anywhere, which is all that a resumed run needs, and a worker takes its slice of every batch
-without talking to the others.
+Row i of the training stream is a pure function of (seed, i): it belongs to epoch i // count, and a keyed permutation of that epoch
+says which row it is. So a stream can start anywhere, which is all that a resumed run needs, and a worker takes its slice of every
+batch without talking to the others.
 """
 
 import os
-import time
 
 import numpy as np
 import tensorflow as tf
 
 from data import augment as augmentations
-from data.batch import PICTURES, REQUIRED
+from data import batch as contract
 from data.errors import UserError
 from data.images import to_float
 
@@ -22,89 +20,99 @@ ROUNDS = 8  # of the keyed permutation
 PHILOX = 1  # the number of tf.random.Algorithm.PHILOX, which makes four words for each value of its counter
 
 
-def dataset(rows, task, *, batch_size, seed, position=0, augment=(), keys=(), shard=(0, 1)) -> tf.data.Dataset:
+def dataset(rows, keys, *, batch_size, seed, position=0, augment=(), shard=(0, 1)) -> tf.data.Dataset:
     """The endless training stream from a position on.
 
     Args:
-        rows: a `data.cache.Rows`. task: one of `data.batch.TASKS`, which names the keys; `keys` adds optional ones.
+        rows: a `data.cache.Rows`. keys: what a batch is to have, of `data.batch`.
         batch_size: rows of a global batch. position: rows seen before, a multiple of batch_size.
         augment: names of `data.augment.AUGMENTATIONS`, applied in order.
         shard: (number, count): which equal slice of each global batch to yield.
 
     Yields:
-        dict of float32 [batch_size / count, side, side, 3] in [-1, 1] (mask: [0, 1]), label int32, caption string.
+        dict of key -> tensor [batch_size / count, ...] of the dtype, rank and range that `data.batch` gives it.
 
     Raises:
         UserError: batch_size cannot be shared evenly, or rows lack a key.
+        ValueError: the first batch is not what `data.batch` says.
     """
     number, count = shard
     if batch_size % count:
         raise UserError(f"batch_size={batch_size} cannot be shared evenly by {count} workers")
-    wanted = (*REQUIRED[task], *keys)
-    missing = [key for key in wanted if key not in rows.arrays]
+    kept = [key for key in keys if key not in augmentations.added_by(augment)]
+    missing = [key for key in kept if key not in rows.arrays]
     if missing:
         raise UserError(f"the rows have no {', '.join(missing)}")
     local = batch_size // count
-    gather = _gather({key: rows.arrays[key] for key in wanted}, rows.in_memory)
+    stream = _stream(rows, kept, seed)
 
     def make(step):
         places = step * batch_size + number * local + tf.range(local, dtype=tf.int64)
         dice = tf.random.stateless_uniform(
-            [batch_size, len(augment), 3], [tf.constant(seed, tf.int64), step], alg="philox"
+            [batch_size, augmentations.numbers_of(augment)], [tf.constant(seed, tf.int64), step], alg="philox"
         )
-        return _finish(
-            gather(_shuffled(places, rows.count, seed)), augment, dice[number * local : (number + 1) * local]
-        )
+        return _finish(stream(places), augment, dice[number * local : (number + 1) * local])
 
-    steps = tf.data.Dataset.range(position // batch_size, np.iinfo(np.int64).max // batch_size)
+    first = position // batch_size
+    shown = make(tf.constant(first, tf.int64))
+    contract.check(shown, keys)
+    contract.check_range(shown)
+    steps = tf.data.Dataset.range(first, np.iinfo(np.int64).max // batch_size)
     made = steps.map(make, num_parallel_calls=os.cpu_count(), deterministic=True).prefetch(AHEAD)
     return made.with_options(_options())
 
 
-def training(rows, task, strategy, waiting, *, batch_size, seed, position, augment, keys=()):
+def training(rows, keys, strategy, waiting, *, batch_size, seed, position, augment):
     """What `fit` is given under a strategy: a dataset or distributed dataset, see `dataset`.
 
     `waiting`, a `Waiting`, measures it where one replica takes its batches.
     """
-    arguments = {"batch_size": batch_size, "seed": seed, "position": position, "augment": augment, "keys": keys}
+    arguments = {"batch_size": batch_size, "seed": seed, "position": position, "augment": augment}
     if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         replicas = strategy.num_replicas_in_sync
 
         def worker(context):
             pipelines, number = context.num_input_pipelines, context.input_pipeline_id
-            whole = dataset(rows, task, **arguments, shard=(number, pipelines))
+            whole = dataset(rows, keys, **arguments, shard=(number, pipelines))
             parts = whole.unbatch().batch(batch_size // replicas, drop_remainder=True)
             endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)  # keeps shapes static
             return parts.apply(endless).with_options(_options())
 
         return strategy.distribute_datasets_from_function(worker)
-    made = dataset(rows, task, **arguments)
+    made = dataset(rows, keys, **arguments)
     return made if strategy.num_replicas_in_sync > 1 else waiting.measured(made)
 
 
 class Waiting:
-    """How long training waits for its batches."""
+    """How long training waits for its batches. clock: function () -> seconds, a float64 tensor."""
 
-    def __init__(self):
+    def __init__(self, clock=tf.timestamp):
+        self._clock = clock
         self._seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False)
-        self._asked = time.perf_counter()
+        self._asked = float(clock())
 
     def measured(self, made):
         """The dataset, timed from when a batch is asked for until it is there."""
-        asked = tf.data.Dataset.counter().map(lambda _: tf.timestamp())
+        asked = tf.data.Dataset.counter().map(lambda _: self._clock())
 
         def note(before, batch):
-            self._seconds.assign_add(tf.timestamp() - before)
+            self._seconds.assign_add(self._clock() - before)
             return batch
 
         return tf.data.Dataset.zip(asked, made).map(note).with_options(_options())
 
     def share(self) -> float:
         """Share of the time since it was last asked for; 0 where nothing is measured."""
-        now, seconds = time.perf_counter(), float(self._seconds.numpy())
+        now, seconds = float(self._clock()), float(self._seconds.numpy())
         self._seconds.assign(0.0)
         passed, self._asked = now - self._asked, now
         return seconds / max(passed, 1e-9)
+
+
+def _stream(rows, keys, seed):
+    """Function from consecutive places of the endless stream to the rows that stand there: dict of key -> tensor."""
+    gather = _gather({key: rows.arrays[key] for key in keys}, rows.in_memory)
+    return lambda places: gather(_shuffled(places, rows.count, seed))
 
 
 def _shuffled(places, count, seed):
@@ -144,12 +152,14 @@ def _gather(arrays, in_memory):
 
 
 def _finish(batch, augment, dice):
-    pictures = {key: value for key, value in batch.items() if key in PICTURES or key == "mask"}
+    pictures = {key: value for key, value in batch.items() if contract.kind(key).spatial}
     pictures = augmentations.apply(augment, pictures, dice)
-    made = {key: to_float(value) for key, value in pictures.items()}
-    if "mask" in made:
-        made["mask"] = (made["mask"] + 1.0) / 2.0
-    return {key: made.get(key, value) for key, value in batch.items()}
+    return batch | {key: _as_float(contract.kind(key), value) for key, value in pictures.items()}
+
+
+def _as_float(kind, pixels):
+    values = to_float(pixels)
+    return (values + 1.0) / 2.0 if kind is contract.MAP else values
 
 
 def _options():

@@ -1,20 +1,20 @@
-"""What a task trains on, made from one example: rows of pictures of a fixed size.
+"""Rows for a task, made from one example: pictures of a fixed size and what goes with them.
 
 A view says at what size it wants to read (`size`; None: as they are) and turns an example into a list of rows, of which `choose(count)`
-gives the places of those to make; each is a dict of uint8 pictures [side, side, 3] (mask [side, side, 1]) and perhaps `label` (int) and
-`caption` (str). Everything here is done once an example, before the cache, so it may be slow and exact.
+gives the places of those to make; each is a dict of values as `data.batch` says. `keys` are those that a family reads beside its
+task's, and which the data must have. Everything here is done once an example, before the cache, so it may be slow and exact.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
+from data import batch as contract
 from data.degrade import downscale, modcrop
 from data.errors import UserError
 from data.lines import edges, outline
 
 KINDS = ("auto", "edges", "outline", "mask", "pair")
-EXTRAS = ("label", "caption")
 
 # Colours that differ in hue and lightness, one a category; used in turn when there are more categories.
 PALETTE = np.array(
@@ -28,18 +28,20 @@ PALETTE = np.array(
 
 @dataclass(frozen=True)
 class Generation:
-    """One row an example: the picture as it is, with its category and caption where it has them."""
+    """One row an example: the picture as it is, and what goes with it."""
 
     size: int
+    keys: tuple[str, ...] = ()
 
     def check(self, keys):
         _require("image", keys, "generation trains on single pictures")
+        _require_all(self.keys, keys)
 
     def rows(self, example, choose=range):
-        return [{key: example[key] for key in ("image", *EXTRAS) if key in example}]
+        return [{"image": example["image"]} | _beside(example, self.keys)]
 
     def describe(self):
-        return {"view": "generation", "resolution": self.size}
+        return {"view": "generation", "resolution": self.size, "keys": self.keys}
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Translation:
 
     size: int
     kind: str
+    keys: tuple[str, ...] = ()
 
     def check(self, keys):
         wanted = {"pair": "source", "mask": "mask", "outline": "mask"}.get(self.kind, "image")
@@ -55,14 +58,15 @@ class Translation:
             _require(wanted, keys, f"the view {self.kind!r} is made from it")
         elif "source" not in keys:
             _require("image", keys, "translation starts from a picture or a pair")
+        _require_all(self.keys, keys)
 
     def rows(self, example, choose=range):
         kind = self.kind
         if kind == "auto":
             kind = "pair" if "source" in example else "outline" if "mask" in example else "edges"
-        extras = {key: example[key] for key in EXTRAS if key in example}
+        beside = _beside(example, self.keys)
         if kind == "pair":
-            return [{"source": example["source"], "target": example["target"], **extras}]
+            return [{"source": example["source"], "target": example["target"], **beside}]
         picture = example["image"]
         if kind == "mask":
             colour = PALETTE[example.get("label", 0) % len(PALETTE)]
@@ -70,10 +74,10 @@ class Translation:
             source = np.rint(255 + share * (colour - np.float32(255))).astype(np.uint8)
         else:
             source = edges(picture) if kind == "edges" else outline(picture, example["mask"])
-        return [{"source": source, "target": picture, **extras}]
+        return [{"source": source, "target": picture, **beside}]
 
     def describe(self):
-        return {"view": "translation", "resolution": self.size, "kind": self.kind}
+        return {"view": "translation", "resolution": self.size, "kind": self.kind, "keys": self.keys}
 
 
 @dataclass(frozen=True)
@@ -86,13 +90,17 @@ class Enhancement:
     side: int
     scale: int
     stride: int
+    keys: tuple[str, ...] = ()
     size = None
 
     def check(self, keys):
         _require("image", keys, "enhancement makes its own low-resolution pictures")
+        _require_all(self.keys, keys)
 
     def rows(self, example, choose=range):
         high = modcrop(example["image"], self.scale)
+        over = {key: example[key] for key in self.keys if contract.kind(key).spatial}
+        same = {key: example[key] for key in self.keys if key not in over}
         height, width = high.shape[:2]
         if min(height, width) < self.side:
             raise UserError(f"too small: {width}x{height} px, patches are {self.side}x{self.side}")
@@ -102,12 +110,9 @@ class Enhancement:
         for place in choose(len(tops) * len(lefts)):
             top, left = tops[place // len(lefts)], lefts[place % len(lefts)]
             y, x, small = top // self.scale, left // self.scale, self.side // self.scale
-            found.append(
-                {
-                    "high": high[top : top + self.side, left : left + self.side],
-                    "low": low[y : y + small, x : x + small],
-                }
-            )
+            patch = slice(top, top + self.side), slice(left, left + self.side)
+            row = {"high": high[patch], "low": low[y : y + small, x : x + small]}
+            found.append(row | {key: value[patch] for key, value in over.items()} | same)
         return found
 
     def _starts(self, length):
@@ -115,31 +120,45 @@ class Enhancement:
         return sorted({*range(0, last + 1, self.stride), last // self.scale * self.scale})
 
     def describe(self):
-        return {"view": "enhancement", "patch": self.side, "scale": self.scale, "stride": self.stride}
+        described = {"view": "enhancement", "patch": self.side, "scale": self.scale, "stride": self.stride}
+        return described | {"keys": self.keys}
 
 
-def generation(resolution: int) -> Generation:
-    """Rows {"image" [, "label", "caption", "mask"]} of side `resolution`."""
-    return Generation(resolution)
+def generation(resolution: int, keys=()) -> Generation:
+    """Rows {"image", *keys} of side `resolution`, with labels and texts of the example where it has them."""
+    return Generation(resolution, tuple(keys))
 
 
-def translation(resolution: int, kind: str = "auto") -> Translation:
-    """Rows {"source", "target" [, "label", "caption"]} of side `resolution`. UserError for an unknown kind.
+def translation(resolution: int, kind: str = "auto", keys=()) -> Translation:
+    """Rows {"source", "target", *keys} of side `resolution`, with labels and texts of the example where it has them.
 
     edges: drawn from the picture. outline: drawn from the mask. mask: filled with the category's colour. pair: as given. auto: a pair, else
-    an outline, else edges, whichever the data can give.
+    an outline, else edges, whichever the data can give. Raises UserError for an unknown kind.
     """
     if kind not in KINDS:
         raise UserError(f"unknown view {kind!r}; have: {', '.join(KINDS)}")
-    return Translation(resolution, kind)
+    return Translation(resolution, kind, tuple(keys))
 
 
-def enhancement(resolution: int, scale: int, stride: int | None = None) -> Enhancement:
-    """Rows {"high" [resolution, resolution, 3], "low" [resolution / scale, ...]}. UserError unless both are multiples of scale."""
+def enhancement(resolution: int, scale: int, stride: int | None = None, keys=()) -> Enhancement:
+    """Rows {"high" [resolution, resolution, 3], "low" [resolution / scale, ...], *keys}; maps are cut as `high` is.
+
+    Raises UserError unless resolution and stride are multiples of scale.
+    """
     stride = stride or max(resolution // 2 // scale, 1) * scale
     if resolution % scale or stride % scale:
         raise UserError(f"patches of {resolution} px and steps of {stride} px must be multiples of the scale, {scale}")
-    return Enhancement(resolution, scale, stride)
+    return Enhancement(resolution, scale, stride, tuple(keys))
+
+
+def _beside(example, keys):
+    """What goes with a picture of the example: what is asked for, and all that is small."""
+    return {key: value for key, value in example.items() if key in keys or not contract.kind(key).spatial}
+
+
+def _require_all(wanted, keys):
+    for key in wanted:
+        _require(key, keys, "the model reads it")
 
 
 def _require(key, keys, why):

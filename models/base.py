@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from data import batch as contract
 from data.errors import UserError
+from data.facts import Facts
 from models import augment as augmentations
 from models.catalogue import AUGMENTS
 from models.loss_scale import LossScale
@@ -48,27 +49,36 @@ class ImageModel(keras.Model):
 
     Args:
         config: the family's frozen dataclass.
-        classes: number of categories the model is told about; 0 for none.
+        facts: the conditions that the model is told, a `data.facts.Facts`.
         seed: int, from which all random numbers of training follow, together with the step.
 
     A family takes `task`, `sample(batch)` and `signatures()` from its task's class in `models.tasks`, and sets in `__init__` its
     optimisers and `self.network, self.ema = self.with_ema(...)`: what is trained, and its moving average, which is served.
     """
 
+    CONDITIONS = False  # whether it can be told facts of the data
+    KEYS = ()  # of `data.batch.KEYS`: what the family reads of a batch beside what its task does
     rows_per_step = 1  # batches of `batch_size` rows that one step consumes
     default_steps_per_execution = (
         1  # steps that TensorFlow takes in one call: more where a step lasts a few milliseconds only
     )
 
-    def __init__(self, config, *, classes=0, seed=0):
+    def __init__(self, config, *, facts=Facts(), seed=0):
         super().__init__(name="model")
+        if facts and not self.CONDITIONS:
+            raise ValueError(f"{type(self).__module__} takes no conditions, and was given {', '.join(facts.names)}")
         self.config = config
-        self.classes = classes
+        self.facts = facts
         self.seed = seed
         self.step = self._counter("step", "int64")
         self.loss_scale = LossScale() if keras.config.dtype_policy().compute_dtype == "float16" else None
         self._borrowed, self._recorded = [], {}
         self.built = True
+
+    @property
+    def batch_keys(self):
+        """Keys of the batches that it trains on, and no others: of `data.batch`."""
+        return (*contract.REQUIRED[self.task], *self.KEYS, *self.facts.names)
 
     def with_ema(self, build):
         """(trained, served): two networks of one `build(name)`, alike at the start; or one and the same if nothing is averaged."""
@@ -140,7 +150,7 @@ class ImageModel(keras.Model):
         )
 
     def _begin(self, batch):
-        contract.check(batch, self.task)
+        contract.check(batch, self.batch_keys)
         context = tf.distribute.get_replica_context()
         self._replicas = context.num_replicas_in_sync
         replica = 0 if self._replicas == 1 else context.replica_id_in_sync_group
@@ -267,8 +277,8 @@ class TwoPlayer(ImageModel):
         augment: what the critic sees: "none", "diffaugment" or "ada".
     """
 
-    def __init__(self, config, *, classes=0, seed=0, augment="none"):
-        super().__init__(config, classes=classes, seed=seed)
+    def __init__(self, config, *, facts=Facts(), seed=0, augment="none"):
+        super().__init__(config, facts=facts, seed=seed)
         if augment not in AUGMENTS:
             raise UserError(f"unknown augment {augment!r}; have: {', '.join(AUGMENTS)}")
         self.augment = augment
@@ -302,7 +312,7 @@ class TwoPlayer(ImageModel):
 
     def critic_logits(self, pictures, batch):
         """The critic's answers, in training mode, to pictures as it sees them and to what else a row of the batch tells it."""
-        return self.critic([self.augmented(pictures), *self.labels(batch)], training=True)
+        return self.critic([self.augmented(pictures), *self.conditions(batch)], training=True)
 
     def augmented(self, pictures):
         """What the critic sees of pictures float32 [batch, height, width, 3k] in [-1, 1]: the same, or augmented."""

@@ -1,192 +1,183 @@
-"""What an exported model answers: signatures, and ready-made sets of them from which a family picks with one line.
+"""Signatures of an exported model, derived from the endpoints that a family declares in ports (`models/ports.py`).
 
-Inputs and outputs are dicts of tensors with the batch axis first; pictures are uint8 outside and float32 in [-1, 1]
-inside. A row's answer depends on that row only, so a server may put requests of many callers into one batch. The
-server checks no shapes, and a picture of the wrong rank aborts its process: hence `tf.ensure_shape` before anything
-else.
+An endpoint with pictures has two signatures: one that takes and gives arrays, and one that takes and gives files. Inputs and outputs are
+dicts of tensors with the batch axis first. A row's answer depends on that row only, so a server may put requests of many callers into
+one batch.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import tensorflow as tf
 
-from data.images import to_float, to_uint8
+from data import facts
+from data.images import to_uint8
+from models.ports import Condition, Count, File, Mask, Picture, Port, Text, resized
+
+IMAGES = "images"  # the port of the pictures that a model is about
 
 
 @dataclass(frozen=True)
 class Signature:
     """One way to ask a model.
 
-    `function` takes keyword tensors as in `inputs` and returns a dict of tensors; `samples(rng, n)` draws n-row
-    requests.
+    `function` takes keyword tensors as in `inputs` and returns a dict of tensors; `samples(rng, n)` draws n-row requests. `defaults` are
+    one-row arrays for inputs that a request may leave out. `interface` describes inputs and outputs as JSON, for export.json; None
+    for a signature that was not derived from ports.
     """
 
     function: Callable[..., dict[str, tf.Tensor]]
     inputs: dict[str, tf.TensorSpec]
     samples: Callable[[np.random.Generator, int], dict[str, np.ndarray]]
+    defaults: dict[str, np.ndarray] = field(default_factory=dict)
+    interface: dict | None = None
 
 
-def generation(
-    generate: Callable[[tf.Tensor, tf.Tensor | None], tf.Tensor],
-    *,
-    latent_size: int,
-    classes: int = 0,
-    class_names: Sequence[str] = (),
-    resolution: int,
-) -> dict[str, Signature]:
-    """The signatures of a model that makes pictures from noise, the default first.
+@dataclass(frozen=True)
+class Endpoint:
+    """One thing that a model can be asked.
 
-    `generate(z, label)` takes float32 [n, latent_size] and int32 [n] (None when `classes` is 0) and returns
-    [n, resolution, resolution, 3] in [-1, 1] in any float type.
-
-    serving_default, generate: seed int64 [n], truncation float32 [n] (multiplies z), label int64 [n]
-        -> images uint8 [n, resolution, resolution, 3]
-    generate_png: the same -> image_bytes, PNG files [n]
-    latents: z float32 [n, latent_size], label int64 [n] -> images
-    classes: label int64 [n] -> name string [n], count int64 [n], of all classes; only with `class_names`, in their order
-
-    A label outside 0 .. classes - 1, and a truncation or z that is not finite, are answered with INVALID_ARGUMENT.
+    Args:
+        function: takes the inputs as keywords, as their ports read them, and returns a dict of outputs, as their ports write them.
+        inputs, outputs: ports by name.
+        files: whether there is a signature for files as well.
+        within: name of an input mask. The output `images` is then the input `images`, byte for byte, wherever the mask is 0; files are
+            composed in the photo's own size.
     """
 
-    def pictures(z, label):
-        if classes:
-            label = tf.cast(_known_label(label, classes), tf.int32)
-        return tf.ensure_shape(to_uint8(generate(z, label)), [None, resolution, resolution, 3])
-
-    def from_seed(seed, truncation, label=None):
-        seed, truncation = tf.ensure_shape(seed, [None]), _finite("truncation", tf.ensure_shape(truncation, [None]))
-        return pictures(_noise(seed, latent_size) * truncation[:, tf.newaxis], label)
-
-    def from_latents(z, label=None):
-        return {"images": pictures(_finite("z", tf.ensure_shape(z, [None, latent_size])), label)}
-
-    def requests(rng, n):
-        request = {"seed": rng.integers(2**31, size=n), "truncation": rng.uniform(0.5, 1.0, n).astype(np.float32)}
-        return request | labels(rng, n)
-
-    def latent_requests(rng, n):
-        return {"z": rng.standard_normal((n, latent_size), np.float32)} | labels(rng, n)
-
-    def labels(rng, n):
-        return {"label": rng.integers(classes, size=n)} if classes else {}
-
-    label = {"label": tf.TensorSpec([None], tf.int64)} if classes else {}
-    seeded = {"seed": tf.TensorSpec([None], tf.int64), "truncation": tf.TensorSpec([None], tf.float32)} | label
-    images = Signature(lambda **request: {"images": from_seed(**request)}, seeded, requests)
-    named = {"classes": _names(class_names, label, labels)} if class_names else {}
-    return {
-        "serving_default": images,
-        "generate": images,
-        "generate_png": Signature(
-            lambda **request: {"image_bytes": tf.io.encode_png(from_seed(**request))}, seeded, requests
-        ),
-        "latents": Signature(
-            from_latents, {"z": tf.TensorSpec([None, latent_size], tf.float32)} | label, latent_requests
-        ),
-    } | named
+    function: Callable[..., dict[str, tf.Tensor]]
+    inputs: dict[str, Port]
+    outputs: dict[str, Port]
+    files: bool = True
+    within: str | None = None
 
 
-def pictures(
-    apply: Callable[[tf.Tensor], tf.Tensor], *, size: int | None = None, scale: int = 1
-) -> dict[str, Signature]:
-    """The signatures of a model that makes a picture from a picture, the default first.
+def derive(endpoints: Mapping[str, Endpoint]) -> dict[str, Signature]:
+    """The signatures of a model, `serving_default` first, which is another name of the first endpoint's.
 
-    `apply(x)` takes float32 [n, H, W, 3] in [-1, 1] and returns [n, scale * H, scale * W, 3] in [-1, 1] in any float
-    type. `size` fixes H and W; without it pictures of any size are taken.
-
-    serving_default, apply: images uint8 [n, H, W, 3] -> images uint8
-    apply_bytes: image_bytes [n], each a JPEG, PNG, GIF, BMP or WebP of any size -> image_bytes, PNG files [n].
-        Transparency is laid over white; orientation marks are not read. With `size` each is resized to it, antialiased.
-
-    Bytes that are no picture, and a wrong shape, are answered with INVALID_ARGUMENT.
+    The signature for files is called `<endpoint>_bytes`, or `<endpoint>_png` where pictures only come out. In it a port `images` is
+    `image_bytes`, `mask` is `mask_bytes`.
     """
-    side = None if size is None else size * scale
-
-    def to_images(x):
-        return tf.ensure_shape(to_uint8(apply(x)), [None, side, side, 3])
-
-    def apply_images(images):
-        return {"images": to_images(to_float(tf.ensure_shape(images, [None, size, size, 3])))}
-
-    def apply_bytes(image_bytes):
-        image_bytes = tf.ensure_shape(image_bytes, [None])
-        if size is None:
-            return {"image_bytes": tf.map_fn(lambda row: png_of_any_size(decode(row)), image_bytes)}
-        resized = tf.map_fn(
-            resized_to_size, image_bytes, fn_output_signature=tf.TensorSpec([size, size, 3], tf.float32)
-        )
-        return {"image_bytes": tf.io.encode_png(to_images(resized))}
-
-    def decode(content):
-        return to_float(_over_white(tf.io.decode_image(content, expand_animations=False)))
-
-    def resized_to_size(content):
-        return tf.clip_by_value(tf.image.resize(decode(content), [size, size], "bicubic", antialias=True), -1.0, 1.0)
-
-    def png_of_any_size(picture):
-        return tf.io.encode_png(to_images(picture[tf.newaxis])[0])
-
-    def requests(rng, n):
-        return {"images": rng.integers(256, size=(n, size or 24, size or 32, 3)).astype(np.uint8)}
-
-    def bytes_requests(rng, n):
-        # Never two of one size: a signature that only works when all rows are alike must not pass.
-        drawn = [rng.integers(256, size=(16 + 4 * row, 24, 3)).astype(np.uint8) for row in range(n)]
-        files = [tf.io.encode_png(picture).numpy() for picture in drawn[:1]]
-        files += [tf.io.encode_jpeg(picture).numpy() for picture in drawn[1:]]
-        return {"image_bytes": np.array(files, object)}
-
-    images = Signature(apply_images, {"images": tf.TensorSpec([None, size, size, 3], tf.uint8)}, requests)
-    return {
-        "serving_default": images,
-        "apply": images,
-        "apply_bytes": Signature(apply_bytes, {"image_bytes": tf.TensorSpec([None], tf.string)}, bytes_requests),
-    }
+    signatures = {}
+    for name, endpoint in endpoints.items():
+        signatures[name] = _signature(endpoint, name)
+        takes, gives = _has_pictures(endpoint.inputs), _has_pictures(endpoint.outputs)
+        if endpoint.files and (takes or gives):
+            signatures[f"{name}_bytes" if takes else f"{name}_png"] = _signature(endpoint, name, files=True)
+    return {"serving_default": next(iter(signatures.values()))} | signatures
 
 
-def _noise(seed, latent_size):
-    """Standard normal float32 [n, latent_size] whose row i is a function of seed[i] alone, on any device."""
-    return tf.map_fn(
-        lambda row: tf.random.stateless_normal([latent_size], tf.stack([row, 0]), alg="philox"),
-        seed,
-        fn_output_signature=tf.TensorSpec([latent_size], tf.float32),
+def names_of(condition: facts.Condition) -> Endpoint:
+    """The endpoint that tells the names of a condition's values.
+
+    <condition> int64 [n] -> name string [n], count int64 [n]. How many values there are goes with every row, since every answer has the
+    batch axis.
+    """
+    names = tf.constant(list(condition.values), tf.string)
+
+    def answer(**request):
+        number = request[condition.name]
+        return {"name": tf.gather(names, number), "count": tf.fill(tf.shape(number), tf.size(names))}
+
+    known = Condition(dataclasses.replace(condition, optional=False))
+    return Endpoint(answer, {condition.name: known}, {"name": Text(), "count": Count()})
+
+
+def _signature(endpoint, name, files=False):
+    inputs, outputs = _on_the_wire(endpoint.inputs, files), _on_the_wire(endpoint.outputs, files)
+    ports = dict(inputs.values())
+    answer = _together(endpoint, inputs, outputs, files)
+    if files and any(isinstance(port, File) and port.of.size is None for port in ports.values()):
+        answer = _one_by_one(answer, dict(outputs.values()))
+    interface = {end: {alias: port.describe() for alias, port in named.values()} for end, named in
+                 (("inputs", inputs), ("outputs", outputs))}  # fmt: skip
+    if files:
+        interface["files_of"] = name
+    return Signature(
+        lambda **request: answer(_complete(ports, request)),
+        {alias: port.spec for alias, port in ports.items()},
+        lambda rng, n: {alias: port.sample(rng, n) for alias, port in ports.items()},
+        {alias: port.absent for alias, port in ports.items() if port.absent is not None},
+        interface,
     )
 
 
-def _names(class_names, inputs, samples):
-    """What says which class a number is. How many there are goes with every row, since every answer has the batch axis."""
-    names = tf.constant(list(class_names), tf.string)
-
-    def answer(label):
-        label = _known_label(label, len(class_names))
-        return {"name": tf.gather(names, label), "count": tf.fill(tf.shape(label), tf.size(names, tf.int64))}
-
-    return Signature(answer, inputs, samples)
-
-
-def _known_label(label, classes):
-    """The labels themselves, once all are known to lie in range."""
-    label = tf.ensure_shape(label, [None])
-    return _once((label >= 0) & (label < classes), f"label must lie in 0 .. {classes - 1}, not", label)
+def _on_the_wire(ports, files):
+    """{name: (alias, port)}."""
+    if not files:
+        return {name: (name, port) for name, port in ports.items()}
+    return {
+        name: (f"{name.removesuffix('s')}_bytes", File(port)) if isinstance(port, Picture | Mask) else (name, port)
+        for name, port in ports.items()
+    }
 
 
-def _finite(name, values):
-    """The values themselves, once all are known to be numbers."""
-    return _once(tf.math.is_finite(values), f"{name} must be finite, not", values)
+def _has_pictures(ports):
+    return any(isinstance(port, Picture | Mask) for port in ports.values())
 
 
-def _once(fine, words, values):
-    """`values` once `fine` holds for all: the model waits for them, so it cannot run before. `words` and the values tell what is wrong."""
-    with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(fine), [words, values], 16)]):
-        return tf.identity(values)
+def _complete(ports, request):
+    """The request with inputs of the declared ranks, and as many rows of those that may be left out as of the others."""
+    request = {alias: tf.ensure_shape(request[alias], port.spec.shape) for alias, port in ports.items()}
+    rows = next((tf.shape(request[alias])[:1] for alias, port in ports.items() if port.absent is None), None)
+    if rows is None:
+        return request
+    return {
+        alias: value if ports[alias].absent is None else tf.broadcast_to(value, rows)
+        for alias, value in request.items()
+    }
 
 
-def _over_white(picture):
-    """uint8 [H, W, 1 to 4] (grey, grey and alpha, RGB, RGBA) to uint8 [H, W, 3]."""
-    picture = tf.cast(picture, tf.float32)
-    has_alpha = tf.shape(picture)[2] % 2 == 0
-    colour = picture[:, :, : tf.shape(picture)[2] - tf.cast(has_alpha, tf.int32)] * tf.ones([3])
-    alpha = tf.where(has_alpha, picture[:, :, -1:] / 255.0, 1.0)
-    return tf.cast(tf.round(colour * alpha + 255.0 * (1.0 - alpha)), tf.uint8)
+def _together(endpoint, inputs, outputs, files):
+    """A function of a complete request that answers all its rows in one run of the model."""
+
+    def answer(request):
+        values = {name: port.read(alias, request[alias]) for name, (alias, port) in inputs.items()}
+        if files and endpoint.within:
+            values[endpoint.within] = _sized(values[endpoint.within], tf.shape(values[IMAGES])[1:3])
+        answers = endpoint.function(**values)
+        written = {alias: port.write(answers[name]) for name, (alias, port) in outputs.items() if name in answers}
+        if endpoint.within:
+            alias, port = outputs[IMAGES]
+            if files:
+                contents = [request[inputs[name][0]] for name in (IMAGES, endpoint.within)]
+                written[alias] = tf.map_fn(
+                    lambda row: _composed_file(*row),
+                    (*contents, tf.cast(answers[IMAGES], tf.float32)),
+                    fn_output_signature=tf.string,
+                )
+            else:
+                written[alias] = port.write(_composed(values[IMAGES], values[endpoint.within], answers[IMAGES]))
+        return written
+
+    return answer
+
+
+def _one_by_one(answer, outputs):
+    """A function of a complete request that answers row by row: pictures of several sizes make no batch."""
+
+    def each(row):
+        answered = answer({alias: value[tf.newaxis] for alias, value in row.items()})
+        return {alias: value[0] for alias, value in answered.items()}
+
+    specs = {alias: tf.TensorSpec(port.spec.shape[1:], port.spec.dtype) for alias, port in outputs.items()}
+    return lambda request: tf.map_fn(each, request, fn_output_signature=specs)
+
+
+def _composed(picture, mask, made):
+    """`made` where the mask is 1, the picture itself where it is 0."""
+    blended = picture + mask * (tf.cast(made, tf.float32) - picture)
+    return tf.where(mask > 0.0, blended, picture)
+
+
+def _composed_file(content, mask, made):
+    picture = Picture().decode(content)
+    size = tf.shape(picture)[:2]
+    whole = _composed(picture, _sized(Mask().decode(mask), size), resized(made, size))
+    return tf.io.encode_png(to_uint8(whole))
+
+
+def _sized(mask, size):
+    return tf.image.resize(mask, size, "nearest")

@@ -1,75 +1,127 @@
-"""What the families of one task have in common: how samples are made and what the exported model answers."""
+"""What the families of one task have in common: how samples are made and what the exported model answers.
+
+A family may declare more than its task does: `endpoints()` returns a dict by name, the first of which is the default, and a family adds
+its own to it.
+"""
+
+import tensorflow as tf
 
 from data.batch import ENHANCEMENT, GENERATION, TRANSLATION
-from models import signatures
+from data.facts import LABEL, UNKNOWN
+from models import ports, signatures
+from models.random import RowRandom
+from models.signatures import Endpoint
 
 
 class Generation:
-    """From z, and the category when `classes` > 0, to a picture.
+    """From z, and the conditions that the model is told, to a picture.
 
-    Expects networks called as network([latent] or [latent, label]) and a config with `latent_size` and `resolution`.
+    Expects networks called as network([latent, *conditions]) and a config with `latent_size` and `resolution`. A family that draws its
+    pictures in another way overrides `generate`, and `KNOBS` with the numbers that its `generate` takes.
     """
 
     task = GENERATION
-    conditional = True  # can be told the categories
-    class_names = ()  # in the order of the labels: what an export answers when it is asked for them
+    CONDITIONS = True
+    KNOBS = {"truncation": ports.Number(1.0, 0.0, 2.0, "factor of z; below 1: more typical, less varied pictures")}
+
+    def conditions(self, batch):
+        """[int32 [batch]] of each condition, in their order; one that a batch has not got is unknown."""
+        unknown = tf.fill(tf.shape(next(iter(batch.values())))[:1], UNKNOWN)
+        return [batch.get(name, unknown) for name in self.facts.names]
+
+    def generate(self, random, rows, conditions, *, training=False, truncation=None):
+        """Draw pictures: the one function by which they are drawn in training, sample grids, evaluations and the export.
+
+        Args:
+            random: a `StepRandom` or a `RowRandom`. rows: how many pictures, an int or an int32 scalar tensor.
+            conditions: [int32 [rows]], as `self.conditions` has them.
+            training: True for the trained network in training mode, False for the served one.
+            truncation: float32 [rows], which multiplies z; None: 1.
+
+        Returns:
+            float32 [rows, resolution, resolution, 3] in [-1, 1].
+        """
+        latent = random.normal(rows, self.config.latent_size)
+        if truncation is not None:
+            latent *= truncation[:, tf.newaxis]
+        return self.decode(latent, conditions, training=training)
+
+    def decode(self, latent, conditions, *, training=False):
+        """float32 [n, latent_size], [int32 [n]] -> float32 [n, resolution, resolution, 3] in [-1, 1]."""
+        network = self.network if training else self.ema
+        return network([latent, *conditions], training=training)
 
     def fakes(self, batch):
         """Pictures float32 [batch, resolution, resolution, 3] from fresh z, the generator in training mode."""
-        latent = self.random.normal(batch["image"].shape[0], self.config.latent_size)
-        return self.network([latent, *self.labels(batch)], training=True)
-
-    def labels(self, batch):
-        """[label int32 [batch]] for a conditional model, else []."""
-        return [batch["label"]] if self.classes else []
-
-    def generate(self, latent, label=None):
-        """float32 [n, latent_size] [, int32 [n]] -> float32 [n, resolution, resolution, 3], by the served network."""
-        return self.ema([latent, *([label] if self.classes else [])], training=False)
+        return self.generate(self.random, batch["image"].shape[0], self.conditions(batch), training=True)
 
     def sample(self, batch):
-        return self.generate(batch["latent"], batch.get("label"))
+        """`seed` int64 [n] and conditions int32 [n] -> pictures float32 [n, resolution, resolution, 3], as the export draws them."""
+        random = RowRandom(batch["seed"])
+        return self.generate(random, random.rows, self.conditions(batch))
+
+    def endpoints(self):
+        """generate: seed, knobs, conditions -> images. latents: z, conditions -> images. classes (for a condition `colour`:
+        colour_values): the names of a condition's values."""
+        conditions = {condition.name: ports.Condition(condition) for condition in self.facts}
+        images = {"images": ports.Picture(self.config.resolution)}
+
+        def generate(seed, **given):
+            columns = [given.pop(name) for name in conditions]
+            return {"images": self.generate(seed, seed.rows, columns, **given)}  # what is left are the knobs
+
+        def decode(z, **given):
+            return {"images": self.decode(z, [given[name] for name in conditions])}
+
+        latent = {"z": ports.Latent((self.config.latent_size,))}
+        return {
+            "generate": Endpoint(generate, {"seed": ports.Seed()} | self.KNOBS | conditions, images),
+            "latents": Endpoint(decode, latent | conditions, images, files=False),
+        } | {
+            "classes" if condition.name == LABEL else f"{condition.name}_values": signatures.names_of(condition)
+            for condition in self.facts
+        }
 
     def signatures(self):
-        config = self.config
-        return signatures.generation(
-            self.generate,
-            latent_size=config.latent_size,
-            classes=self.classes,
-            class_names=self.class_names,
-            resolution=config.resolution,
-        )
+        return signatures.derive(self.endpoints())
 
 
-class Translation:
+class _PictureToPicture:
+    """From one picture to another, by `apply(pictures)`. A model that takes more than a picture declares its own `endpoints`."""
+
+    def apply(self, pictures):
+        """float32 [n, height, width, 3] in [-1, 1] -> the pictures made of them, by the served network."""
+        return self.ema(pictures, training=False)
+
+    def signatures(self):
+        return signatures.derive(self.endpoints())
+
+    def _applied(self, before, after):
+        return {"apply": Endpoint(lambda images: {"images": self.apply(images)}, {"images": before}, {"images": after})}
+
+
+class Translation(_PictureToPicture):
     """From one picture to another of the same fixed size, `config.resolution`."""
 
     task = TRANSLATION
-    conditional = False
-
-    def apply(self, pictures):
-        """float32 [n, resolution, resolution, 3] in [-1, 1] -> the same shape, by the served network."""
-        return self.ema(pictures, training=False)
 
     def sample(self, batch):
         return self.apply(batch["source"])
 
-    def signatures(self):
-        return signatures.pictures(self.apply, size=self.config.resolution)
+    def endpoints(self):
+        """apply: images -> images, resized to `config.resolution` in files."""
+        picture = ports.Picture(self.config.resolution)
+        return self._applied(picture, picture)
 
 
-class Enhancement:
+class Enhancement(_PictureToPicture):
     """From a picture of any size to one `config.scale` times as large."""
 
     task = ENHANCEMENT
-    conditional = False
-
-    def apply(self, pictures):
-        """float32 [n, height, width, 3] in [-1, 1] -> [n, scale * height, scale * width, 3], by the served network."""
-        return self.ema(pictures, training=False)
 
     def sample(self, batch):
         return self.apply(batch["low"])
 
-    def signatures(self):
-        return signatures.pictures(self.apply, scale=self.config.scale)
+    def endpoints(self):
+        """apply: images -> images `config.scale` times as large."""
+        return self._applied(ports.Picture(), ports.Picture())

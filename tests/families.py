@@ -6,42 +6,64 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from data import batch as contract
+from data.facts import Condition, Facts
 from models import catalogue
 from models.base import TwoPlayer
 from trainer import tasks
 
 FAMILIES = catalogue.names()
-CLASSES = 3
+LABEL = Condition("label", ("bags", "hats", "shoes"))
+COLOUR = Condition("colour", ("red", "blue"), optional=True)
+CONDITIONS = {"none": (), "one": (LABEL,), "two": (LABEL, COLOUR)}
 
 
-def told(name):
-    """How many categories a family's model is told in tests: `CLASSES`, or 0 for one that cannot be told any."""
-    return CLASSES if catalogue.load(name).Model.conditional else 0
+def told(name, conditions=(LABEL,)):
+    """Facts of these conditions, or of none for a family that is told nothing."""
+    return Facts(conditions if catalogue.load(name).Model.CONDITIONS else ())
 
 
-def tiny(name, *, classes=0, seed=5, augment="none", **changes):
+def tiny(name, *, facts=Facts(), seed=5, augment="none", **changes):
     """The family's "tiny" model, with some settings changed; `augment` is for two players only."""
     family = catalogue.load(name)
     keras.utils.set_random_seed(seed)
     options = {"augment": augment} if issubclass(family.Model, TwoPlayer) else {}
     config = dataclasses.replace(family.PRESETS["tiny"], **changes)
-    return family.Model(config, classes=classes, seed=seed, **options)
+    return family.Model(config, facts=facts, seed=seed, **options)
 
 
 def batch(model, number=0, rows=None):
-    """A batch of smooth random pictures for the model; `number` picks another one."""
+    """A batch of random values for the model, as the table of keys says, pictures and maps smooth; `number` picks another one."""
     config = model.config
     rows = rows or config.batch_size * model.rows_per_step
-    random = np.random.default_rng([7, number])
+    random, sides = np.random.default_rng([7, number]), tasks.of(model).sides(config)
 
-    def pictures(side):
-        coarse = random.uniform(-1, 1, (rows, 4, 4, 3)).astype("float32")
-        return tf.image.resize(coarse, [side, side]).numpy()
+    def values(key):
+        kind = contract.kind(key)
+        if kind.spatial:
+            coarse = random.uniform(kind.low, kind.high, (rows, 4, 4, 3 if kind is contract.PICTURE else 1))
+            side = sides.get(key, config.resolution)
+            return tf.image.resize(coarse.astype("float32"), [side, side])
+        if kind is contract.TEXT:
+            return tf.constant([f"text {word}" for word in random.integers(0, 99, rows)])
+        told = model.facts.get(key)
+        low, high = (-told.optional, told.count) if told else (0, 99)
+        return tf.constant(random.integers(low, high, (rows, 5)[: kind.rank]), kind.dtype)
 
-    found = {key: pictures(side) for key, side in tasks.of(model).sides(config).items()}
-    if model.classes:
-        found["label"] = random.integers(0, model.classes, rows).astype("int32")
-    return {key: tf.constant(value) for key, value in found.items()}
+    return {key: values(key) for key in model.batch_keys}
+
+
+class Declared(dict):
+    """A batch that fails a test which reads a key that is not in it."""
+
+    def __missing__(self, key):
+        raise AssertionError(f"{key} was read of a batch, and is not declared")
+
+    def get(self, key, default=None):
+        return self[key]
+
+    def __contains__(self, key):
+        return super().__contains__(key) or self[key]
 
 
 def values(model):

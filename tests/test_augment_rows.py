@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from data.augment import AUGMENTATIONS, apply, dihedral, flip, jitter
+from data.augment import AUGMENTATIONS, apply, dihedral, flip, jitter, numbers_of
 
 LOW, HIGH = 0.25, 0.75  # numbers on either side of the coin
 EIGHT = np.array([[a, b, c] for a in (LOW, HIGH) for b in (LOW, HIGH) for c in (LOW, HIGH)], np.float32)
@@ -12,6 +12,14 @@ EIGHT = np.array([[a, b, c] for a in (LOW, HIGH) for b in (LOW, HIGH) for c in (
 
 def noise(rows, side, channels=3, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (rows, side, side, channels)).astype(np.uint8)
+
+
+def test_each_says_how_many_numbers_it_needs_and_is_given_no_more():
+    needs = {name: function.numbers for name, function in AUGMENTATIONS.items()}
+    assert needs == {"flip": 1, "dihedral": 3, "jitter": 2}
+    pictures = {"image": tf.constant(noise(8, 6))}
+    for name, few in needs.items():
+        AUGMENTATIONS[name](pictures, tf.constant(EIGHT[:, :few]))
 
 
 def uniform(rows, seed=0):
@@ -120,9 +128,10 @@ def test_eager_and_in_a_dataset_are_the_same(name):
 
 def test_apply_goes_in_order_with_numbers_of_its_own_for_each():
     pictures = {"image": noise(8, 6)}
-    numbers = np.random.default_rng(4).random((8, 2, 3)).astype(np.float32)
-    made = run(lambda p, n: apply(("jitter", "dihedral"), p, n), pictures, numbers)
-    expected = run(dihedral, run(jitter, pictures, numbers[:, 0]), numbers[:, 1])
+    names = ("jitter", "dihedral")
+    numbers = np.random.default_rng(4).random((8, numbers_of(names))).astype(np.float32)
+    made = run(lambda p, n: apply(names, p, n), pictures, numbers)
+    expected = run(dihedral, run(jitter, pictures, numbers[:, :3]), numbers[:, 3:])
     np.testing.assert_array_equal(made["image"], expected["image"])
     untouched = run(lambda p, n: apply((), p, n), pictures, numbers[:, :0])
     np.testing.assert_array_equal(untouched["image"], pictures["image"])

@@ -841,7 +841,7 @@ def test_a_real_export_is_measured_and_bundled(tmp_path):
         (),
         {"signatures": lambda self: {"serving_default": signature}, "serving_variables": lambda self: [factor]},
     )()
-    export(model, tmp_path / "models", "twice", facts={})
+    export(model, tmp_path / "models", "twice", metadata={})
     result = packshot(tmp_path / "models", "--out", tmp_path / "deploy", "--cpus", 1, "--latency-ms", 1000)
     assert result.exit_code == 0, result.output
     measured = json.loads((tmp_path / "deploy/measurements.json").read_text())

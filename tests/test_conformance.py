@@ -2,16 +2,23 @@
 
 import dataclasses
 import functools
+import re
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from families import FAMILIES, batch, players, tiny, told, values
+from families import CONDITIONS, FAMILIES, Declared, batch, players, tiny, told, values
+from watching import watched
 
+from data.batch import KEYS, REQUIRED
+from data.facts import Facts
 from models import catalogue
 from models.base import TwoPlayer
 from models.optimizers import adam
+from models.random import RowRandom
+from serving.client.client import Client
 from serving.export.export import export
 from serving.export.session import Session
 from trainer.runs.checkpoints import Checkpoints
@@ -76,7 +83,7 @@ def test_a_family_says_what_it_is(name):
     assert dataclasses.is_dataclass(module.Config) and module.Config.__dataclass_params__.frozen
     tiny_config = module.PRESETS["tiny"]
     assert tiny_config.resolution == 16 and len(module.PRESETS) > 1
-    assert "Batch: `" in module.__doc__ and f"--model {name}" in module.__doc__ and "arXiv" in module.__doc__
+    assert f"--model {name}" in module.__doc__ and "arXiv" in module.__doc__
     assert {field.name for field in dataclasses.fields(module.Config)} >= {
         "resolution", "batch_size", "images", "ema_images"
     }  # fmt: skip
@@ -86,8 +93,36 @@ def test_a_family_says_what_it_is(name):
 
 
 @promise
-def test_one_step_is_finite_and_moves_every_weight(name):
-    model = tiny(name, classes=told(name))
+def test_a_family_reads_the_keys_that_it_declares_and_no_others(name):
+    """Declared by its task, by its `KEYS` and, where it is told categories, by `label`; its docstring lists the same."""
+    family = catalogue.load(name)
+    required = {*REQUIRED[FAMILIES[name]], *family.Model.KEYS}
+    label = {"label"} if family.Model.CONDITIONS else set()
+    assert required <= KEYS.keys()
+    written = re.search(r"^Batch: ([^.]*)\.", family.__doc__, re.MULTILINE)[1]
+    always = re.sub(r"\[[^\]]*\]", "", written)
+    found = [set(re.findall(r"`(\w+)`", text)) for text in (always, written)]
+    assert found == [required, required | label]
+    for facts in (Facts(), told(name)):
+        model = tiny(name, facts=facts)
+        given = batch(model)
+        assert set(given) == {*required, *facts.names}
+        model.train_step(Declared(given))
+        for key in given:
+            with pytest.raises(ValueError, match=f"missing: {key}; not asked for: none"):
+                model.train_step({other: value for other, value in given.items() if other != key})
+
+
+@pytest.mark.parametrize("conditions", CONDITIONS)
+@promise
+def test_one_step_is_finite_and_moves_every_weight(name, conditions):
+    """Told nothing, one fact, and two of which one may be unknown; a family that takes no conditions says so."""
+    facts = Facts(CONDITIONS[conditions])
+    if facts and not catalogue.load(name).Model.CONDITIONS:
+        with pytest.raises(ValueError, match="takes no conditions, and was given label"):
+            tiny(name, facts=facts)
+        return
+    model = tiny(name, facts=facts)
     before = values(model)
     losses = step(model)
     step(model, 1)  # a layer that starts at zero passes gradients on from the second step
@@ -99,6 +134,31 @@ def test_one_step_is_finite_and_moves_every_weight(name):
             key = names[id(variable.value)]
             assert not np.array_equal(before[key], after[key]), f"{name_of}: {variable.path} did not move"
     assert int(model.step.value) == 2
+
+
+@promise
+def test_a_generator_draws_by_the_row_and_by_one_function(name):
+    """Row i is a function of its seed alone; a number at its default is no number; a step draws as an answer does."""
+    model = tiny(name, facts=told(name))
+    if not hasattr(model, "generate"):
+        pytest.skip("makes pictures from pictures")
+    columns = [tf.constant([0, 1, 2])] if model.facts else []
+
+    def drawn(seeds, columns, **knobs):
+        return model.generate(RowRandom(tf.constant(seeds, tf.int64)), len(seeds), columns, **knobs).numpy()
+
+    together = drawn([3, 2**40, -1], columns)
+    assert (
+        together.shape == (3, model.config.resolution, model.config.resolution, 3)
+        and np.abs(np.diff(together, axis=0)).max() > 0
+    )
+    for row, seed in enumerate([3, 2**40, -1]):
+        alone = drawn([seed], [column[row : row + 1] for column in columns])
+        np.testing.assert_allclose(alone[0], together[row], atol=1e-5)
+    for knob, port in model.KNOBS.items():
+        np.testing.assert_array_equal(drawn([3, 2**40, -1], columns, **{knob: tf.fill([3], port.default)}), together)
+    batch_ = {"seed": tf.constant([3, 2**40, -1], tf.int64), **dict(zip(model.facts.names, columns, strict=True))}
+    np.testing.assert_array_equal(model.sample(batch_), together)
 
 
 @promise
@@ -163,7 +223,7 @@ def test_a_layer_that_assigns_its_kernel_moves_outside_its_turn():
 @promise
 def test_parts_cover_the_state_once(name):
     """Every variable has one name; names of a part hold all of a network and nothing else; what is served is of one network."""
-    model = tiny(name, classes=told(name))
+    model = tiny(name, facts=told(name))
     state, parts = model.state(), model.parts()
     assert {"network", "ema"} <= parts.keys() and set(players(model)) <= parts.keys()
     assert len({id(variable) for variable in state.values()}) == len(state)
@@ -311,12 +371,23 @@ def test_exceptions_name_promises_and_families_that_exist():
     assert mistaken(dict.fromkeys(misspelt, "a reason")) == list(misspelt)
 
 
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """A function (name) -> (model told two facts if it takes any, its exported version)."""
+
+    @functools.cache
+    def made(name):
+        model = tiny(name, facts=told(name, CONDITIONS["two"]))
+        model.train_step(batch(model))
+        return model, export(model, str(tmp_path_factory.mktemp("models")), name, metadata={"task": model.task})
+
+    return made
+
+
 @promise
-def test_the_export_passes_the_gate_and_answers_alone(name, tmp_path):
+def test_the_export_passes_the_gate_and_answers_alone(name, exported):
     """Built, run in C++ and compared with the live model by the gate; then opened without the model's code and asked again."""
-    model = tiny(name, classes=told(name))
-    model.train_step(batch(model))
-    path = export(model, str(tmp_path), name, facts={"task": model.task})
+    model, path = exported(name)
     signatures = model.signatures()
     assert next(iter(signatures)) == "serving_default"
     with Session(path) as session:
@@ -328,3 +399,20 @@ def test_the_export_passes_the_gate_and_answers_alone(name, tmp_path):
             for alias, value in live.items():
                 if value.dtype == tf.uint8:
                     assert np.abs(found[alias].astype(int) - value.numpy().astype(int)).max() <= 1
+
+
+@promise
+def test_every_signature_answers_over_grpc_and_rest(name, exported):
+    """As the session does, also where a request leaves out what it may."""
+    model, path = exported(name)
+    with watched(Path(path).parent.parent, name) as server, Session(path) as session:
+        for target in (server.grpc, server.rest):
+            with Client(target) as client:
+                for key, signature in model.signatures().items():
+                    request = signature.samples(np.random.default_rng(2), 2)
+                    short = {alias: rows for alias, rows in request.items() if alias not in signature.defaults}
+                    for asked in (request, short):
+                        answer, expected = client.predict(name, asked, signature=key), session.run(key, asked)
+                        assert answer.keys() == expected.keys()
+                        for alias, value in expected.items():
+                            np.testing.assert_array_equal(answer[alias], value, err_msg=f"{target} {key} {alias}")

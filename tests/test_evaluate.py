@@ -89,7 +89,7 @@ def test_made_pictures_are_measured_with_the_categories_of_the_real_ones(runs, p
     labels = np.repeat([0, 1], 24)
     pictures = np.stack([decode(path.read_bytes()) for path in sorted((photos / "train").rglob("*.png"))])
     real = coarse(pictures)
-    made = offline.sample(runs / "told" / "export", 48, seed=0, label=labels)
+    made = offline.sample(runs / "told" / "export", 48, seed=0, conditions={"label": labels})
     assert found["headline"] == "kid_coarse-1_n48"
     assert found["metrics"]["kid_coarse-1_n48"] == pytest.approx(kid(real, coarse(made))._asdict(), rel=1e-5)
     assert "memorisation_coarse-1_n48x42x48" in found["metrics"]

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tensorflow as tf
-from families import FAMILIES, batch, tiny, told
+from families import FAMILIES, LABEL, batch, tiny, told
 from PIL import Image
 from test_run import TWO_DEVICES, checkpoint, free_ports, invoke, lines, train, wait_for
 from toy_features import Toy, ToyWithLayers, open_toy
@@ -121,8 +121,8 @@ def test_evaluations_change_no_weight_and_the_best_is_what_was_measured(patient,
 
 def test_a_run_that_looks_for_the_best_exports_it(patient):
     report = json.loads((patient.folder / "export" / "mlp_gan" / "1" / "export.json").read_text())
-    assert report["facts"]["step"] == 2 and report["facts"]["images_seen"] == 16
-    assert report["facts"]["of_run_at_step"] == 6 and report["facts"]["best"]["metric"] == PRECISION
+    assert report["metadata"]["step"] == 2 and report["metadata"]["images_seen"] == 16
+    assert report["metadata"]["of_run_at_step"] == 6 and report["metadata"]["best"]["metric"] == PRECISION
 
 
 def test_repeating_the_command_of_a_run_that_ended_early_trains_no_more(patient):
@@ -160,7 +160,7 @@ def test_sample_and_export_take_the_best_when_asked(tmp_path):
         )
         assert result.exit_code == 0, result.output
         reports = sorted((tmp_path / "run" / "export" / "mlp_gan").glob("*/export.json"))
-        assert [json.loads(path.read_text())["facts"]["step"] for path in reports] == steps
+        assert [json.loads(path.read_text())["metadata"]["step"] for path in reports] == steps
 
 
 def test_steps_taken_together_are_measured_after_the_execution_that_was_due(tmp_path):
@@ -252,7 +252,7 @@ def test_only_the_first_of_two_workers_evaluates_and_two_replicas_measure_as_one
 
 def rows_of(name):
     """A family's tiny model and 24 rows for it."""
-    model = tiny(name, classes=told(name))
+    model = tiny(name, facts=told(name))
     arrays = {
         key: value.numpy() if key == "label" else to_uint8(value).numpy() for key, value in batch(model, 0, 24).items()
     }
@@ -290,7 +290,7 @@ def test_a_sample_grid_of_every_family(name):
 
 def test_labels_of_fakes_are_the_training_sets_mix():
     asked = []
-    network = SimpleNamespace(task="generation", classes=3, config=SimpleNamespace(latent_size=4))
+    network = SimpleNamespace(task="generation", facts=Facts((LABEL,)))
     network.sample = lambda given: asked.append(given["label"]) or tf.zeros([len(given["label"]), 6, 6, 3])
     labels = np.repeat([0, 1, 2], [40, 15, 5]).astype(np.int32)
     pictures = np.random.default_rng(0).integers(0, 255, (60, 6, 6, 3), np.uint8)

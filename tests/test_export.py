@@ -16,6 +16,7 @@ import pytest
 import tensorflow as tf
 from click.testing import CliRunner
 from google.protobuf import text_format
+from toy_models import enhancer, generator
 
 from data import files
 from models import signatures
@@ -29,7 +30,7 @@ from trainer.cli import main
 from trainer.runs.exporting import split_model_dir
 
 SIZE, LATENT = 8, 4
-FACTS = {"task": "generation", "classes": ["shoes", "hats"], "data": "ab12"}
+METADATA = {"task": "generation", "classes": ["shoes", "hats"], "data": "ab12"}
 
 
 def _variables(*models):
@@ -52,10 +53,10 @@ def _painter(dtype=None):
     def generate(z, label):
         return net(tf.concat([z, tf.one_hot(label, 2)], 1), training=False)
 
-    ready = signatures.generation(
-        generate, latent_size=LATENT, classes=2, class_names=FACTS["classes"], resolution=SIZE
-    )
-    return types.SimpleNamespace(signatures=lambda: ready, serving_variables=lambda: _variables(net), net=net)
+    label = ("label", METADATA["classes"])
+    painter = generator(generate, latent_size=LATENT, resolution=SIZE, conditions=[label], variables=_variables(net))
+    painter.net = net
+    return painter
 
 
 def _single(function, spec=None, weights=()):
@@ -73,8 +74,7 @@ def _single(function, spec=None, weights=()):
 
 
 def _enhancer():
-    ready = signatures.pictures(lambda x: -x)
-    return types.SimpleNamespace(signatures=lambda: ready, serving_variables=lambda: [])
+    return enhancer(lambda x: -x)
 
 
 def _json(path):
@@ -90,7 +90,7 @@ def painter():
 def exported(painter, tmp_path_factory):
     """(folder of the models, path of version 1)."""
     to = tmp_path_factory.mktemp("models")
-    return to, export(painter, to, "painter", facts=FACTS)
+    return to, export(painter, to, "painter", metadata=METADATA)
 
 
 def test_the_version_serves_the_pixels_of_the_live_model(painter, exported):
@@ -117,7 +117,7 @@ def test_weights_are_stored_once_and_accounted_for(painter, exported):
 def test_the_report_says_what_was_exported(exported):
     _, path = exported
     report = _json(path)
-    assert (report["name"], report["version"], report["facts"]) == ("painter", 1, FACTS)
+    assert (report["name"], report["version"], report["metadata"]) == ("painter", 1, METADATA)
     assert report["checks"]["largest difference from the live model"] <= 1 / 255
     assert report["libraries"]["tensorflow"] == tf.__version__
     assert len(report["weights sha256"]) == 64 and report["bytes"]["saved_model.pb"] > 0
@@ -137,10 +137,10 @@ def test_the_warm_up_file_holds_what_a_server_replays_and_what_it_should_answer(
 
 
 def test_the_configs_stand_beside_the_models(painter, exported, tmp_path):
-    export(_enhancer(), tmp_path, "sharp", facts={})
+    export(_enhancer(), tmp_path, "sharp", metadata={})
     (tmp_path / "batching.config").write_text("# mine\n")
     (tmp_path / "notes").mkdir()
-    export(painter, tmp_path, "painter", facts=FACTS)
+    export(painter, tmp_path, "painter", metadata=METADATA)
     text = (tmp_path / "models.config").read_text()
     entries = text_format.Parse(text, messages.ModelServerConfig()).model_config_list.config
     assert [(entry.name, entry.base_path) for entry in entries] == [
@@ -154,17 +154,17 @@ def test_the_configs_stand_beside_the_models(painter, exported, tmp_path):
 def test_a_models_config_that_cannot_be_kept_stops_the_export_before_it_starts(tmp_path):
     (tmp_path / "models.config").write_text("my notes")
     with pytest.raises(ExportRefused, match="models.config that is there cannot be read"):
-        export(_enhancer(), tmp_path, "sharp", facts={})
+        export(_enhancer(), tmp_path, "sharp", metadata={})
     assert [path.name for path in tmp_path.iterdir()] == ["models.config"]
 
 
 def test_versions_count_up_and_never_back(tmp_path):
     model = _enhancer()
-    assert export(model, tmp_path, "sharp", facts={}) == str(tmp_path / "sharp" / "1")
-    assert export(model, tmp_path, "sharp", 7, facts={}).endswith("/7")
+    assert export(model, tmp_path, "sharp", metadata={}) == str(tmp_path / "sharp" / "1")
+    assert export(model, tmp_path, "sharp", 7, metadata={}).endswith("/7")
     for version in (7, 3, 0, -1):
         with pytest.raises(ExportRefused, match="version"):
-            export(model, tmp_path, "sharp", version, facts={})
+            export(model, tmp_path, "sharp", version, metadata={})
     assert versions(tmp_path / "sharp") == {n: f"{tmp_path}/sharp/{n}" for n in (1, 7)}
     assert (
         latest(tmp_path) == latest(tmp_path / "sharp") == latest(tmp_path / "sharp" / "7") == str(tmp_path / "sharp/7")
@@ -184,7 +184,7 @@ def test_latest_says_what_is_wrong(tmp_path):
 @pytest.mark.parametrize("name", ["my model", "../up", "a/b", "", ".hid", "models.config"])
 def test_a_name_that_no_server_can_serve_is_refused_before_anything_is_made(name, tmp_path):
     with pytest.raises(ExportRefused, match="the name "):
-        export(None, tmp_path / "models", name, facts={})
+        export(None, tmp_path / "models", name, metadata={})
     assert list(tmp_path.iterdir()) == []
 
 
@@ -192,34 +192,34 @@ def test_a_version_follows_all_numbers_that_a_server_would_look_at(tmp_path):
     for number in ("00000007", "9"):
         (tmp_path / "sharp" / number).mkdir(parents=True)
     with pytest.raises(ExportRefused, match="8 is not larger than 9"):
-        export(None, tmp_path, "sharp", 8, facts={})
-    assert export(_enhancer(), tmp_path, "sharp", facts={}).endswith("/10")
+        export(None, tmp_path, "sharp", 8, metadata={})
+    assert export(_enhancer(), tmp_path, "sharp", metadata={}).endswith("/10")
     with pytest.raises(ExportRefused, match="from 1 to 9223372036854775807"):
-        export(None, tmp_path, "sharp", 2**63, facts={})
+        export(None, tmp_path, "sharp", 2**63, metadata={})
 
 
 @pytest.mark.parametrize("folder", ["models [v2]", "a[b]", "x*y", "what?", "back\\slash", "100 %41 ü"])
 def test_a_folder_that_tensorflow_takes_for_a_pattern_will_do(folder, painter, tmp_path):
-    path = export(painter, tmp_path / folder, "painter", facts=FACTS)
+    path = export(painter, tmp_path / folder, "painter", metadata=METADATA)
     assert path == f"{tmp_path}/{folder}/painter/1"
     assert os.listdir(tmp_path / folder / "painter") == ["1"]
     text = (tmp_path / folder / "models.config").read_text()
     (entry,) = text_format.Parse(text, messages.ModelServerConfig()).model_config_list.config
     assert entry.base_path == f"{tmp_path}/{folder}/painter"
-    assert offline.sample(tmp_path / folder, n=1, seed=0, label="hats").shape == (1, SIZE, SIZE, 3)
+    assert offline.sample(tmp_path / folder, n=1, seed=0, conditions={"label": "hats"}).shape == (1, SIZE, SIZE, 3)
     with plain(path) as way, Session(way) as session:
         assert "classes" in session.signatures
 
 
 def test_base_paths_follow_a_folder_that_was_moved_or_copied(tmp_path):
-    export(_enhancer(), tmp_path / "old", "sharp", facts={})
+    export(_enhancer(), tmp_path / "old", "sharp", metadata={})
     text = (tmp_path / "old" / "models.config").read_text()
     kept = 'model_version_policy { specific { versions: 1 } } version_labels { key: "stable" value: 1 }'
     (tmp_path / "old" / "models.config").write_text(text.replace("base_path:", f"{kept} base_path:"))
     shutil.copytree(tmp_path / "old", tmp_path / "copy")
     os.rename(tmp_path / "old", tmp_path / "new")
     for place in ("new", "copy"):
-        export(_enhancer(), tmp_path / place, "sharp", facts={})
+        export(_enhancer(), tmp_path / place, "sharp", metadata={})
         text = (tmp_path / place / "models.config").read_text()
         (entry,) = text_format.Parse(text, messages.ModelServerConfig()).model_config_list.config
         assert entry.base_path == str(tmp_path / place / "sharp")
@@ -227,14 +227,14 @@ def test_base_paths_follow_a_folder_that_was_moved_or_copied(tmp_path):
 
 
 def test_an_entry_for_a_model_that_lies_elsewhere_stays_while_that_is_there(tmp_path):
-    export(_enhancer(), tmp_path / "there", "far", facts={})
+    export(_enhancer(), tmp_path / "there", "far", metadata={})
     entry = 'config {{ name: "{}" base_path: "{}" version_labels {{ key: "stable" value: 1 }} }}'
     others = [("far", str(tmp_path / "there" / "far")), ("gone", str(tmp_path / "gone")), ("cloud", "s3://bucket/m")]
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "models.config").write_text(
         f"model_config_list {{ {' '.join(entry.format(*other) for other in others)} }}"
     )
-    export(_enhancer(), tmp_path / "here", "sharp", facts={})
+    export(_enhancer(), tmp_path / "here", "sharp", metadata={})
     text = (tmp_path / "here" / "models.config").read_text()
     entries = text_format.Parse(text, messages.ModelServerConfig()).model_config_list.config
     assert [(entry.name, entry.base_path, dict(entry.version_labels)) for entry in entries] == [
@@ -251,14 +251,14 @@ def _batches(folder):
 
 
 def test_batches_suit_every_model_of_the_folder(painter, tmp_path):
-    export(painter, tmp_path, "painter", facts=FACTS)
+    export(painter, tmp_path, "painter", metadata=METADATA)
     assert _batches(tmp_path) == [1, 2, 4, 8, 16]
-    export(_enhancer(), tmp_path, "sharp", facts={})  # whose requests may differ in size, and must not meet
+    export(_enhancer(), tmp_path, "sharp", metadata={})  # whose requests may differ in size, and must not meet
     assert _batches(tmp_path) == [1]
-    export(painter, tmp_path, "painter", facts=FACTS)
+    export(painter, tmp_path, "painter", metadata=METADATA)
     assert _batches(tmp_path) == [1]
     shutil.rmtree(tmp_path / "sharp")
-    export(painter, tmp_path, "painter", facts=FACTS)
+    export(painter, tmp_path, "painter", metadata=METADATA)
     assert _batches(tmp_path) == [1, 2, 4, 8, 16]
 
 
@@ -268,11 +268,11 @@ def test_two_exports_at_once_are_both_listed(tmp_path, monkeypatch):
     def written_before(path, content):
         monkeypatch.setattr(files, "write", write)
         if path.endswith("models.config"):
-            export(_enhancer(), tmp_path, "other", facts={})
+            export(_enhancer(), tmp_path, "other", metadata={})
         write(path, content)
 
     monkeypatch.setattr(files, "write", written_before)
-    export(_enhancer(), tmp_path, "sharp", facts={})
+    export(_enhancer(), tmp_path, "sharp", metadata={})
     text = (tmp_path / "models.config").read_text()
     names = [one.name for one in text_format.Parse(text, messages.ModelServerConfig()).model_config_list.config]
     assert names == ["other", "sharp"]
@@ -288,7 +288,7 @@ def test_the_same_version_twice_at_once_is_refused(tmp_path, monkeypatch):
 
     monkeypatch.setattr(gate, "inspect", inspected_late)
     with pytest.raises(ExportRefused, match="/sharp/1 appeared while this export ran"):
-        export(_enhancer(), tmp_path, "sharp", facts={})
+        export(_enhancer(), tmp_path, "sharp", metadata={})
     assert os.listdir(tmp_path / "sharp") == ["1"] and (tmp_path / "sharp" / "1" / "saved_model.pb").stat().st_size == 0
 
 
@@ -315,7 +315,7 @@ def test_a_full_disk_is_told_of_the_version_and_leaves_nothing(where, tmp_path, 
     monkeypatch.setattr(name, full)
     (tmp_path / "kept").mkdir()
     with pytest.raises(OSError, match="No space left on device") as caught:
-        export(_enhancer(), tmp_path / "kept" / "new" / "models", "sharp", facts={})
+        export(_enhancer(), tmp_path / "kept" / "new" / "models", "sharp", metadata={})
     assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, f"{tmp_path}/kept/new/models/sharp/1")
     assert [path.name for path in tmp_path.rglob("*")] == ["kept"]
 
@@ -328,7 +328,7 @@ def test_a_file_in_the_way_is_named_and_stays(tmp_path):
         ("", "file", "file"),
     ]:
         with pytest.raises(NotADirectoryError) as caught:
-            export(_enhancer(), tmp_path / to, name, facts={})
+            export(_enhancer(), tmp_path / to, name, metadata={})
         assert caught.value.filename == str(tmp_path / way)
     assert [path.name for path in tmp_path.iterdir()] == ["file"] and (tmp_path / "file").read_text() == "mine"
 
@@ -338,22 +338,22 @@ def test_configs_that_cannot_be_written_are_told_with_the_version_that_is_there(
     (tmp_path / "nowhere").write_text("a file")
     (tmp_path / "batching.config").mkdir()
     with pytest.raises(IsADirectoryError, match="/sharp/1 is exported, but .* cannot be written"):
-        export(_enhancer(), tmp_path, "sharp", facts={})
+        export(_enhancer(), tmp_path, "sharp", metadata={})
     assert list(versions(str(tmp_path / "sharp"))) == [1]
 
 
 def test_a_scheme_that_tensorflow_does_not_know_is_named(tmp_path):
     with pytest.raises(files.UnknownScheme, match="s3:// is not known to this TensorFlow"):
-        export(_enhancer(), "s3://bucket/models", "sharp", facts={})
+        export(_enhancer(), "s3://bucket/models", "sharp", metadata={})
 
 
 def test_a_home_is_a_home(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert export(_enhancer(), "~/models", "sharp", facts={}) == str(tmp_path / "models" / "sharp" / "1")
+    assert export(_enhancer(), "~/models", "sharp", metadata={}) == str(tmp_path / "models" / "sharp" / "1")
 
 
 def test_an_export_to_an_object_store_is_the_same_export():
-    path = export(_enhancer(), "ram://bucket/models", "sharp", facts={})
+    path = export(_enhancer(), "ram://bucket/models", "sharp", metadata={})
     assert path == "ram://bucket/models/sharp/1"
     assert latest("ram://bucket/models") == path
     with tf.io.gfile.GFile("ram://bucket/models/models.config") as file:
@@ -365,7 +365,7 @@ def test_an_export_to_an_object_store_is_the_same_export():
 @pytest.mark.low_precision
 def test_a_mixed_precision_model_has_a_plain_interface(tmp_path):
     model = _painter(keras.DTypePolicy("mixed_bfloat16"))
-    with Session(export(model, tmp_path, "half", facts=FACTS)) as session:
+    with Session(export(model, tmp_path, "half", metadata=METADATA)) as session:
         dtypes = {tensor.dtype for s in session.signatures.values() for side in s for tensor in side.values()}
     assert dtypes == {tf.float32, tf.int64, tf.uint8, tf.string}
 
@@ -446,25 +446,22 @@ FAULTS = {
 def test_a_fault_is_refused_by_name_and_nothing_is_left(fault, tmp_path):
     make, words = FAULTS[fault]
     with pytest.raises(ExportRefused, match=words):
-        export(make(), tmp_path, "bad", facts={})
+        export(make(), tmp_path, "bad", metadata={})
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_export_that_is_killed_leaves_no_version(tmp_path):
     code = f"""
-import os, signal, types
-import tensorflow as tf
-from models import signatures
+import os, signal
 from serving.export import export, gate
+from tests.toy_models import enhancer
 gate.inspect = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-ready = signatures.pictures(lambda x: -x)
-model = types.SimpleNamespace(signatures=lambda: ready, serving_variables=lambda: [])
-export.export(model, {str(tmp_path)!r}, "sharp", facts={{}})
+export.export(enhancer(lambda x: -x), {str(tmp_path)!r}, "sharp", metadata={{}})
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert versions(tmp_path / "sharp") == {} and os.listdir(tmp_path / "sharp")
-    assert export(_enhancer(), tmp_path, "sharp", facts={}).endswith("/1")
+    assert export(_enhancer(), tmp_path, "sharp", metadata={}).endswith("/1")
 
 
 def test_a_folder_of_vertex_ai_is_a_model_with_a_name_that_can_be_served():

@@ -8,11 +8,11 @@ from models.generation import mlp_gan
 
 def test_parameters_and_shapes_by_hand():
     config = mlp_gan.PRESETS["128"]
-    generator = mlp_gan.build_generator(config, 0, "g")
+    generator = mlp_gan.build_generator(config, (), "g")
     pixels = 128 * 128 * 3
     assert generator.count_params() == (100 + 1) * 256 + (256 + 1) * 512 + (512 + 1) * pixels
     assert generator.output_shape == (None, 128, 128, 3)
-    critic = mlp_gan.build_critic(config, 0, "c")
+    critic = mlp_gan.build_critic(config, (), "c")
     convolutions = (3 * 16 + 1) * 32 + (32 * 16 + 1) * 64 + (64 * 16 + 1) * 128
     assert critic.count_params() == convolutions + 16 * 16 * 128 + 1
     assert critic.output_shape == (None,)

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from families import CLASSES, batch, tiny
+from families import LABEL, batch, tiny, told
 
 from models import catalogue
 from models.generation import r3gan
@@ -56,21 +56,21 @@ def test_terms_by_hand_on_a_linear_critic():
 
 
 def test_the_category_changes_pictures_and_logits():
-    model = tiny("r3gan", classes=CLASSES)
+    model = tiny("r3gan", facts=told("r3gan"))
     for network in (model.network, model.critic):
         for variable in network.trainable_weights:  # away from the zeros of a new network
             variable.assign(variable + 0.1 * tf.random.stateless_normal(variable.shape, [1, 2]))
     latent = tf.random.stateless_normal([1, 8], [0, 1])
-    pictures = [model.network([latent, tf.constant([label])]).numpy() for label in range(CLASSES)]
+    pictures = [model.network([latent, tf.constant([label])]).numpy() for label in range(LABEL.count)]
     assert np.abs(pictures[0] - pictures[1]).max() > 1e-3
-    logits = [float(model.critic([tf.constant(pictures[0]), tf.constant([label])])[0]) for label in range(CLASSES)]
-    assert len({round(logit, 6) for logit in logits}) == CLASSES
+    logits = [float(model.critic([tf.constant(pictures[0]), tf.constant([label])])[0]) for label in range(LABEL.count)]
+    assert len({round(logit, 6) for logit in logits}) == LABEL.count
 
 
 @pytest.mark.parametrize("preset", [name for name in r3gan.PRESETS if name.startswith("cpu")])
 def test_presets_for_two_cores_are_narrow(preset):
     """Under 0.06 GMAC a generator pass: multiply-adds counted from the layers' shapes."""
-    network = r3gan.build_generator(r3gan.PRESETS[preset], 0, "g")
+    network = r3gan.build_generator(r3gan.PRESETS[preset], (), "g")
     total = 0
     for layer in network.layers:
         small = layer.input if isinstance(layer, StridedConv2DTranspose) else layer.output
@@ -88,7 +88,7 @@ def test_stages_must_make_the_resolution():
 
 def test_an_export_answers_where_tensorflow_has_no_onednn(tmp_path):
     """Without oneDNN, TensorFlow joins a convolution and its bias into a kernel that knows no groups."""
-    path = export(tiny("r3gan"), str(tmp_path), "r3gan", facts={})
+    path = export(tiny("r3gan"), str(tmp_path), "r3gan", metadata={})
     request = "{'seed': np.arange(2), 'truncation': np.ones(2, np.float32)}"
     code = "import numpy as np; from serving.export.session import Session; "
     code += f"print(Session({path!r}).run('generate', {request})['images'].shape)"

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 from scipy import ndimage
 
+from data.facts import Condition, Facts
 from models.layers import condition, conv
 from models.layers.conv import GroupedConv2D, StridedConv2D, StridedConv2DTranspose, has_grouped_gradients
 from models.layers.norm import FusedBatchNormalization
@@ -295,50 +296,68 @@ def test_pixel_unshuffle_undoes_pixel_shuffle(block):
 # Conditions
 
 
-def test_no_categories_no_input():
-    assert condition.label_inputs(0) == []
+THREE, TWO = Condition("label", ("a", "b", "c")), Condition("colour", ("red", "blue"))
+
+
+def test_no_conditions_no_input():
+    assert condition.condition_inputs(Facts()) == []
     latent = keras.Input((5,))
-    assert condition.join(latent, [], 0, 4) is latent
+    assert condition.join(latent, [], Facts(), 4) is latent
 
 
-def test_join_puts_the_embedding_behind():
-    latent, labels = keras.Input((5,)), condition.label_inputs(3)
-    model = keras.Model([latent, *labels], condition.join(latent, labels, 3, 4))
-    z, label = normal(6, 5), np.array([0, 1, 2, 2, 1, 0], np.int32)
-    found = model([z, label]).numpy()
-    assert found.shape == (6, 9)
+def test_join_puts_an_embedding_of_each_condition_behind_and_zeros_for_what_is_unknown():
+    facts = Facts((THREE, TWO))
+    latent, inputs = keras.Input((5,)), condition.condition_inputs(facts)
+    assert [each.name for each in inputs] == ["label", "colour"]
+    model = keras.Model([latent, *inputs], condition.join(latent, inputs, facts, 4))
+    z, label, colour = normal(6, 5), np.array([0, 1, 2, 2, -1, 0], np.int32), np.array([1, -1, 0, 1, -1, 0], np.int32)
+    found = model([z, label, colour]).numpy()
+    assert found.shape == (6, 13)
     np.testing.assert_array_equal(found[:, :5], z)
-    (embedding,) = model.get_weights()
-    assert embedding.shape == (3, 4)
-    np.testing.assert_array_equal(found[:, 5:], embedding[label])
+    labels, colours = model.get_weights()
+    assert labels.shape == (3, 4) and colours.shape == (2, 4)
+    for column, table, part in ((label, labels, found[:, 5:9]), (colour, colours, found[:, 9:])):
+        np.testing.assert_array_equal(part, np.where(column[:, None] < 0, 0, table[column]))
+
+
+def test_the_unknown_moves_no_embedding():
+    column = tf.constant([-1, 2, -1])
+    layer = condition.KnownEmbedding(3, 4)
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(layer(column))
+    gradient = tf.convert_to_tensor(tape.gradient(total, layer.trainable_weights[0].value))
+    np.testing.assert_array_equal(gradient, [[0] * 4, [0] * 4, [1] * 4])
+    again = keras.layers.deserialize(keras.layers.serialize(layer))
+    assert isinstance(again, condition.KnownEmbedding) and again.output_dim == 4
 
 
 @pytest.mark.parametrize("use_bias", [True, False])
-@pytest.mark.parametrize("classes", [0, 3])
-def test_logits_are_a_line_and_a_projection(classes, use_bias):
-    """By hand: <w, x> + b + <e[label], x>."""
-    features, labels = keras.Input((4,)), condition.label_inputs(classes)
-    model = keras.Model([features, *labels], condition.logits(features, labels, classes, use_bias=use_bias))
+@pytest.mark.parametrize("facts", [Facts(), Facts((THREE,)), Facts((THREE, TWO))], ids=len)
+def test_logits_are_a_line_and_a_projection_of_each_condition(facts, use_bias):
+    """By hand: <w, x> + b + <e[label], x> + <e[colour], x>."""
+    features, inputs = keras.Input((4,)), condition.condition_inputs(facts)
+    model = keras.Model([features, *inputs], condition.logits(features, inputs, facts, use_bias=use_bias))
     model.set_weights([normal(*weight.shape, seed=5 + i) for i, weight in enumerate(model.weights)])
     kernel = next(w for w in model.weights if w.name == "kernel").numpy()
     bias = next((w.numpy() for w in model.weights if w.name == "bias"), 0.0)
-    x, label = normal(5, 4), np.array([2, 0, 1, 1, 0], np.int32)
+    x, columns = normal(5, 4), [np.array(c, np.int32) for c in ([2, 0, 1, -1, 0], [1, -1, 0, -1, 1])]
     expected = (x @ kernel)[:, 0] + bias
-    if classes:
-        embedding = next(w for w in model.weights if w.name == "embeddings").numpy()
-        expected = expected + (x * embedding[label]).sum(axis=1)
-    found = model([x, label] if classes else [x])
+    tables = [w.numpy() for w in model.weights if w.name == "embeddings"]
+    for table, column in zip(tables, columns, strict=False):
+        expected = expected + np.where(column < 0, 0, (x * table[column]).sum(axis=1))
+    found = model([x, *columns[: len(facts)]])
     assert found.shape == (5,) and found.dtype == tf.float32
     np.testing.assert_allclose(found, expected, atol=1e-5)
-    assert len(model.weights) == 1 + use_bias + (classes > 0)
+    assert len(model.weights) == 1 + use_bias + len(facts)
 
 
 @pytest.mark.low_precision
 def test_logits_are_float32_in_mixed_precision():
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        features, labels = keras.Input((4,)), condition.label_inputs(3)
-        model = keras.Model([features, *labels], condition.logits(features, labels, 3))
+        facts = Facts((THREE,))
+        features, inputs = keras.Input((4,)), condition.condition_inputs(facts)
+        model = keras.Model([features, *inputs], condition.logits(features, inputs, facts))
     finally:
         keras.config.set_dtype_policy("float32")
     assert model([normal(5, 4), np.zeros(5, np.int32)]).dtype == tf.float32

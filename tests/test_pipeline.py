@@ -1,14 +1,14 @@
 """The training stream: permutations, restoring, shards, and what a batch is made of."""
 
-import types
+import hashlib
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from data import augment, pipeline
 from data import batch as contract
-from data import pipeline
-from data.batch import ENHANCEMENT, GENERATION, TRANSLATION
+from data.batch import ENHANCEMENT, GENERATION, REQUIRED, TRANSLATION
 from data.cache import Rows
 from data.images import to_float
 from data.pipeline import Waiting, dataset, training
@@ -36,10 +36,10 @@ def textured(count=10, in_memory=True, side=6):
     )
 
 
-def batches(rows, number, task=GENERATION, **options):
-    """The first batches as dicts of NumPy arrays."""
+def batches(rows, number, task=GENERATION, keys=(), **options):
+    """The first batches as dicts of NumPy arrays; `keys` are those beside the task's."""
     options = {"batch_size": 4, "seed": 1} | options
-    return list(dataset(rows, task, **options).take(number).as_numpy_iterator())
+    return list(dataset(rows, (*REQUIRED[task], *keys), **options).take(number).as_numpy_iterator())
 
 
 def order(rows, number, **options):
@@ -58,6 +58,7 @@ def same(found, expected):
 
 
 ALL = ("label", "caption", "mask")
+EVERY = ("image", *ALL)
 
 
 @pytest.mark.parametrize("count, batch_size", [(12, 4), (10, 4), (7, 3), (3, 8), (1, 2), (2, 2), (17, 17), (65, 13)])
@@ -112,6 +113,64 @@ def test_numbers_change_with_the_step():
     assert len(found) == 8
 
 
+# SHA-256 of the first four batches (labels, and pictures as uint8) of the augmentations that move whole pixels only.
+GOLDEN = {
+    (): "9ffa731dc47764ab",
+    ("flip",): "d55b2aa8eb41db00",
+    ("dihedral",): "03cc69f95b068708",
+    ("flip", "dihedral"): "cfd45a1c21a5ddbf",
+}
+
+
+@pytest.mark.parametrize("names", GOLDEN, ids="+".join)
+def test_the_stream_stays_what_it_was(names):
+    found = hashlib.sha256()
+    for batch in batches(textured(), 4, keys=("label",), batch_size=6, seed=7, position=12, augment=names):
+        found.update(batch["label"].tobytes() + np.rint((batch["image"] + 1) * 127.5).astype(np.uint8).tobytes())
+    assert found.hexdigest()[:16] == GOLDEN[names]
+
+
+def test_numbers_of_an_augmentation_stay_what_they_were(monkeypatch):
+    """The second of three is given the same two numbers a row as ever; seen in the batch that is checked before any is yielded."""
+    seen = []
+
+    def jitter(pictures, numbers):
+        if tf.executing_eagerly():
+            seen.append(numbers.numpy())
+        return pictures
+
+    jitter.numbers, jitter.adds = 2, ()
+    monkeypatch.setitem(augment.AUGMENTATIONS, "jitter", jitter)
+    dataset(numbered(8), ("image",), batch_size=4, seed=7, position=8, augment=("flip", "jitter", "dihedral"))
+    expected = [
+        [0.29628145694732666, 0.9070382118225098],
+        [0.9715508222579956, 0.6001260280609131],
+        [0.9438374042510986, 0.24989938735961914],
+        [0.052697062492370605, 0.004411816596984863],
+    ]
+    np.testing.assert_array_equal(seen, np.float32([expected]))
+
+
+def test_an_augmentation_may_need_many_numbers_and_add_a_key(monkeypatch):
+    """What is applied after it is given other numbers; the key that it makes need not be in the rows."""
+
+    def holes(pictures, numbers):
+        assert numbers.shape[1] == 48
+        rows = tf.reshape(numbers < 0.5, [-1, 6, 8, 1])
+        return pictures | {"mask": tf.cast(rows, tf.uint8) * 255}
+
+    holes.numbers, holes.adds = 48, ("mask",)
+    monkeypatch.setitem(augment.AUGMENTATIONS, "holes", holes)
+    rows = numbered(8)
+    options = {"keys": ("mask", "label"), "augment": ("holes", "flip")}
+    whole = batches(rows, 4, **options)
+    assert whole[0].keys() == {"image", "mask", "label"} and whole[0]["mask"].shape == (4, 6, 8, 1)
+    assert len({mask.tobytes() for batch in whole for mask in batch["mask"]}) == 16
+    same(batches(rows, 2, position=8, **options), whole[2:])
+    with pytest.raises(ValueError, match="not asked for: mask"):
+        batches(rows, 1, augment=("holes",))
+
+
 @pytest.mark.parametrize("seed", [0, 7])
 def test_permutations_of_epochs_and_seeds_are_unrelated(seed):
     count = 2000
@@ -128,7 +187,7 @@ def test_permutations_of_epochs_and_seeds_are_unrelated(seed):
 
 def test_each_key_has_its_type_range_and_shape():
     rows = textured()
-    made = dataset(rows, GENERATION, batch_size=4, seed=1, keys=ALL, augment=("dihedral", "jitter"))
+    made = dataset(rows, EVERY, batch_size=4, seed=1, augment=("dihedral", "jitter"))
     spec = made.element_spec
     assert {key: (value.dtype, tuple(value.shape)) for key, value in spec.items()} == {
         "image": (tf.float32, (4, 6, 6, 3)),
@@ -137,7 +196,8 @@ def test_each_key_has_its_type_range_and_shape():
         "mask": (tf.float32, (4, 6, 6, 1)),
     }
     (batch,) = made.take(1)
-    contract.check(batch, GENERATION)
+    contract.check(batch, EVERY)
+    contract.check_range(batch)
     assert batch["image"].numpy().min() >= -1 and batch["image"].numpy().max() <= 1
     assert batch["mask"].numpy().min() >= 0 and batch["mask"].numpy().max() <= 1
 
@@ -167,10 +227,8 @@ def test_memory_mapped_files_give_what_memory_gives(tmp_path):
     options = {"keys": ALL, "augment": ("flip", "jitter"), "batch_size": 16}
     files = Rows(mapped, (), in_memory=False)
     same(batches(files, 3, **options), batches(kept, 3, **options))
-    assert (
-        dataset(files, GENERATION, seed=1, **options).element_spec
-        == dataset(kept, GENERATION, seed=1, **options).element_spec
-    )
+    options |= {"keys": EVERY, "seed": 1}
+    assert dataset(files, **options).element_spec == dataset(kept, **options).element_spec
 
 
 def test_each_task_has_its_keys():
@@ -195,33 +253,30 @@ def test_a_batch_that_cannot_be_shared_evenly_is_refused():
         batches(numbered(4), 1, shard=(0, 3))
 
 
-def test_waiting_share_is_that_since_it_was_last_asked(monkeypatch):
-    now = [0.0]
-    monkeypatch.setattr(pipeline, "time", types.SimpleNamespace(perf_counter=lambda: now[0]))
-    rows = textured()
-    arguments = {"batch_size": 4, "seed": 1, "position": 8, "augment": ("flip",), "keys": ALL}
-    waiting = Waiting()
-    made, share = training(rows, GENERATION, tf.distribute.get_strategy(), waiting, **arguments), waiting.share
-    iterator = iter(made)
+def test_waiting_share_is_that_since_it_was_last_asked():
+    now = tf.Variable(0.0, dtype=tf.float64)
+    waiting = Waiting(clock=lambda: now.assign_add(1.0) + 0.0)  # a second passes whenever it is looked at
+    arguments = {"batch_size": 4, "seed": 1, "position": 8, "augment": ("flip",)}
+    iterator = iter(training(textured(), EVERY, tf.distribute.get_strategy(), waiting, **arguments))
     found = [{key: value.numpy() for key, value in next(iterator).items()} for _ in range(3)]
-    same(found, batches(rows, 3, position=8, augment=("flip",), keys=ALL))
-    now[0] = 1e6
-    assert 0 < share() < 1  # three batches do not take a week
-    now[0] += 1
-    assert share() == 0  # nothing was taken since
-    waiting._seconds.assign(3.0)
-    now[0] += 12
-    assert share() == 0.25
+    same(found, batches(textured(), 3, position=8, augment=("flip",), keys=ALL))
+    assert waiting.share() == 3 / 7  # of 7 seconds; a second for each batch
+    now.assign_add(11.0)
+    assert waiting.share() == 0  # nothing was taken since
+    next(iterator)
+    now.assign_add(1.0)
+    assert waiting.share() == 1 / 4
 
 
 def test_several_replicas_are_given_the_whole_batch_and_no_clock():
     rows = numbered(8)
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    arguments = {"batch_size": 4, "seed": 1, "position": 0, "augment": (), "keys": ("label",)}
-    waiting = Waiting()
-    made = training(rows, GENERATION, strategy, waiting, **arguments)
+    arguments = {"batch_size": 4, "seed": 1, "position": 0, "augment": ()}
+    now = tf.Variable(0.0, dtype=tf.float64)
+    waiting = Waiting(clock=lambda: now.assign_add(1.0) + 0.0)
+    made = training(rows, ("image", "label"), strategy, waiting, **arguments)
     same(list(made.take(2).as_numpy_iterator()), batches(rows, 2, keys=("label",)))
-    assert waiting.share() == 0
+    assert waiting.share() == 0 and now.numpy() == 2  # looked at when it was made and when it was asked
 
 
 def test_orders_do_not_come_back_and_every_row_is_as_likely_everywhere():

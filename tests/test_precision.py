@@ -8,7 +8,9 @@ import subprocess
 import pytest
 import tensorflow as tf
 from click.testing import CliRunner
+from families import LABEL
 
+from data.facts import Facts
 from models import catalogue
 from trainer import cli, task
 from trainer.commands import doctor
@@ -31,7 +33,7 @@ def test_float32_is_not_asked(monkeypatch):
 
 
 def test_steps_take_turns_and_time():
-    (seconds,) = precision.step_seconds([described("float32")], classes=3, rounds=2)
+    (seconds,) = precision.step_seconds([described("float32")], facts=Facts((LABEL,)), rounds=2)
     assert len(seconds) == 2 and min(seconds) > 0
 
 

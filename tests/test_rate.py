@@ -4,7 +4,6 @@ import base64
 import io
 import json
 import re
-import types
 from collections import Counter
 from itertools import combinations
 
@@ -13,9 +12,9 @@ import pytest
 import tensorflow as tf
 from click.testing import CliRunner
 from PIL import Image
+from toy_models import enhancer, generator, translator
 
 from data.images import save_png
-from models import signatures
 from serving.export.export import export
 from trainer.cli import main
 from trainer.rating import systems
@@ -35,24 +34,25 @@ def made(tmp_path_factory):
     to = tmp_path_factory.mktemp("made")
 
     def painter(red, greens):
-        def generate(z, label):
+        def generate(z, label=None):
             green = tf.gather(tf.constant(greens), label if greens[1:] else tf.zeros_like(z[:, 0], tf.int32))
             colour = tf.stack([tf.fill(tf.shape(green), red), green, tf.tanh(z[:, 0])], axis=1)
             return tf.tile(colour[:, None, None], [1, SIZE, SIZE, 1])
 
         return generate
 
-    def save(name, ready, **facts):
-        export(types.SimpleNamespace(signatures=lambda: ready, serving_variables=lambda: []), to, name, facts=facts)
+    def save(name, model, **metadata):
+        export(model, to, name, metadata=metadata)
 
     for name, red, greens in (("northern", -1.0, [-1.0, 1.0]), ("southern", 1.0, [1.0, -1.0])):
-        ready = signatures.generation(painter(red, greens), latent_size=4, classes=2, resolution=SIZE)
-        save(name, ready, task="generation", classes=CLASSES[name])
-    save("plain", signatures.generation(painter(0.0, [0.0]), latent_size=4, resolution=SIZE), task="generation")
+        told = [("label", tuple(CLASSES[name]))]
+        model = generator(painter(red, greens), latent_size=4, resolution=SIZE, conditions=told)
+        save(name, model, task="generation", classes=CLASSES[name])
+    save("plain", generator(painter(0.0, [0.0]), latent_size=4, resolution=SIZE), task="generation")
     settings = {"view": "pair", "fit": "crop"}
     for name, change in (("bright", lambda x: x / 2 + 0.5), ("dark", lambda x: x / 2 - 0.5)):
-        save(name, signatures.pictures(change, size=SIZE), task="translation", configuration=settings)
-    double = signatures.pictures(lambda x: tf.repeat(tf.repeat(x, 2, 1), 2, 2), scale=2)
+        save(name, translator(change, SIZE), task="translation", configuration=settings)
+    double = enhancer(lambda x: tf.repeat(tf.repeat(x, 2, 1), 2, 2))
     save("double", double, task="enhancement", configuration={"settings": {"scale": 2}})
     return to
 

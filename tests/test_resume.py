@@ -95,7 +95,7 @@ def test_a_run_is_exported_by_what_it_was_trained_on_when_the_data_have_changed_
     for version in ("1", "2"):
         result = invoke(cli.main, "export", "told", "--to", "models")
         assert result.exit_code == 0, result.output
-        facts = json.loads(Path("models", "mlp_gan", version, "export.json").read_text())["facts"]
+        facts = json.loads(Path("models", "mlp_gan", version, "export.json").read_text())["metadata"]
         assert facts["classes"] == ["bags", "shoes"] and facts["data"]["fingerprint"] == fingerprint
         shutil.rmtree(shop / "data", ignore_errors=True)
     result = invoke(cli.main, "sample", "told", "--label", "bags", "--n", 2, "--out", "x.png")
@@ -217,7 +217,7 @@ def test_the_same_images_from_a_damaged_checkpoint_as_from_a_whole_one(shop):
     for command in (["sample", "flatly", "--n", 2, "--out", "x.png"], ["export", "flatly", "--to", "models"]):
         result = invoke(cli.main, *command)
         assert result.exit_code == 0 and "step-6 cannot be read" in result.output, result.output
-    assert json.loads(Path("models/mlp_gan/1/export.json").read_text())["facts"]["step"] == 4
+    assert json.loads(Path("models/mlp_gan/1/export.json").read_text())["metadata"]["step"] == 4
     assert invoke(cli.main, "sample", "flatly", "--n", 2, "--out", "x.png").exit_code == 0
     assert os.listdir("flatly/export/mlp_gan") == ["1"]  # and no version a sample
     result = resume("flatly", 48, data="folder:flat")
@@ -466,8 +466,11 @@ def unused_port():
 REFUSED = {
     "resolution": (["--resolution", 20], "not resolution=20"),
     "dcgan's resolution": (["--model", "dcgan", "--resolution", 100], "resolution"),
-    "categories of espcn": (["--model", "espcn", "--conditional"], "--conditional is for generation"),
-    "categories of pix2pix": (["--model", "pix2pix", "--conditional"], "--conditional is for generation"),
+    "categories of espcn": (["--model", "espcn", "--conditional"], "--conditional is for models that are told facts"),
+    "categories of pix2pix": (
+        ["--model", "pix2pix", "--conditional"],
+        "--conditional is for models that are told facts",
+    ),
     "no critic": (["--model", "espcn", "--augment", "ada"], "changes what a critic sees, and espcn has none"),
     "no view": (["--view", "edges"], "--view edges is for translation"),
     "a pair": (["--model", "pix2pix", "--view", "pair"], "has no 'source'"),

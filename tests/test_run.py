@@ -108,7 +108,7 @@ def test_export_again_gets_the_next_version(run, tmp_path):
     result = invoke(cli.main, "export", run, "--to", tmp_path, "--name", "shop", "--version", 2)
     assert result.exit_code == 2 and "2" in result.output
     report = json.loads((tmp_path / "shop" / "1" / "export.json").read_text())
-    assert report["facts"]["images_seen"] == 64 and len(report["facts"]["classes"]) == 10
+    assert report["metadata"]["images_seen"] == 64 and len(report["metadata"]["classes"]) == 10
 
 
 def dtypes(version):
@@ -128,7 +128,7 @@ def test_an_export_trained_in_bfloat16_computes_in_float32(tmp_path):
     assert "float32" in found and not found & {"bfloat16", "float16"}, found
     keras.config.set_dtype_policy("mixed_bfloat16")  # and what is exported as it was trained is seen to be
     family = catalogue.load("r3gan")
-    assert "bfloat16" in dtypes(Path(export(family.Model(family.PRESETS["tiny"]), str(tmp_path), "half", facts={})))
+    assert "bfloat16" in dtypes(Path(export(family.Model(family.PRESETS["tiny"]), str(tmp_path), "half", metadata={})))
 
 
 def test_a_changed_configuration_is_refused_with_the_difference(run):

@@ -27,6 +27,15 @@ def test_keys_shapes_and_types(examples):
     assert Studio().example(0)["image"].shape == (128, 128, 3)
 
 
+def test_colour_and_print_are_those_of_the_caption(examples):
+    names = Studio.attributes
+    assert {name: len({example[name] for example in examples}) for name in names} == {"colour": 17, "print": 5}
+    for example in examples:
+        colour, printed = (values[example[name]] for name, values in names.items())
+        assert f"{colour} {printed}".removesuffix(" plain") + " " in example["caption"]
+        assert printed != "plain" or not any(f" {other} " in example["caption"] for other in names["print"])
+
+
 def test_same_seed_same_bytes_whatever_the_count(examples):
     for first, again in zip(examples, Studio(count=20, seed=3).examples(SIZE), strict=False):
         assert first["image"].tobytes() == again["image"].tobytes()

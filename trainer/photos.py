@@ -47,6 +47,22 @@ def find(photos: str, say: Callable[[str], None], out: str | None = None) -> tup
     return photos, names
 
 
+def partners(photos: str, sources: list[str], path: str) -> list[str]:
+    """The other picture of each photo in `sources`, which `photos` named: the file `path`, or the one of that folder under the same name.
+
+    A mask of `a.jpg` may also be called `a.png`. A file that is not there is named all the same, to be missed when it is read.
+    """
+    path = files.resolve(path)
+    if not files.is_folder(path):
+        return [path] * len(sources)
+    found = []
+    for source in sources:
+        name = source.removeprefix(photos.rstrip("/") + "/") if files.is_folder(photos) else os.path.basename(source)
+        same, as_png = join(path, name), join(path, f"{os.path.splitext(name)[0]}.png")
+        found.append(as_png if not files.exists(same) and files.exists(as_png) else same)
+    return found
+
+
 def write(target: str, content: bytes) -> OSError | None:
     """Write what was made of a photo. What is wrong with its place alone is returned, so that the others go on; a full disk is raised."""
     try:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 import numpy as np
@@ -21,8 +21,9 @@ class Source(Protocol):
 
     spec: str  # what the user typed
     classes: tuple[str, ...]  # names in label order; () when unlabelled
+    attributes: Mapping[str, tuple[str, ...]]  # what else is known by name: name -> names of its values; may be absent
     count: int | None  # examples, bad ones included, when known without reading them
-    keys: frozenset[str]  # of "image", "label", "caption", "mask", or "source", "target", "label"
+    keys: frozenset[str]  # what an example holds: keys of `data.batch.KEYS`, and attributes
     left_out: Quarantine  # what lies there and is no example, as far as that is known without reading the pictures
 
     def fingerprint(self) -> str:
@@ -31,7 +32,10 @@ class Source(Protocol):
     def examples(
         self, size: int | None, fit: str, quarantine: Quarantine
     ) -> Iterator[dict[str, np.ndarray | int | str]]:
-        """Yield examples of uint8 [size, size, channels] pictures; those that cannot be read go to `quarantine`."""
+        """Yield examples: uint8 [size, size, channels] pictures and maps, int labels (-1: not known), int32 [length] sequences, texts.
+
+        Those that cannot be read go to `quarantine`.
+        """
 
 
 def digest(*parts) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from data.quarantine import Quarantine
 from data.sources.studio_paint import Canvas, Look, Pattern, blur
-from data.sources.studio_products import KINDS
+from data.sources.studio_products import ANY, KINDS
 
 VERSION = 1
 NATIVE = 128
@@ -97,7 +97,8 @@ class Studio:
 
     spec = "studio"
     classes = tuple(KINDS)
-    keys = frozenset({"image", "label", "caption", "mask"})
+    attributes = {"colour": tuple(COLOURS), "print": ("plain", *ANY)}
+    keys = frozenset({"image", "label", "caption", "mask", *attributes})
     left_out = Quarantine()
 
     def __init__(self, count: int = 4096, seed: int = 0):
@@ -114,9 +115,10 @@ class Studio:
             yield self.example(index, size)
 
     def example(self, index: int, size: int | None = None) -> dict:
-        """Example `index`: `image` uint8 [size, size, 3]; `label` int; `caption` str; `mask` uint8 [size, size, 1].
+        """Example `index`: `image` uint8 [size, size, 3]; `label`, `colour`, `print` int; `caption` str; `mask` uint8
+        [size, size, 1].
 
-        In the mask 255 is product and 0 is background or shadow. `size` None is 128.
+        `colour` is that of most of the product. In the mask 255 is product and 0 is background or shadow. `size` None is 128.
         """
         size = size or NATIVE
         rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([self.seed, index])))
@@ -150,6 +152,8 @@ class Studio:
         return {
             "image": (np.clip(canvas.image, 0.0, 1.0) * 255 + 0.5).astype(np.uint8),
             "label": label,
+            "colour": self.attributes["colour"].index(name),
+            "print": self.attributes["print"].index(print_name or "plain"),
             "caption": f"{article} {words} on a {backdrop} background",
             "mask": (np.clip(canvas.alpha, 0.0, 1.0) * 255 + 0.5).astype(np.uint8)[..., None],
         }

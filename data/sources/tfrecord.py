@@ -14,6 +14,7 @@ from fnmatch import fnmatchcase
 
 import numpy as np
 
+from data import batch as contract
 from data import files
 from data.images import BadPicture, decode, encode_jpeg, encode_png, square
 from data.quarantine import Quarantine
@@ -21,7 +22,6 @@ from data.sources.parallel import ordered_map, read_good
 from data.sources.protocol import Source, SourceError, digest, join
 
 ENCODINGS = {"png": encode_png, "jpeg": encode_jpeg}
-_PICTURES = ("image", "source", "target")
 _FACTS = "dataset.json"
 
 
@@ -71,6 +71,7 @@ def write(
                 made.append(join(out_dir, name))
         facts = {
             "classes": list(source.classes),
+            "attributes": {name: list(values) for name, values in getattr(source, "attributes", {}).items()},
             "keys": sorted(source.keys),
             "count": count,
             "size": size,
@@ -93,12 +94,13 @@ def _serialise(example, encode):
     import tensorflow as tf
 
     def feature(key, value):
-        if key == "label":
-            return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
-        if key == "caption":
+        kind = contract.kind(key)
+        if kind.dtype == "int32":
+            return tf.train.Feature(int64_list=tf.train.Int64List(value=np.ravel(value)))
+        if kind is contract.TEXT:
             content = value.encode()
         else:
-            content = encode_png(value) if key == "mask" else encode(value)
+            content = encode(value) if kind is contract.PICTURE else encode_png(value)
         return tf.train.Feature(bytes_list=tf.train.BytesList(value=[content]))
 
     features = {key: feature(key, value) for key, value in example.items()}
@@ -115,6 +117,7 @@ class TfRecord:
         self._shards = _match(pattern)
         facts = _read_facts(posixpath.dirname(self._shards[0]))
         self.classes = tuple(facts["classes"])
+        self.attributes = {name: tuple(values) for name, values in facts["attributes"].items()}
         self.keys = frozenset(facts["keys"])
         self.count = facts["count"] if len(self._shards) == facts["shards"] else None
         self._written = facts["fingerprint"]
@@ -145,13 +148,16 @@ class TfRecord:
             raise BadPicture("is no tf.train.Example") from None
         example = {}
         for key in sorted(self.keys):
-            values = features[key].int64_list.value if key == "label" else features[key].bytes_list.value
+            kind = contract.kind(key)
+            values = features[key].int64_list.value if kind.dtype == "int32" else features[key].bytes_list.value
             if not values:
                 have = ", ".join(sorted(name for name in features if name not in self.keys)) or "nothing else"
                 raise BadPicture(f"has no {key} of the kind that `packshot prepare` writes, but: {have}")
             if key == "label" and not 0 <= values[0] < len(self.classes):
                 raise BadPicture(f"has the label {values[0]}, and there are {len(self.classes)} classes")
-            example[key] = _READ[key](values[0], size, fit)
+            if key in self.attributes and not -1 <= values[0] < len(self.attributes[key]):
+                raise BadPicture(f"has the {key} {values[0]}, and there are {len(self.attributes[key])} names of it")
+            example[key] = _READ[kind](values, size, fit)
         return example
 
 
@@ -186,7 +192,11 @@ def _read_facts(folder):
     for key, kind in (("classes", list), ("keys", list), ("count", int), ("shards", int), ("fingerprint", str)):
         if not isinstance(facts, dict) or not isinstance(facts.get(key), kind):
             raise SourceError(f"{path} was not written by `packshot prepare`: it has no {key}")
-    if unknown := set(facts["keys"]) - _READ.keys():
+    if not isinstance(attributes := facts.setdefault("attributes", {}), dict):
+        raise SourceError(
+            f"{path} was not written by `packshot prepare`: its attributes are no names with their values"
+        )
+    if unknown := set(facts["keys"]) - contract.KEYS.keys() - attributes.keys():
         raise SourceError(f"{path} has keys that nothing here knows: {', '.join(map(str, sorted(unknown, key=str)))}")
     return facts
 
@@ -196,9 +206,12 @@ def _fit_mask(mask, size, fit):
     return np.ascontiguousarray(255 - square(255 - mask, size, fit)[:, :, :1])
 
 
-# What becomes of a feature's value: (value, size, fit) -> what an example holds.
-_READ = dict.fromkeys(_PICTURES, decode) | {
-    "label": lambda value, size, fit: int(value),
-    "caption": lambda value, size, fit: value.decode(errors="replace"),
-    "mask": lambda value, size, fit: _fit_mask(decode(value), size, fit),
+# What becomes of a feature's values: (values, size, fit) -> what an example holds.
+_READ = {
+    contract.PICTURE: lambda values, size, fit: decode(values[0], size, fit),
+    contract.MAP: lambda values, size, fit: _fit_mask(decode(values[0]), size, fit),
+    contract.LABEL: lambda values, size, fit: int(values[0]),
+    contract.TOKENS: lambda values, size, fit: np.array(values, np.int32),
+    contract.CODES: lambda values, size, fit: np.array(values, np.int32),
+    contract.TEXT: lambda values, size, fit: values[0].decode(errors="replace"),
 }

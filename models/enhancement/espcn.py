@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import keras
 
 from data.errors import UserError
+from data.facts import Facts
 from models.base import OnePlayer
 from models.layers.resample import PixelShuffle
 from models.losses.reconstruction import squared
@@ -73,8 +74,8 @@ class Model(Enhancement, OnePlayer):
 
     default_steps_per_execution = 8
 
-    def __init__(self, config, *, classes=0, seed=0):
-        super().__init__(config, classes=classes, seed=seed)
+    def __init__(self, config, *, facts=Facts(), seed=0):
+        super().__init__(config, facts=facts, seed=seed)
         if config.scale not in (2, 3, 4) or config.resolution % config.scale:
             raise UserError(f"scale must be 2, 3 or 4 and divide resolution={config.resolution}, not {config.scale}")
         self.network, self.ema = self.with_ema(lambda name: build(config, name))

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 import keras
 
 from data.errors import UserError
+from data.facts import Facts
 from models.base import Player, TwoPlayer
-from models.layers.condition import join, label_inputs, logits
+from models.layers.condition import condition_inputs, join, logits
 from models.layers.conv import StridedConv2D, StridedConv2DTranspose
 from models.layers.initializers import near_one, normal
 from models.layers.norm import FusedBatchNormalization
@@ -39,7 +40,7 @@ class Config:
     latent_size: int = 100  # numbers in z
     width: int = 64  # channels next to the picture; doubled at every halving
     widest: int = 512  # channels at most
-    embedding_size: int = 32  # numbers in the embedding of a category
+    embedding_size: int = 32  # numbers in the embedding of a condition
     objective: str = "non_saturating"
     critic_steps: int = 1  # critic steps for one generator step
     penalty_every: int = 1  # steps between two penalised ones (wgan_gp)
@@ -89,10 +90,10 @@ def widths(config):
     return [min(config.width * 2 ** (stages - 1 - stage), config.widest) for stage in range(stages)]
 
 
-def build_generator(config, classes, name):
-    """(latent [batch, latent_size] [, label [batch]]) -> pictures float32 [batch, resolution, resolution, 3] in [-1, 1]."""
-    latent, labels = keras.Input((config.latent_size,), name="latent"), label_inputs(classes)
-    x = join(latent, labels, classes, config.embedding_size)
+def build_generator(config, facts, name):
+    """(latent [batch, latent_size] [, a condition [batch] ...]) -> pictures float32 [batch, resolution, resolution, 3] in [-1, 1]."""
+    latent, conditions = keras.Input((config.latent_size,), name="latent"), condition_inputs(facts)
+    x = join(latent, conditions, facts, config.embedding_size)
     first, *rest = widths(config)
     x = keras.layers.Dense(4 * 4 * first, use_bias=False, kernel_initializer=normal())(x)
     x = keras.layers.Reshape((4, 4, first))(x)
@@ -102,13 +103,13 @@ def build_generator(config, classes, name):
         if channels:
             x = keras.layers.Conv2DTranspose(channels, 4, 2, "same", use_bias=False, kernel_initializer=normal())(x)
     x = StridedConv2DTranspose(3, 2, kernel_initializer=normal())(x)
-    return keras.Model([latent, *labels], keras.layers.Activation("tanh", dtype="float32")(x), name=name)
+    return keras.Model([latent, *conditions], keras.layers.Activation("tanh", dtype="float32")(x), name=name)
 
 
-def build_critic(config, classes, name):
-    """(pictures [batch, resolution, resolution, 3] [, label [batch]]) -> logits float32 [batch]."""
+def build_critic(config, facts, name):
+    """(pictures [batch, resolution, resolution, 3] [, a condition [batch] ...]) -> logits float32 [batch]."""
     picture = keras.Input((config.resolution, config.resolution, 3), name="picture")
-    labels = label_inputs(classes)
+    conditions = condition_inputs(facts)
     *others, first = widths(config)
     x = keras.layers.LeakyReLU(0.2)(StridedConv2D(first, 2, kernel_initializer=normal())(picture))
     for channels in reversed(others):
@@ -118,7 +119,9 @@ def build_critic(config, classes, name):
         else:
             x = FusedBatchNormalization(gamma_initializer=near_one())(x)
         x = keras.layers.LeakyReLU(0.2)(x)
-    network = keras.Model([picture, *labels], logits(keras.layers.Flatten()(x), labels, classes, normal), name=name)
+    network = keras.Model(
+        [picture, *conditions], logits(keras.layers.Flatten()(x), conditions, facts, normal), name=name
+    )
     if config.objective == "wgan":
         for variable in network.trainable_weights:
             variable.constraint = Clip(config.clip)
@@ -128,13 +131,13 @@ def build_critic(config, classes, name):
 class Model(Generation, TwoPlayer):
     """The game of the chosen objective, with the gradient penalty for `wgan_gp`."""
 
-    def __init__(self, config, *, classes=0, seed=0, augment="none"):
-        super().__init__(config, classes=classes, seed=seed, augment=augment)
+    def __init__(self, config, *, facts=Facts(), seed=0, augment="none"):
+        super().__init__(config, facts=facts, seed=seed, augment=augment)
         if config.resolution < 8 or config.resolution & (config.resolution - 1):
             raise UserError(f"resolution must be a power of two, 8 or more, not {config.resolution}")
         self.objective = objective(config.objective)
-        self.network, self.ema = self.with_ema(lambda name: build_generator(config, classes, name))
-        self.critic = build_critic(config, classes, "critic")
+        self.network, self.ema = self.with_ema(lambda name: build_generator(config, facts, name))
+        self.critic = build_critic(config, facts, "critic")
         self.generator_optimizer = self._optimizer("generator_optimizer", self.network)
         self.critic_optimizer = self._optimizer("critic_optimizer", self.critic)
 

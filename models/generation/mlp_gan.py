@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 import keras
 
+from data.facts import Facts
 from models.base import TwoPlayer
-from models.layers.condition import join, label_inputs, logits
+from models.layers.condition import condition_inputs, join, logits
 from models.losses.adversarial import objective
 from models.optimizers import adam
 from models.settings import check_numbers
@@ -31,7 +32,7 @@ class Config:
     latent_size: int = 100  # numbers in z
     generator_widths: tuple[int, ...] = (256, 512)  # units of the dense layers before the pixels
     critic_widths: tuple[int, ...] = (32, 64, 128)  # channels of the strided convolutions
-    embedding_size: int = 32  # numbers in the embedding of a category
+    embedding_size: int = 32  # numbers in the embedding of a condition
     objective: str = "non_saturating"
     critic_steps: int = 1  # critic steps for one generator step
     penalty_every: int = 1  # no penalty here
@@ -51,37 +52,37 @@ PRESETS = {
 }
 
 
-def build_generator(config, classes, name):
-    """(latent [batch, latent_size] [, label [batch]]) -> pictures float32 [batch, resolution, resolution, 3] in [-1, 1]."""
-    latent, labels = keras.Input((config.latent_size,), name="latent"), label_inputs(classes)
-    x = join(latent, labels, classes, config.embedding_size)
+def build_generator(config, facts, name):
+    """(latent [batch, latent_size] [, a condition [batch] ...]) -> pictures float32 [batch, resolution, resolution, 3] in [-1, 1]."""
+    latent, conditions = keras.Input((config.latent_size,), name="latent"), condition_inputs(facts)
+    x = join(latent, conditions, facts, config.embedding_size)
     for width in config.generator_widths:
         x = keras.layers.Dense(width, kernel_initializer="he_normal")(x)
         x = keras.layers.LeakyReLU(0.2)(x)
     x = keras.layers.Dense(config.resolution**2 * 3)(x)
     x = keras.layers.Reshape((config.resolution, config.resolution, 3))(x)
-    return keras.Model([latent, *labels], keras.layers.Activation("tanh", dtype="float32")(x), name=name)
+    return keras.Model([latent, *conditions], keras.layers.Activation("tanh", dtype="float32")(x), name=name)
 
 
-def build_critic(config, classes, name):
-    """(pictures [batch, resolution, resolution, 3] [, label [batch]]) -> logits float32 [batch]."""
+def build_critic(config, facts, name):
+    """(pictures [batch, resolution, resolution, 3] [, a condition [batch] ...]) -> logits float32 [batch]."""
     picture = keras.Input((config.resolution, config.resolution, 3), name="picture")
-    labels = label_inputs(classes)
+    conditions = condition_inputs(facts)
     x = picture
     for width in config.critic_widths:
         x = keras.layers.Conv2D(width, 4, 2, "same", kernel_initializer="he_normal")(x)
         x = keras.layers.LeakyReLU(0.2)(x)
-    return keras.Model([picture, *labels], logits(keras.layers.Flatten()(x), labels, classes), name=name)
+    return keras.Model([picture, *conditions], logits(keras.layers.Flatten()(x), conditions, facts), name=name)
 
 
 class Model(Generation, TwoPlayer):
     """The game of the chosen objective, without penalties."""
 
-    def __init__(self, config, *, classes=0, seed=0, augment="none"):
-        super().__init__(config, classes=classes, seed=seed, augment=augment)
+    def __init__(self, config, *, facts=Facts(), seed=0, augment="none"):
+        super().__init__(config, facts=facts, seed=seed, augment=augment)
         self.objective = objective(config.objective)
-        self.network, self.ema = self.with_ema(lambda name: build_generator(config, classes, name))
-        self.critic = build_critic(config, classes, "critic")
+        self.network, self.ema = self.with_ema(lambda name: build_generator(config, facts, name))
+        self.critic = build_critic(config, facts, "critic")
         pace = {"rate": config.learning_rate, "beta_1": config.beta_1}
         self.generator_optimizer = adam("generator_adam", self.network, **pace)
         self.critic_optimizer = adam("critic_adam", self.critic, **pace)

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 import keras
 
 from data.errors import UserError
+from data.facts import Facts
 from models.base import Player, TwoPlayer
-from models.layers.condition import join, label_inputs, logits
+from models.layers.condition import condition_inputs, join, logits
 from models.layers.conv import GroupedConv2D, StridedConv2D, StridedConv2DTranspose
 from models.layers.initializers import fan_in, normal
 from models.layers.resample import Downsample2x, Upsample2x
@@ -47,7 +48,7 @@ class Config:
     patch: int = (
         1  # stride in px of the convolution at the picture's end of both networks, whose side is twice that (1: 1)
     )
-    embedding_size: int = 32  # numbers in the embedding of a category
+    embedding_size: int = 32  # numbers in the embedding of a condition
     gamma: float = 1.0  # weight of R1 and R2 (each enters as gamma / 2)
     penalty_every: int = 1  # steps between two penalised ones; the penalty is multiplied by it
     critic_steps: int = 1  # critic steps for one generator step
@@ -163,10 +164,10 @@ def match(x, channels):
     return keras.layers.Conv2D(channels, 1, use_bias=False, kernel_initializer=fan_in())(x)
 
 
-def build_generator(config, classes, name):
-    """(latent [batch, latent_size] [, label [batch]]) -> pictures float32 [batch, resolution, resolution, 3], near [-1, 1]."""
-    latent, labels = keras.Input((config.latent_size,), name="latent"), label_inputs(classes)
-    x = join(latent, labels, classes, config.embedding_size)
+def build_generator(config, facts, name):
+    """(latent [batch, latent_size] [, a condition [batch] ...]) -> pictures float32 [batch, resolution, resolution, 3], near [-1, 1]."""
+    latent, conditions = keras.Input((config.latent_size,), name="latent"), condition_inputs(facts)
+    x = join(latent, conditions, facts, config.embedding_size)
     layers = sum(config.blocks)
     x = LearnedConstant(config.channels[0])(x)
     for stage, (channels, blocks) in enumerate(zip(config.channels, config.blocks, strict=True)):
@@ -178,13 +179,13 @@ def build_generator(config, classes, name):
         x = match(x, 3)
     else:
         x = StridedConv2DTranspose(3, config.patch, use_bias=False, kernel_initializer=fan_in())(x)
-    return keras.Model([latent, *labels], keras.layers.Activation("linear", dtype="float32")(x), name=name)
+    return keras.Model([latent, *conditions], keras.layers.Activation("linear", dtype="float32")(x), name=name)
 
 
-def build_critic(config, classes, name):
-    """(pictures [batch, resolution, resolution, 3] [, label [batch]]) -> logits float32 [batch]."""
+def build_critic(config, facts, name):
+    """(pictures [batch, resolution, resolution, 3] [, a condition [batch] ...]) -> logits float32 [batch]."""
     picture = keras.Input((config.resolution, config.resolution, 3), name="picture")
-    labels = label_inputs(classes)
+    conditions = condition_inputs(facts)
     layers = sum(config.blocks)
     if config.patch == 1:
         x = match(picture, config.channels[-1])
@@ -196,14 +197,14 @@ def build_critic(config, classes, name):
         if stage:
             x = match(Downsample2x()(x), config.channels[stage - 1])
     x = DepthwisePool()(x)
-    return keras.Model([picture, *labels], logits(x, labels, classes, fan_in, use_bias=False), name=name)
+    return keras.Model([picture, *conditions], logits(x, conditions, facts, fan_in, use_bias=False), name=name)
 
 
 class Model(Generation, TwoPlayer):
     """The game: minimise softplus(D(fake) - D(real)) + gamma/2 (R1 + R2) against softplus(D(real) - D(fake)); paper, eq. 2 and 3."""
 
-    def __init__(self, config, *, classes=0, seed=0, augment="none"):
-        super().__init__(config, classes=classes, seed=seed, augment=augment)
+    def __init__(self, config, *, facts=Facts(), seed=0, augment="none"):
+        super().__init__(config, facts=facts, seed=seed, augment=augment)
         if len(config.blocks) != len(config.channels):
             raise UserError(f"channels={config.channels} and blocks={config.blocks} must name as many stages")
         if config.patch != 1 and config.patch % 2:
@@ -214,8 +215,8 @@ class Model(Generation, TwoPlayer):
                 f" {4 * 2 ** (len(config.channels) - 1) * config.patch} px, not resolution={config.resolution}"
             )
         self.objective = objective("relativistic")
-        self.network, self.ema = self.with_ema(lambda name: build_generator(config, classes, name))
-        self.critic = build_critic(config, classes, "critic")
+        self.network, self.ema = self.with_ema(lambda name: build_generator(config, facts, name))
+        self.critic = build_critic(config, facts, "critic")
         rate = Cosine(config.learning_rate, config.learning_rate_end, config.burn_in_images // config.batch_size)
         pace = {"rate": rate, "beta_1": config.beta_1, "beta_2": config.beta_2}
         self.generator_optimizer = adam("generator_adam", self.network, **pace)

@@ -1,30 +1,45 @@
-"""Telling a network the category: joined to z in a generator, by projection in a critic."""
+"""Conditions of a network: joined to z in a generator, by projection in a critic.
+
+A condition is an int32 [batch] input under its name, and -1 in it is unknown and contributes nothing: its embedding is the zero vector.
+"""
 
 import keras
 
 
-def label_inputs(classes):
-    """[] for an unconditional network, else one int32 input `label` [batch]; to be put behind the other inputs."""
-    return [keras.Input((), dtype="int32", name="label")] if classes else []
+@keras.saving.register_keras_serializable("packshot")
+class KnownEmbedding(keras.layers.Embedding):
+    """An embedding, and the zero vector for numbers below 0: int32 [batch] -> [batch, output_dim]."""
+
+    def call(self, inputs):
+        vectors = super().call(keras.ops.maximum(inputs, 0))
+        return keras.ops.where(inputs[:, None] >= 0, vectors, keras.ops.zeros_like(vectors))
 
 
-def join(latent, labels, classes, size):
-    """z [batch, n] with an embedding of the category behind it: [batch, n + size], or z itself when `labels` is empty."""
-    if not labels:
+def condition_inputs(facts):
+    """One int32 input [batch] a condition of a `data.facts.Facts`, by its name; to be put behind the other inputs."""
+    return [keras.Input((), dtype="int32", name=condition.name) for condition in facts]
+
+
+def join(latent, inputs, facts, size):
+    """z [batch, n] with an embedding of each condition behind it: [batch, n + size a condition], or z itself when there is none."""
+    if not inputs:
         return latent
-    return keras.layers.Concatenate()([latent, keras.layers.Embedding(classes, size, "normal")(labels[0])])
+    embeddings = [
+        KnownEmbedding(condition.count, size, "normal")(column) for column, condition in zip(inputs, facts, strict=True)
+    ]
+    return keras.layers.Concatenate()([latent, *embeddings])
 
 
-def logits(features, labels, classes, initializer=keras.initializers.GlorotUniform, use_bias=True):
-    """Critic features [batch, n] -> float32 logits [batch]: a linear map, plus the product of the features with an embedding of the
-    category when there is one (the projection discriminator, Miyato & Koyama 2018, eq. 3).
+def logits(features, inputs, facts, initializer=keras.initializers.GlorotUniform, use_bias=True):
+    """Critic features [batch, n] -> float32 logits [batch]: a linear map, plus the product of the features with an embedding of each
+    condition (the projection discriminator, Miyato & Koyama 2018, eq. 3; conditions taken as independent given the picture).
 
     Args:
         initializer: function () -> a Keras initialiser.
         use_bias: False for a relativistic game, in which a bias has no effect.
     """
     total = keras.layers.Dense(1, use_bias=use_bias, kernel_initializer=initializer())(features)
-    if labels:
-        wanted = keras.layers.Embedding(classes, features.shape[-1], initializer())(labels[0])
-        total = total + keras.layers.Dot(axes=1)([features, wanted])
+    for column, condition in zip(inputs, facts, strict=True):
+        embedding = KnownEmbedding(condition.count, features.shape[-1], initializer())(column)
+        total = total + keras.layers.Dot(axes=1)([features, embedding])
     return keras.layers.Reshape((), dtype="float32")(total)

@@ -20,6 +20,7 @@ import keras
 import tensorflow as tf
 
 from data.errors import UserError
+from data.facts import Facts
 from models.base import TwoPlayer
 from models.layers.initializers import near_one, normal
 from models.layers.norm import FusedBatchNormalization
@@ -109,8 +110,8 @@ def build_critic(config, name):
 class Model(Translation, TwoPlayer):
     """min_G max_D of the conditional game, plus l1 times the absolute difference: paper, eq. 4. The critic's loss is halved."""
 
-    def __init__(self, config, *, classes=0, seed=0, augment="none"):
-        super().__init__(config, classes=classes, seed=seed, augment=augment)
+    def __init__(self, config, *, facts=Facts(), seed=0, augment="none"):
+        super().__init__(config, facts=facts, seed=seed, augment=augment)
         if config.resolution < 8 or config.resolution & (config.resolution - 1):
             raise UserError(f"resolution must be a power of two, 8 or more, not {config.resolution}")
         self.objective = objective(config.objective)

@@ -42,10 +42,11 @@ class Tensor(NamedTuple):
 
 
 class Signature(NamedTuple):
-    """Inputs and outputs of a signature, by alias."""
+    """Inputs and outputs of a signature, by alias, and what an input is when a request leaves it out: one row."""
 
     inputs: dict[str, Tensor]
     outputs: dict[str, Tensor]
+    defaults: dict[str, np.ndarray] = {}
 
 
 class Metadata(NamedTuple):
@@ -239,11 +240,15 @@ def _metadata(reply):
         reply.model_spec.name,
         reply.model_spec.version.value,
         {
-            name: Signature(_tensors(definition.inputs), _tensors(definition.outputs))
+            name: Signature(_tensors(definition.inputs), _tensors(definition.outputs), _defaults(definition))
             for name, definition in sorted(definitions.signature_def.items())
             if not name.startswith("__saved_model")
         },
     )
+
+
+def _defaults(definition):
+    return {alias: proto_to_tensor(proto) for alias, proto in sorted(definition.defaults.items())}
 
 
 def _tensors(infos):

@@ -149,13 +149,15 @@ class _Caller:
         *,
         version: int | None = None,
         label: str | None = None,
+        condition: str = class_names.LABEL,
         timeout: float | None = _CLIENTS,
     ) -> list[str]:
         """The names of a conditional model's categories, in the order of their numbers, as its signature `classes` answers.
 
-        Raises ServingError, FailedPrecondition (over REST InvalidArgument) for a model that has no such signature.
+        Of another `condition`, such as "colour", the names of its values, as `colour_values` answers. Raises ServingError,
+        FailedPrecondition (over REST InvalidArgument) for a model that has no such signature.
         """
-        return self._run(self._classes(model, version, label, self._deadline(timeout)))
+        return self._run(self._classes(model, version, label, condition, self._deadline(timeout)))
 
     def status(
         self, model: str, *, version: int | None = None, timeout: float | None = _CLIENTS
@@ -198,11 +200,16 @@ class _Caller:
             known = await self._signature(spec, deadline)
         return await self._send(calls.predict(spec, inputs, outputs, known), deadline)
 
-    async def _classes(self, model, version, label, deadline):
+    async def _classes(self, model, version, label, condition, deadline):
         async def ask(numbers):
-            inputs = {"label": np.array(numbers, np.int64)}
             return await self._predict(
-                model, inputs, class_names.SIGNATURE, version=version, label=label, outputs=(), deadline=deadline
+                model,
+                {condition: np.array(numbers, np.int64)},
+                class_names.signature(condition),
+                version=version,
+                label=label,
+                outputs=(),
+                deadline=deadline,
             )
 
         count = (await ask([0]))["count"][0]

@@ -264,11 +264,11 @@ def _request(model, address, options=""):
     if "apply_bytes" in signatures:
         body = '{"signature_name": "apply_bytes", "instances": [{"b64": "%s"}]}'
         return f"""printf '{body}' "$(base64 <photo.jpg | tr -d '\\n')" |\n      {curl} -d @-"""
-    numbers = {"float32": 1.0, "int32": 7, "int64": 7}
+    numbers = {"float32": 1.0, "int32": 0, "int64": 0}
     inputs = signatures.get(sizing.SIGNATURE, {})
     kinds = {alias: what.split(" ")[0] for alias, what in inputs.items() if what.endswith("[]")}
     if inputs and kinds.keys() == inputs.keys() and set(kinds.values()) <= set(numbers):
-        row = {alias: 0 if alias == "label" else numbers[kind] for alias, kind in sorted(kinds.items())}
+        row = {alias: 7 if alias == "seed" else numbers[kind] for alias, kind in sorted(kinds.items())}
         return f"{curl} -d '{json.dumps({'instances': [row]})}'"
     return f"{curl} -d @request.json"
 

@@ -32,13 +32,14 @@ from serving.export.gate import ExportRefused
 from serving.export.patterns import plain
 
 REPORT = "export.json"
+SCHEMA = 2  # of the report; 1 had `facts` for `metadata`, and no interface
 
 
-def export(model, to: str, name: str, version: int | None = None, *, facts: Mapping) -> str:
+def export(model, to: str, name: str, version: int | None = None, *, metadata: Mapping) -> str:
     """Write `model` as `<to>/<name>/<version>` and return that path; `to` may be a folder or a URI such as gs://bucket/models.
 
-    `model` has `signatures()` and `serving_variables()`. `version` defaults to the newest one plus 1. `facts` go into
-    export.json as they are: task, classes, configuration, fingerprint of the data. Raises ExportRefused when no server
+    `model` has `signatures()` and `serving_variables()`. `version` defaults to the newest one plus 1. `metadata` goes into
+    export.json as it is: task, classes, configuration, fingerprint of the data. Raises ExportRefused when no server
     could serve the name or the version, the version exists or is not larger than the newest, the model cannot be saved,
     and when the gate finds a fault; OSError, with the path, for what cannot be written; UnknownScheme for `to`.
     """
@@ -55,7 +56,9 @@ def export(model, to: str, name: str, version: int | None = None, *, facts: Mapp
         figures, exchanges = gate.inspect(staged, signatures, np.random.default_rng(version))
         with _errors_of(path):
             warmup.write(staged, name, exchanges)
-            _write_report(staged, name, version, facts=facts, variables=variables, figures=figures)
+            _write_report(
+                staged, name, version, metadata=metadata, signatures=signatures, variables=variables, figures=figures
+            )
             if files.is_remote(path):
                 _upload(staged, path)
             else:
@@ -69,12 +72,21 @@ def export(model, to: str, name: str, version: int | None = None, *, facts: Mapp
 
 
 def report(version: str) -> dict:
-    """What export.json of an exported version says. Raises OSError, and UserError for what is no JSON."""
+    """What export.json of an exported version says. Raises OSError, and UserError for what is no JSON.
+
+    `metadata` is what was given to `export`, `interface` describes the inputs and outputs of each signature (see
+    `serving.wire.interface`). An export of schema 1 is read as one without an interface.
+    """
     path = f"{version}/{REPORT}"
     try:
-        return json.loads(files.read(path))
+        written = json.loads(files.read(path))
     except ValueError as error:
         raise UserError(f"{path} is damaged: {error}") from error
+    if not isinstance(written, dict):
+        raise UserError(f"{path} is damaged: it is no object")
+    if "facts" in written:
+        written["metadata"] = written.pop("facts")
+    return {"interface": None} | written
 
 
 def _next_version(folder, name, version):
@@ -143,19 +155,35 @@ def _save(signatures, variables, folder):
         tf.saved_model.save(module, folder, signatures=functions)
     except (AssertionError, ValueError, KeyError) as error:
         raise ExportRefused(f"saving: {str(error).splitlines()[0]}") from error
+    _write_defaults(signatures, folder)
 
 
-def _write_report(folder, name, version, *, facts, variables, figures):
+def _write_defaults(signatures, folder):
+    """Put the inputs that a request may leave out into the SignatureDefs, for which `tf.saved_model.save` has no argument."""
+    path = pathlib.Path(folder, "saved_model.pb")
+    saved = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    for name, signature in signatures.items():
+        for alias, value in signature.defaults.items():
+            definition = saved.meta_graphs[0].signature_def[name]
+            definition.defaults[alias].CopyFrom(tf.make_tensor_proto(value))
+    path.write_bytes(saved.SerializeToString())
+
+
+def _write_report(folder, name, version, *, metadata, signatures, variables, figures):
     digest = hashlib.sha256()
     for variable in variables:
         digest.update(variable.numpy().tobytes())
     paths = [path for path in pathlib.Path(folder).rglob("*") if path.is_file()]
     written = {
+        "schema": SCHEMA,
         "name": name,
         "version": version,
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "git": _revision(),
-        "facts": dict(facts),
+        "metadata": dict(metadata),
+        "interface": {key: signature.interface for key, signature in signatures.items() if key != "serving_default"}
+        if all(signature.interface for signature in signatures.values())
+        else None,
         "parameters": sum(variable.shape.num_elements() for variable in variables),
         "weights sha256": digest.hexdigest(),
         "bytes": {path.relative_to(folder).as_posix(): path.stat().st_size for path in sorted(paths)},

@@ -1,73 +1,134 @@
 """Pictures from an exported folder alone, by the server's own code: what `packshot sample` and `packshot apply` do."""
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
 from data import files
 from data.errors import UserError
 from data.images import BadPicture, decode, encode_png
-from serving.export.export import report
+from serving.export.export import REPORT, report
 from serving.export.layout import latest
 from serving.export.patterns import plain
 from serving.export.session import Session, SessionError
 from serving.wire import class_names
 from serving.wire.errors import BadCall
+from serving.wire.interface import Interface, Signature, described, for_files, generator, inferred
+
+BATCH = 16  # pictures made at once
 
 
 class CannotServe(UserError):
     """The export cannot do what was asked of it; the sentence says why."""
 
 
-BATCH = 16  # pictures made at once
+def interface(path: str, session: Session) -> Interface:
+    """The interface of the version at `path`: as its export.json describes it, or, where that does not, by its SavedModel."""
+    known = report(path) if files.exists(f"{path}/{REPORT}") else {}
+    if known.get("interface"):
+        try:
+            return described(known["interface"])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise CannotServe(f"{path}/{REPORT} is damaged: it describes no interface ({error})") from error
+    found = inferred(session.signatures)
+    classes = tuple(known.get("metadata", {}).get("classes") or ())
+    for signature in found.values():
+        if class_names.LABEL in signature.inputs:
+            port = signature.inputs[class_names.LABEL]
+            signature.inputs[class_names.LABEL] = port._replace(values=classes)
+    return found
 
 
 def sample(
-    export: str, n: int, seed: int, label: str | int | np.ndarray | None = None, truncation: float = 1.0
+    export: str,
+    n: int,
+    seed: int,
+    conditions: Mapping[str, str | int | np.ndarray] | None = None,
+    numbers: Mapping[str, float] | None = None,
 ) -> np.ndarray:
     """Draw `n` pictures from the newest version under `export`: uint8 [n, H, W, 3]; see `samples`."""
-    return np.concatenate(list(samples(export, n, seed, label, truncation)))
+    return np.concatenate(list(samples(export, n, seed, conditions, numbers)))
 
 
 def samples(
-    export: str, n: int, seed: int, label: str | int | np.ndarray | None = None, truncation: float = 1.0
+    export: str,
+    n: int,
+    seed: int,
+    conditions: Mapping[str, str | int | np.ndarray] | None = None,
+    numbers: Mapping[str, float] | None = None,
 ) -> Iterator[np.ndarray]:
     """Yield `n` pictures from the newest version under `export`, `BATCH` at a time: uint8 [<= BATCH, H, W, 3].
 
-    Picture i has the seed `seed + i`, so any of them can be had again alone. `label` is a class by name or number, or int [n], one a
-    picture; without it a model that knows classes takes them in turn. Raises CannotServe for a model that does not sample, for a label
-    it does not know and for one given to a model without classes, and FileNotFoundError when there is no export.
+    Picture i has the seed `seed + i`, so any of them can be had again alone.
+
+    Args:
+        conditions: of what the model is told (such as "label"), a value by name or number, or int [n], one a picture. Of those left
+            out the values are taken in turn, unless the model can do without.
+        numbers: of the model's numbers (such as "truncation"), those that are not to be at their default.
+
+    Raises:
+        CannotServe: the model makes no pictures from seeds, or does not know a condition, a value or a number.
+        FileNotFoundError: there is no export.
     """
     path = latest(export)
     with _session(path) as session:
-        _require(session, "generate", path)
-        request = {"seed": np.arange(seed, seed + n, dtype=np.int64), "truncation": np.full(n, truncation, np.float32)}
-        if "label" in session.signatures["generate"].inputs:
-            request["label"] = _labels(path, n, label)
-        elif label is not None:
-            raise CannotServe(f"the model in {path} was trained without classes; leave the label out")
+        known = interface(path, session)
+        name = generator(known)
+        if name is None:
+            _require(known, "generate", path)
+        signature = known[name]
+        request = {alias: np.arange(seed, seed + n, dtype=np.int64) for alias in signature.taking("seed")}
+        request |= _numbers(signature, numbers or {}, n, path) | _conditions(signature, conditions or {}, n, path)
+        images = signature.giving("picture")[0]
         for start in range(0, n, BATCH):
             part = {alias: rows[start : start + BATCH] for alias, rows in request.items()}
-            yield session.run("generate", part)["images"]
+            yield session.run(name, part)[images]
 
 
-def apply(export: str, photos: Iterable[bytes | str]) -> Iterator[bytes | Exception]:
+def apply(
+    export: str,
+    photos: Iterable[bytes | str],
+    signature: str = "apply",
+    others: Mapping[str, Iterable[bytes | str]] | None = None,
+    numbers: Mapping[str, float] | None = None,
+) -> Iterator[bytes | Exception]:
     """Yield for each photo (a file, or the bytes of one) the PNG bytes the newest version under `export` makes of it.
 
     One that cannot be used yields the exception that says why (BadPicture, OSError, or SessionError from the model) in
-    its place, and the others go on. Raises CannotServe for a model that takes no pictures, and FileNotFoundError when
-    there is no export.
+    its place, and the others go on.
+
+    Args:
+        signature: the endpoint to ask.
+        others: further pictures that the signature takes, such as "mask": one for each photo.
+        numbers: as for `samples`.
+
+    Raises:
+        CannotServe: the model has no such signature for files, it gives no picture, or it takes other inputs.
+        FileNotFoundError: there is no export.
     """
     path = latest(export)
     with _session(path) as session:
-        _require(session, "apply_bytes", path)
-        for photo in photos:
+        known = interface(path, session)
+        name = for_files(known, signature)
+        if name is None:
+            _require(known, f"{signature}_bytes", path)
+        aliases = {alias.removesuffix("_bytes"): alias for alias in known[name].photos()}
+        pictures = known[name].giving("picture", "mask")
+        if not aliases or not pictures:
+            raise CannotServe(f"the signature {name} of the model in {path} makes no pictures of pictures")
+        first, *wanted = aliases
+        others = others or {}
+        if set(others) != set(wanted):
+            raise CannotServe(
+                f"beside the photo, {name} takes: {', '.join(wanted) or 'nothing'}; given: {', '.join(others) or 'nothing'}"
+            )
+        settings = _numbers(known[name], numbers or {}, 1, path)
+        for contents in zip(photos, *others.values(), strict=True):
             try:
-                # Through the door of all pictures: it turns them upright and reads what TensorFlow does not.
-                content = encode_png(decode(photo if isinstance(photo, bytes) else files.read(photo)))
-                answer = session.run("apply_bytes", {"image_bytes": np.array([content], object)})
-                yield answer["image_bytes"][0]
+                named = zip((first, *others), contents, strict=True)
+                request = {aliases[alias]: _file(content) for alias, content in named}
+                yield session.run(name, request | settings)[pictures[0]][0]
             except (BadPicture, OSError, SessionError) as error:
                 yield error
 
@@ -79,7 +140,7 @@ def changed(export: str, pictures: Iterable[np.ndarray]) -> Iterator[np.ndarray]
     """
     path = latest(export)
     with _session(path) as session:
-        _require(session, "apply", path)
+        _require(interface(path, session), "apply", path)
         for picture in pictures:
             yield session.run("apply", {"images": picture[np.newaxis]})["images"][0]
 
@@ -94,21 +155,51 @@ def _session(path):
         raise CannotServe(f"{path}: {error}") from error
 
 
-def _require(session, name, path):
-    if name not in session.signatures:
-        have = ", ".join(sorted(session.signatures))
-        raise CannotServe(f"the model in {path} has no signature {name}; it has: {have}")
+def _require(known, name, path):
+    if name not in known:
+        raise CannotServe(f"the model in {path} has no signature {name}; it has: {', '.join(sorted(known))}")
 
 
-def _labels(path, n, label):
-    if isinstance(label, np.ndarray):
-        return label.astype(np.int64)
-    classes = report(path)["facts"].get("classes") or []
-    if label is None:
-        if not classes:
-            raise CannotServe(f"{path} does not say what its classes are; give a label by number")
-        return np.arange(n, dtype=np.int64) % len(classes)
+def _file(photo):
+    """One row of files. Through the door of all pictures: it turns them upright and reads what TensorFlow does not."""
+    return np.array([encode_png(decode(photo if isinstance(photo, bytes) else files.read(photo)))], object)
+
+
+def _numbers(signature: Signature, given, n, path):
+    """A column for each number of the signature of which a value is given or known."""
+    known = signature.taking("number")
+    for name, value in given.items():
+        if name not in known:
+            raise CannotServe(f"the model in {path} takes no number {name}; it takes: {', '.join(known) or 'none'}")
+        low, high = signature.inputs[name].low, signature.inputs[name].high
+        if low is not None and not low <= value <= high:
+            raise CannotServe(f"{name} lies between {low:g} and {high:g}, and was given as {value:g}")
+    values = {name: given.get(name, signature.inputs[name].default) for name in known}
+    return {name: np.full(n, value, np.float32) for name, value in values.items() if value is not None}
+
+
+def _conditions(signature, given, n, path):
+    """A column for each condition that is given, or that the model cannot do without."""
+    known = signature.taking("condition")
+    for name in given:
+        if name not in known:
+            if name == class_names.LABEL:
+                raise CannotServe(f"the model in {path} was trained without classes; leave the label out")
+            raise CannotServe(f"the model in {path} is not told {name}; it is told: {', '.join(known) or 'nothing'}")
+    columns = {name: _column(name, signature.inputs[name], given.get(name), n, path) for name in known}
+    return {name: column for name, column in columns.items() if column is not None}
+
+
+def _column(name, port, value, n, path):
+    if isinstance(value, np.ndarray):
+        return value.astype(np.int64)
+    if value is None and port.optional:
+        return None
+    if value is None:
+        if not port.values:
+            raise CannotServe(f"{path} does not say what its classes are; give a {name} by number")
+        return np.arange(n, dtype=np.int64) % len(port.values)
     try:
-        return np.full(n, class_names.number(label, classes), np.int64)
+        return np.full(n, class_names.number(value, port.values, name), np.int64)
     except BadCall as error:
         raise CannotServe(str(error)) from error

@@ -2,7 +2,7 @@
 
 import click
 
-from trainer.commands.options import PATH
+from trainer.commands.options import PATH, named, numbers
 from trainer.console import CONTEXT, say
 from trainer.errors import Refused, refusing
 
@@ -10,28 +10,37 @@ from trainer.errors import Refused, refusing
 # fmt: off
 @click.command(context_settings=CONTEXT, epilog="""
 \b
-Example:
+Examples:
   packshot apply runs/espcn-x4-train photos/ --out larger/
+  packshot apply models/vae/1 photos/ --signature reconstruct --out seen/
+  packshot apply models/inpaint/1 photos/ --input mask=masks/ --out whole/
 """)
 @click.argument("export_or_run", type=PATH)
 @click.argument("photos", type=PATH)
 @click.option("--best", help="Of a run: its best checkpoint, not its newest", is_flag=True)
+@click.option("--signature", help="What to ask of the model [default: apply]", metavar="NAME", default="apply")
+@click.option("--input", "others", help="Another picture it takes, such as a mask: a file, or a folder of one a photo; repeatable",
+              metavar="NAME=PATH", multiple=True)
+@click.option("--set", help="Any number that the model takes, repeatable", metavar="NAME=X", multiple=True)
 @click.option("--out", help="Folder for the PNG files", metavar="DIR", type=PATH, required=True)
 # fmt: on
-def main(export_or_run, photos, best, out):
-    """Send a photo, or a folder of photos, through an exported translation or enhancement model.
+def main(export_or_run, photos, best, signature, others, out, **options):
+    """Send a photo, or a folder of photos, through an exported model that makes pictures of pictures.
 
     A photo that cannot be used is named and left out; the others go on. No photo is ever written over.
     """
     from tqdm import tqdm
 
     from serving.export import offline
-    from trainer.photos import pairs, told, write
+    from trainer.photos import pairs, partners, told, write
     from trainer.runs.exporting import find_export
 
     with refusing():
         work = pairs(photos, out, say)
-        results = offline.apply(find_export(export_or_run, say, best), (photo for photo, _ in work))
+        sources = [photo for photo, _ in work]
+        inputs = {name: partners(photos, sources, path) for name, path in named(others, "--input").items()}
+        export = find_export(export_or_run, say, best)
+        results = offline.apply(export, sources, signature, inputs, numbers(options["set"]))
         failed = 0
         for (photo, target), result in zip(
             work, tqdm(results, total=len(work), unit="photo", disable=None), strict=True

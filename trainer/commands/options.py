@@ -1,5 +1,7 @@
 """Kinds of options that several commands share."""
 
+from collections.abc import Iterable
+
 import click
 
 from data import files
@@ -63,3 +65,30 @@ def _read(kind, value, wanted, param, ctx):
 
 PATH, MODEL_NAME = ResolvedPath(), ModelName()
 VERSION = click.IntRange(0, 2**63 - 1)  # as a server counts them
+
+
+def named(texts: Iterable[str], option: str) -> dict[str, str]:
+    """{name: value} of the "name=value" that a repeatable option was given. Raises UserError for one without an equals sign."""
+    values = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not name or not equals:
+            raise UserError(f"{option} takes name=value, not {text!r}")
+        values[name.strip()] = value.strip()
+    return values
+
+
+def conditions(label: str | None, texts: Iterable[str]) -> dict[str, str]:
+    """What a model is to be told, by name: of --label and of each --condition NAME=VALUE. Raises UserError."""
+    return ({} if label is None else {"label": label}) | named(texts, "--condition")
+
+
+def numbers(texts: Iterable[str], **options: float | None) -> dict[str, float]:
+    """Numbers for a model, by name: of each --set NAME=X, and of the options of their own that were given. Raises UserError."""
+    values = {name: value for name, value in options.items() if value is not None}
+    for name, text in named(texts, "--set").items():
+        try:
+            values[name] = float(text)
+        except ValueError:
+            raise UserError(f"--set {name} takes a number, not {text!r}") from None
+    return values

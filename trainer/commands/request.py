@@ -12,7 +12,7 @@ import click
 
 from data.errors import UserError
 from trainer.commands import connection
-from trainer.commands.options import PATH, VERSION
+from trainer.commands.options import PATH, VERSION, conditions, named, numbers
 from trainer.console import CONTEXT, say
 from trainer.errors import Refused
 
@@ -39,19 +39,60 @@ class Asked(NamedTuple):
     def metadata(self):
         return self.client.metadata(self.model, **self.which)
 
-    def classes(self, signatures):
-        """The names of the classes, in the order of their numbers, if one of `signatures` answers them; else ()."""
+    def values(self, condition, signatures):
+        """The names of a condition's values, in the order of their numbers, if one of `signatures` answers them; else ()."""
         from serving.wire import class_names
 
-        return self.client.classes(self.model, **self.which) if class_names.SIGNATURE in signatures else ()
+        if class_names.signature(condition) not in signatures:
+            return ()
+        return self.client.classes(self.model, condition=condition, **self.which)
 
-    def first_of(self, *names):
-        """The first of the signatures `names` that the model has, and all it has. Raises Refused when it has none."""
-        have = self.metadata().signatures
-        for name in names:
-            if name in have:
-                return name, have
-        raise Refused(f"the model {self.model} has no signature {' or '.join(names)}; it has: {', '.join(have)}")
+    def lacks(self, have, *names):
+        """The error that the model has none of the signatures `names`."""
+        return Refused(f"the model {self.model} has no signature {' or '.join(names)}; it has: {', '.join(have)}")
+
+    def numbers(self, signature, given, rows):
+        """A column of `rows` rows for each number that the signature takes: as given, or at its default. Raises Refused."""
+        import numpy as np
+
+        known = signature.taking("number")
+        if unknown := [name for name in given if name not in known]:
+            raise Refused(
+                f"the model {self.model} takes no number {unknown[0]}; it takes: {', '.join(known) or 'none'}"
+            )
+        values = {name: given.get(name, signature.inputs[name].default) for name in known}
+        if missing := [name for name, value in values.items() if value is None]:
+            raise Refused(f"the model {self.model} takes a number {missing[0]}; give it by --set {missing[0]}=X")
+        return {name: np.full(rows, value, np.float32) for name, value in values.items()}
+
+    def conditions(self, signature, given, have):
+        """{name: (number, value as people call it)} of each condition that the signature takes; -1 of one that may be unknown.
+
+        Raises Refused.
+        """
+        from data.facts import LABEL, UNKNOWN
+        from serving.wire import class_names
+
+        known = sorted(signature.taking("condition"), key=lambda name: name != LABEL)
+        for name in given:
+            if name not in known:
+                if name == LABEL:
+                    raise Refused(f"the model {self.model} was trained without categories; leave --label out")
+                raise Refused(f"the model {self.model} is not told {name}; it is told: {', '.join(known) or 'nothing'}")
+        found = {}
+        for name in known:
+            if name not in given and signature.inputs[name].optional:
+                found[name] = UNKNOWN, None
+                continue
+            values = self.values(name, have)
+            if name not in given:
+                what, option = ("categories", "--label") if name == LABEL else (name, f"--condition {name}=VALUE")
+                raise Refused(
+                    f"the model {self.model} knows {what}; say which by {option}: {class_names.listed(values)}"
+                )
+            number = class_names.number(given[name], values, name)
+            found[name] = number, values[number] if values else given[name]
+        return found
 
 
 # fmt: off
@@ -97,42 +138,43 @@ Examples:
 @click.option("--seed",       help="Seed of a picture; repeatable", metavar="N", type=click.IntRange(0, 2**62), multiple=True, default=[0])
 @click.option("--n",          help="Pictures from each seed on: it and the next", metavar="N", type=click.IntRange(1, 4096), default=1)
 @click.option("--label",      help="Category by name, or by number from 0 where none has that name", metavar="NAME")
-@click.option("--truncation", help="Below 1: more typical, less varied pictures", metavar="X", type=click.FloatRange(0, 2), default=1.0)
+@click.option("--condition",  help="As --label, of anything else it is told; repeatable", metavar="NAME=VALUE", multiple=True)
+@click.option("--truncation", help="Below 1: more typical, less varied pictures [default: 1]", metavar="X", type=click.FloatRange(0, 2))
+@click.option("--set",        help="Any number that the model takes, repeatable", metavar="NAME=X", multiple=True)
 @click.option("--out",        help="Folder for the PNG files", metavar="DIR", type=PATH, default="generated")
 # fmt: on
 @click.pass_context
-def generate(context, seed, n, label, truncation, out):
+def generate(context, seed, n, label, condition, truncation, out, **options):
     """Make one PNG file for each seed. The same seed gives the same picture."""
     import numpy as np
     from tqdm import tqdm
 
     from data import outputs
     from data.images import encode_png
-    from serving.wire import class_names
+    from serving.wire import interface
 
     seeds = list(dict.fromkeys(first + i for first in seed for i in range(n)))
     with _asking(context) as asked:
-        signature, have = asked.first_of("generate_png", "generate")
-        knows_classes = "label" in have[signature].inputs
-        if label is not None and not knows_classes:
-            raise Refused(f"the model {asked.model} was trained without categories; leave --label out")
-        classes = asked.classes(have) if knows_classes else ()
-        if label is None and knows_classes:
-            raise Refused(f"the model {asked.model} knows categories; say which by --label: {class_names.listed(classes)}")
-        number = None if label is None else class_names.number(label, classes)
-        suffix = "" if number is None else f"-label-{_in_a_name(classes[number] if classes else label)}"
+        told, knobs = conditions(label, condition), numbers(options["set"], truncation=truncation)
+        have = asked.metadata().signatures
+        known = interface.inferred(have)
+        name = interface.generator(known, files=True) or interface.generator(known)
+        if name is None:
+            raise asked.lacks(have, "generate_png", "generate")
+        signature = known[name]
+        (seed_alias,), images = signature.taking("seed"), signature.giving("picture")[0]
+        values = asked.conditions(signature, told, have)
+        suffix = "".join(f"-{key}-{_in_a_name(value)}" for key, (_, value) in values.items() if value is not None)
         targets = {one: os.path.join(out, f"seed-{one}{suffix}.png") for one in seeds}
         outputs.check(targets.values(), GENERATE, folder=out)
         with tqdm(total=len(seeds), unit="img", disable=None) as bar:
             for start in range(0, len(seeds), ROWS):
                 part = np.array(seeds[start : start + ROWS], np.int64)
-                inputs = {"seed": part, "truncation": np.full(len(part), truncation, np.float32)}
-                if number is not None:
-                    inputs["label"] = np.full(len(part), number, np.int64)
-                if signature == "generate_png":
-                    contents = asked.output("image_bytes", inputs, signature)
-                else:
-                    contents = map(encode_png, asked.output("images", inputs, signature))
+                inputs = {seed_alias: part} | asked.numbers(signature, knobs, len(part))
+                inputs |= {key: np.full(len(part), number, np.int64) for key, (number, _) in values.items()}
+                contents = asked.output(images, inputs, name)
+                if not signature.outputs[images].file:
+                    contents = map(encode_png, contents)
                 for one, content in zip(part, contents, strict=True):
                     outputs.write(targets[one], content, GENERATE)
                     bar.update()
@@ -149,10 +191,14 @@ Example:
 @click.option("--out",      help="Folder for the PNG files", metavar="DIR", type=PATH, required=True)
 @click.option("--parallel", help="Photos under way at once", metavar="N", type=click.IntRange(1, 64), default=4)
 @click.option("--as-is",    help="Send the files as they are, not turned upright and not as PNG", is_flag=True)
+@click.option("--signature", help="What to ask of the model [default: apply]", metavar="NAME", default="apply")
+@click.option("--input", "others", help="Another picture it takes, such as a mask: a file, or a folder of one a photo; repeatable",
+              metavar="NAME=PATH", multiple=True)
+@click.option("--set",      help="Any number that the model takes, repeatable", metavar="NAME=X", multiple=True)
 # fmt: on
 @click.pass_context
-def apply(context, photos, out, parallel, as_is):
-    """Send a photo, or a folder of photos, through a translation or enhancement model on the server.
+def apply(context, photos, out, parallel, as_is, signature, others, **options):
+    """Send a photo, or a folder of photos, through a model on the server that makes pictures of pictures.
 
     A photo that cannot be used is named and left out; the others go on.
     """
@@ -160,26 +206,40 @@ def apply(context, photos, out, parallel, as_is):
     from tqdm import tqdm
 
     from serving.client.picture_files import to_file
-    from serving.wire import errors
-    from trainer.photos import pairs, told, write
+    from serving.wire import errors, interface
+    from trainer.photos import pairs, partners, told, write
 
     of_the_photo = (UserError, errors.BadCall, OSError, errors.InvalidArgument, errors.ResourceExhausted, errors.DeadlineExceeded)
 
-    def send(source, target):
+    def send(source, target, *partners):
         """What is wrong with the photo; None when its picture is written."""
         try:
-            inputs = {"image_bytes": np.array([to_file(source, as_is)], object)}
-            (content,) = asked.output("image_bytes", inputs, "apply_bytes")
+            contents = zip(taking, (source, *partners), strict=True)
+            inputs = {alias: np.array([to_file(content, as_is)], object) for alias, content in contents}
+            (content,) = asked.output(picture, inputs | settings, name)
         except of_the_photo as error:
             return error
         return write(target, content)
 
     with _asking(context) as asked, futures.ThreadPoolExecutor(parallel) as pool:
         work = pairs(photos, out, say)
-        asked.first_of("apply_bytes")
+        have = asked.metadata().signatures
+        known = interface.inferred(have)
+        name = interface.for_files(known, signature)
+        if name is None:
+            raise asked.lacks(have, f"{signature}_bytes")
+        picture = next(iter(known[name].giving("picture", "mask")), None)
+        first, *wanted = known[name].photos() or [None]
+        paths = {f"{other}_bytes": path for other, path in named(others, "--input").items()}
+        if not first or not picture:
+            raise Refused(f"the signature {name} of the model {asked.model} makes no pictures of pictures")
+        if set(paths) != set(wanted):
+            raise Refused(f"beside the photo, {name} takes: {_inputs(wanted)}; given: {_inputs(paths)}")
+        settings, taking = asked.numbers(known[name], numbers(options["set"]), 1), [first, *paths]
+        sources = [source for source, _ in work]
         failed = 0
         try:
-            results = pool.map(send, *zip(*work, strict=True))
+            results = pool.map(send, *zip(*work, strict=True), *(partners(photos, sources, paths[x]) for x in paths))
             for (source, _), error in zip(work, tqdm(results, total=len(work), unit="photo", disable=None), strict=True):
                 if error is not None:
                     failed += 1
@@ -217,23 +277,31 @@ def signatures(context, as_json):
     """What the model can be asked: its signatures, with the types and shapes of inputs and outputs, and its categories."""
     with _asking(context) as asked:
         model, version, found = asked.metadata()
-        classes = asked.classes(found)
+        classes = asked.values("label", found)
     if as_json:
         described = {
-            name: {end: {alias: tensor._asdict() for alias, tensor in tensors.items()} for end, tensors in ends.items()}
-            for name, ends in ((name, signature._asdict()) for name, signature in found.items())
+            name: {
+                "inputs": {alias: tensor._asdict() for alias, tensor in signature.inputs.items()},
+                "outputs": {alias: tensor._asdict() for alias, tensor in signature.outputs.items()},
+                "defaults": {alias: value.tolist()[0] for alias, value in signature.defaults.items()},
+            }
+            for name, signature in found.items()
         }
         whole = {"model": model, "version": version, "signatures": described, "classes": list(classes)}
         click.echo(json.dumps(whole, indent=2))
         return
     click.echo(f"{model}, version {version}")
-    for name, (inputs, outputs) in found.items():
+    for name, (inputs, outputs, _) in found.items():
         click.echo(f"\n{name}")
         for arrow, tensors in (("  ", inputs), ("->", outputs)):
             for alias, tensor in tensors.items():
                 click.echo(f"  {arrow} {alias}: {tensor.dtype} {_shape(tensor.shape)}")
     if classes:
         click.echo(f"\ncategories, numbered from 0: {', '.join(classes)}")
+
+
+def _inputs(aliases):
+    return ", ".join(alias.removesuffix("_bytes") for alias in aliases) or "nothing"
 
 
 def _in_a_name(text):

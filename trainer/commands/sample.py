@@ -2,7 +2,7 @@
 
 import click
 
-from trainer.commands.options import PATH
+from trainer.commands.options import PATH, conditions, numbers
 from trainer.console import CONTEXT, say
 from trainer.errors import refusing
 
@@ -14,16 +14,19 @@ Examples:
   packshot sample runs/r3gan-cpu-64-studio --n 64 --seed 7 --out grid.png
   packshot sample runs/photos --best --out best.png
   packshot sample models/r3gan/1 --label shoes --n 16 --out shoes.png
+  packshot sample models/r3gan/1 --label shoes --condition colour=red --out red-shoes.png
 """)
 @click.argument("export_or_run", type=PATH)
 @click.option("--n",          help="Number of pictures", metavar="N", type=click.IntRange(1, 4096), default=64)
 @click.option("--seed",       help="Seed of the first picture; the others follow", metavar="N", type=click.IntRange(0), default=0)
 @click.option("--label",      help="Category by name, or by number from 0 where none has that name [default: all in turn]", metavar="NAME")
-@click.option("--truncation", help="Below 1: more typical, less varied pictures", metavar="X", type=click.FloatRange(0, 2), default=1.0)
+@click.option("--condition",  help="As --label, of anything else it is told; repeatable", metavar="NAME=VALUE", multiple=True)
+@click.option("--truncation", help="Below 1: more typical, less varied pictures [default: 1]", metavar="X", type=click.FloatRange(0, 2))
+@click.option("--set",        help="Any number that the model takes, repeatable", metavar="NAME=X", multiple=True)
 @click.option("--best",       help="Of a run: its best checkpoint, not its newest", is_flag=True)
 @click.option("--out",        help="Picture to write, .png or .jpg", metavar="FILE", type=PATH, default="samples.png")
 # fmt: on
-def main(export_or_run, n, seed, label, truncation, best, out):
+def main(export_or_run, n, seed, label, condition, truncation, best, out, **options):
     """Make pictures with an exported model, or with the newest export of a run, as one grid."""
     from data import outputs
     from data.images import grid
@@ -34,6 +37,7 @@ def main(export_or_run, n, seed, label, truncation, best, out):
     with refusing():
         encode = outputs.encoder(out)
         outputs.check([out], by)
-        made = offline.sample(find_export(export_or_run, say, best), n=n, seed=seed, label=label, truncation=truncation)
+        told, knobs = conditions(label, condition), numbers(options["set"], truncation=truncation)
+        made = offline.sample(find_export(export_or_run, say, best), n, seed, told, knobs)
         outputs.write(out, encode(grid(made)), by)
     say(f"{n} pictures: {out}")

@@ -12,6 +12,7 @@ import click
 
 from data.catalogue import KINDS
 from data.errors import UserError
+from data.facts import LABEL
 from models import catalogue
 from trainer.commands.options import MODEL_NAME, PATH, Number, Whole
 from trainer.console import CONTEXT, say
@@ -97,6 +98,7 @@ def _flag(option, name, value, ctx):
 @click.option("--preset",              help="Row of the family's table of settings [default: its first]", metavar="NAME")
 @click.option("--resolution",          help="Side of the pictures; picks the preset of that size when there is one", metavar="PX", type=Whole(8, 2048))
 @click.option("--conditional",         help="Tell the model the categories of the data", is_flag=True)
+@click.option("--condition", "conditions", help="Tell the model something else that the data know of their pictures, such as colour; repeatable", metavar="NAME", multiple=True)
 @click.option("--init",                help="Begin with the weights of another run, of all parts that both have or of one: RUN#network", metavar="RUN", type=PATH)
 @click.option("--set", "pairs",        help="Any setting of the family, repeatable", metavar="NAME=VALUE", multiple=True)
 # Training
@@ -201,10 +203,11 @@ def resolve(options: dict, written_as_options=()) -> RunConfig:
         seed=options["seed"],
         strategy=options["strategy"],
         precision=options["precision"],
-        conditional=options["conditional"],
+        conditional=options["conditional"] or LABEL in options["conditions"],
         augment=options["augment"],
         settings=dataclasses.asdict(config),
         mirror=options["mirror"],
+        conditions=tuple(name for name in dict.fromkeys(options["conditions"]) if name != LABEL),
         init=options["init"],
     )
 
@@ -214,10 +217,13 @@ def _check_meaning(options, family):
     from trainer import tasks
 
     name, task = options["model"], family.Model.task
-    if options["conditional"] and not family.Model.conditional:
-        raise UserError(
-            f"--conditional is for generation: {name} ({task}) starts from pictures and is not told their categories"
-        )
+    for option in (["--conditional"] if options["conditional"] else []) + [
+        f"--condition {x}" for x in options["conditions"]
+    ]:
+        if not family.Model.CONDITIONS:
+            raise UserError(
+                f"{option} is for models that are told facts of their pictures, and {name} ({task}) is told none"
+            )
     if options["augment"] != "none" and not hasattr(family.Model, "critic_terms"):
         raise UserError(f"--augment {options['augment']} changes what a critic sees, and {name} has none")
     if options["view"] not in tasks.of(task).kinds:

@@ -44,7 +44,9 @@ class EvaluatedModel:
             label: int [count], or None for a model that knows no categories.
             track: function (iterator, total, what) -> iterator, such as a progress bar.
         """
-        parts = offline.samples(self.path, count, seed, label, truncation)
+        conditions = {} if label is None else {"label": label}
+        numbers = {} if truncation == 1 else {"truncation": truncation}
+        parts = offline.samples(self.path, count, seed, conditions, numbers)
         return track(parts, -(-count // offline.BATCH), "making")
 
     def change(self, pictures: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
@@ -71,20 +73,20 @@ def open_model(path: str, say) -> EvaluatedModel:
     Raises UserError or OSError, one sentence, when there is none or it does not say how it was made.
     """
     version = exporting.find_export(path, say)
-    facts = report(version)
+    written = report(version)
     folder = RunDir(path)
     is_run = files.exists(folder.config)
     try:
         return EvaluatedModel(
             name=short_names([path if is_run else version])[0],
             path=version,
-            task=facts["facts"]["task"],
-            run=RunConfig.from_values(facts["facts"]["configuration"], f"the export.json of {version}"),
-            classes=tuple(facts["facts"]["classes"]),
-            step=facts["facts"]["step"],
-            images=facts["facts"]["images_seen"],
-            parameters=facts["parameters"],
-            fingerprint=facts["facts"]["data"]["fingerprint"],
+            task=written["metadata"]["task"],
+            run=RunConfig.from_values(written["metadata"]["configuration"], f"the export.json of {version}"),
+            classes=tuple(written["metadata"]["classes"]),
+            step=written["metadata"]["step"],
+            images=written["metadata"]["images_seen"],
+            parameters=written["parameters"],
+            fingerprint=written["metadata"]["data"]["fingerprint"],
             history=tuple(history.lines(folder.metrics)) if is_run else (),
             root=folder.root if is_run else None,
         )

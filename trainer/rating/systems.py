@@ -16,6 +16,7 @@ from data.quarantine import Quarantine
 from serving.export import offline
 from serving.export.export import REPORT, report
 from serving.export.session import Session, SessionError
+from serving.wire.interface import Interface, for_files, generator
 from trainer import tasks
 from trainer.photos import find
 from trainer.rating.page import Gallery
@@ -27,15 +28,16 @@ RATED = 256  # side of the targets of models that take pictures of any size
 
 
 class Model(NamedTuple):
-    """An exported version: its folder, its signatures as `serving.export.session` has them, and the facts of its export."""
+    """An exported version: its folder, signatures (as `serving.export.session` has them), metadata and interface."""
 
     path: str
     signatures: dict
-    facts: dict
+    metadata: dict
+    interface: Interface
 
     @property
     def configuration(self) -> dict:
-        return self.facts.get("configuration") or {}
+        return self.metadata.get("configuration") or {}
 
 
 @contextlib.contextmanager
@@ -48,10 +50,10 @@ def loading():
 
 
 def load(path: str) -> Model:
-    """The exported version at `path`; without facts when packshot has not exported it. Raises SessionError when it cannot be loaded."""
-    facts = report(path)["facts"] if tf.io.gfile.exists(f"{path}/{REPORT}") else {}
+    """The exported version at `path`; without metadata when packshot has not exported it. Raises SessionError when it cannot be loaded."""
+    metadata = report(path)["metadata"] if tf.io.gfile.exists(f"{path}/{REPORT}") else {}
     with Session(path) as session:
-        return Model(path, session.signatures, facts)
+        return Model(path, session.signatures, metadata, offline.interface(path, session))
 
 
 class Generators:
@@ -59,13 +61,13 @@ class Generators:
 
     def __init__(self, models: Sequence[Model], named: Sequence[str]):
         self.models, self.named = models, named
-        self.conditional = ["label" in model.signatures["generate"].inputs for model in models]
+        self.conditional = ["label" in model.interface[generator(model.interface)].inputs for model in models]
         if len(set(self.conditional)) > 1:
             without = named[self.conditional.index(False)]
             raise UserError(
                 f"{named[self.conditional.index(True)]} knows categories and {without} does not; compare like with like"
             )
-        self.classes = [list(model.facts.get("classes") or []) if self.conditional[0] else [""] for model in models]
+        self.classes = [list(model.metadata.get("classes") or []) if self.conditional[0] else [""] for model in models]
         for name, classes in zip(named, self.classes, strict=True):
             if not classes:
                 raise UserError(f"{name} does not say what its categories are")
@@ -132,9 +134,9 @@ class Translators:
 
     def __init__(self, models: Sequence[Model], named: Sequence[str]):
         self.models, self.named = models, named
-        tasks = {model.facts.get("task") for model in models}
+        tasks = {model.metadata.get("task") for model in models}
         if len(tasks) > 1:
-            told = ", ".join(f"{name} {model.facts.get('task')}" for name, model in zip(named, models, strict=True))
+            told = ", ".join(f"{name} {model.metadata.get('task')}" for name, model in zip(named, models, strict=True))
             raise UserError(f"the models have different tasks: {told}")
         self.task = tasks.pop()
 
@@ -224,7 +226,8 @@ def together(models: Sequence[Model], named: Sequence[str]) -> Generators | Tran
     """The models as one kind of systems. UserError when they are not, or answer neither `generate` nor `apply_bytes`."""
     kinds = []
     for model, name in zip(models, named, strict=True):
-        kind = next((kind for kind in ("generate", "apply_bytes") if kind in model.signatures), None)
+        applies = "apply_bytes" if for_files(model.interface, "apply") else None
+        kind = "generate" if generator(model.interface) else applies
         if kind is None:
             raise UserError(
                 f"{name} has neither the signature generate nor apply_bytes; it has: {_listed(sorted(model.signatures))}"

@@ -2,18 +2,46 @@
 
 import keras
 
+from data.errors import UserError
+from data.facts import LABEL, Facts, facts_of
 from models import catalogue
 from models.base import TwoPlayer
 from trainer.runs.config import RunConfig
 
 
-def make_model(run: RunConfig, classes: int):
+def make_facts(run: RunConfig, data) -> Facts:
+    """What the run tells its model of its data (a source, or the record of one). UserError where the data do not know it."""
+    known = facts_of(data)
+    if run.conditional and not known.get(LABEL):
+        raise UserError(f"--conditional needs categories, and {run.data} has none")
+    for name in run.conditions:
+        if not known.get(name):
+            raise UserError(
+                f"--condition {name}: {run.data} knows of its pictures: {', '.join(known.names) or 'nothing'}"
+            )
+    for condition in known.select(run.told):
+        for value in condition.values:
+            _check_encoding(condition.name, value)
+    return known.select(run.told)
+
+
+def _check_encoding(name, value):
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        option, what = ("--conditional", "the category") if name == LABEL else (f"--condition {name}", "the value")
+        raise UserError(
+            f"{option}: {what} {value!a} has a name that is no UTF-8, which a model cannot be told; rename it"
+        ) from None
+
+
+def make_model(run: RunConfig, facts: Facts):
     """The family's model for the run. UserError if the configuration is contradictory."""
     family = catalogue.load(run.model)
     config = configuration(run)
     keras.utils.set_random_seed(run.seed)
     options = {"augment": run.augment} if issubclass(family.Model, TwoPlayer) else {}
-    return family.Model(config, classes=classes, seed=run.seed, **options)
+    return family.Model(config, facts=facts, seed=run.seed, **options)
 
 
 def configuration(run: RunConfig):

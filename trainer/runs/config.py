@@ -13,6 +13,7 @@ import typing
 
 from data import files
 from data.errors import UserError
+from data.facts import LABEL
 from models import catalogue
 
 STRATEGIES = ("auto", "one", "mirrored", "multiworker", "tpu")
@@ -50,7 +51,13 @@ class RunConfig:
     augment: str
     settings: dict
     mirror: bool = True
+    conditions: tuple[str, ...] = ()  # that the model is told besides the category
     init: str | None = None  # run, or run#part, whose weights it begins with
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """Names of all conditions that the model is told."""
+        return ((LABEL,) if self.conditional else ()) + tuple(self.conditions)
 
     def as_values(self) -> dict:
         """What config.json and export.json hold of it."""

@@ -11,42 +11,42 @@ from serving.export.export import export, report
 from serving.export.layout import check_name, latest, versions
 from serving.export.patterns import is_pattern
 from trainer.runs import record
-from trainer.runs.build import make_model
+from trainer.runs.build import make_facts, make_model
 from trainer.runs.checkpoints import Checkpoints, best_facts, newest_step, steps
 from trainer.runs.config import RunConfig
 from trainer.runs.folder import RunDir
 from trainer.runs.strategy import set_precision
 
 
-def export_run(run, model, *, data, step, export_to, say, version=None, facts=None):
+def export_run(run, model, *, data, step, export_to, say, version=None, best=None):
     """Export the model's served network, computing in float32, with what it was made from; returns the version's folder.
 
     Args:
         data: what it was trained on, a `record.Data`. step: how far the run has come.
-        facts: what best.json says, when the model is as it was at its best.
+        best: what best.json says, when the model is as it was at its best.
     """
     if run.precision != "float32":
         set_precision("float32")
-        trained, model = model.state(), make_model(run, model.classes)
+        trained, model = model.state(), make_model(run, model.facts)
         for identifier, variable in model.state().items():
             variable.assign(trained[identifier])
     to, name = export_to
-    shown = facts["step"] if facts else step
+    shown = best["step"] if best else step
     made_from = {
         "model": run.model,
         "task": model.task,
         "configuration": run.as_values(),
-        "classes": list(data.classes) if model.classes else [],
+        "classes": list(model.facts.classes),
+        "conditions": model.facts.to_json(),
         "data": {"spec": run.data, "fingerprint": data.fingerprint},
         "step": shown,
         "images_seen": shown * model.config.batch_size * model.rows_per_step,
         "of_run_at_step": step,
     }
-    model.class_names = tuple(made_from["classes"])
-    if facts:
-        made_from["best"] = facts
-        say(f"the best of the run: {facts['metric']} {facts['value']:.4g} at {facts['images']:,} pictures")
-    path = export(model, to, name, version, facts=made_from)
+    if best:
+        made_from["best"] = best
+        say(f"the best of the run: {best['metric']} {best['value']:.4g} at {best['images']:,} pictures")
+    path = export(model, to, name, version, metadata=made_from)
     say(f"exported and verified: {path}")
     if is_pattern(path):
         say(
@@ -67,14 +67,14 @@ def export_checkpoint(
     run = folder.read_config()
     set_precision(run.precision)
     data = trained_on(folder, run)
-    model = make_model(run, len(data.classes) if run.conditional else 0)
+    model = make_model(run, make_facts(run, data))
     checkpoints = Checkpoints(folder.checkpoints, model.state())
-    facts = checkpoints.restore_best() if at_best else None
+    best = checkpoints.restore_best() if at_best else None
     step = newest_step(folder.checkpoints) if at_best else checkpoints.restore(say)
     if not step and not at_best:
         raise UserError(f"{root} holds no checkpoint yet")
     return export_run(
-        run, model, data=data, step=step, export_to=(to, name or run.model), say=say, version=version, facts=facts
+        run, model, data=data, step=step, export_to=(to, name or run.model), say=say, version=version, best=best
     )
 
 
@@ -99,10 +99,10 @@ def find_export(path: str, say, at_best=False) -> str:
     exported = posixpath.join(folder.exports, run.model)
     if versions(exported):
         newest = latest(exported)
-        facts = _facts(newest, say)
-        if at_best and facts.get("best") and facts["best"] == best_facts(folder.checkpoints):
+        metadata = _metadata(newest, say)
+        if at_best and metadata.get("best") and metadata["best"] == best_facts(folder.checkpoints):
             return newest
-        at = facts.get("of_run_at_step", facts.get("step", -1))
+        at = metadata.get("of_run_at_step", metadata.get("step", -1))
         # Reading a whole checkpoint only where its name says that it is a newer one.
         if not at_best and (at >= max(steps(folder.checkpoints), default=0) or at >= newest_step(folder.checkpoints)):
             return newest
@@ -110,10 +110,10 @@ def find_export(path: str, say, at_best=False) -> str:
     return export_checkpoint(path, folder.exports, say=say, at_best=at_best)
 
 
-def _facts(version, say):
+def _metadata(version, say):
     """What an export's report says of the run; {} when it is damaged, which is said."""
     try:
-        return report(version)["facts"]
+        return report(version)["metadata"]
     except (UserError, KeyError, TypeError, OSError, tf.errors.NotFoundError):
         say(f"the export.json of {version} is missing or damaged")
         return {}

@@ -1,25 +1,30 @@
-"""What a run was trained on, as record.json in its folder says: the run knows its classes when the data are gone or have changed."""
+"""Records what a run was trained on, in record.json of its folder: the run knows its facts when the data are gone or have changed."""
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 
 from data import files
 from data.errors import UserError
+from data.facts import LABEL, facts_of
 
 
 @dataclass(frozen=True)
 class Data:
-    """What a source held. classes: names in label order. count: examples, None when not known without reading them."""
+    """What a source held. classes: names in label order. count: examples, None when not known without reading them.
+    attributes: names of the values of other conditions, by name; see `data.facts.facts_of`.
+    """
 
     spec: str
     classes: tuple[str, ...]
     count: int | None
     fingerprint: str
+    attributes: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @staticmethod
     def of(source) -> "Data":
         """What a source holds now."""
-        return Data(source.spec, tuple(source.classes), source.count, source.fingerprint())
+        attributes = {name: tuple(values) for name, values in getattr(source, "attributes", {}).items()}
+        return Data(source.spec, tuple(source.classes), source.count, source.fingerprint(), attributes)
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,9 @@ def read(path: str) -> Record | None:
         return None
     try:
         values = json.loads(files.read(path))
-        data = Data(**values["data"] | {"classes": tuple(values["data"]["classes"])})
+        data = values["data"]
+        attributes = {name: tuple(known) for name, known in data.get("attributes", {}).items()}
+        data = Data(**data | {"classes": tuple(data["classes"]), "attributes": attributes})
         return Record(data, tuple(values["changes"]), values["saved"])
     except (ValueError, TypeError, KeyError) as error:
         raise UserError(
@@ -59,16 +66,19 @@ def write(path: str, record: Record) -> None:
     files.write_json(path, asdict(record))
 
 
-def difference(old: Data, new: Data, conditional: bool) -> str | None:
+def difference(old: Data, new: Data, conditions: tuple[str, ...] = ()) -> str | None:
     """What has changed from one to the other, as the end of a sentence; None when it is the same.
 
-    Raises UserError when a model that is told the classes cannot go on: its labels mean the old ones.
+    Raises UserError when a model that is told the `conditions` cannot go on: its numbers mean the old values.
     """
-    if conditional and old.classes != new.classes:
-        raise UserError(
-            f"the run knows the classes {_named(old.classes)}; the data have {_named(new.classes)}: give the classes their old names, or"
-            " train anew in another --job-dir"
-        )
+    for name in conditions:
+        before, now = (facts_of(data).get(name) for data in (old, new))
+        if before != now:
+            what = "classes" if name == LABEL else f"values of {name}"
+            raise UserError(
+                f"the run knows the {what} {_named(before and before.values)}; the data have {_named(now and now.values)}: give the"
+                f" {what} their old names, or train anew in another --job-dir"
+            )
     if old.fingerprint == new.fingerprint and old.classes == new.classes:
         return None
     if old.classes != new.classes:
@@ -78,8 +88,8 @@ def difference(old: Data, new: Data, conditional: bool) -> str | None:
     return f"{_counted(old.count)} then as now, but not the same ones"
 
 
-def _named(classes):
-    return ", ".join(classes) or "(none)"
+def _named(names):
+    return ", ".join(names or ()) or "(none)"
 
 
 def _counted(count):

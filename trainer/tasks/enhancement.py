@@ -25,8 +25,8 @@ class Enhancement(PairTask):
     deciding = ("scale",)
     made_by = "its scale"
 
-    def view(self, config, kind="auto"):
-        return views.enhancement(config.resolution, config.scale)
+    def view(self, config, kind="auto", keys=()):
+        return views.enhancement(config.resolution, config.scale, keys=keys)
 
     def sides(self, config):
         return {"low": config.resolution // config.scale, "high": config.resolution}

@@ -11,6 +11,8 @@ from trainer.evaluation.live import evenly
 from trainer.metrics.table import KID
 from trainer.tasks.task import COLUMNS, PERIOD, ROWS, Task
 
+FIRST_SEED = 1 << 40  # of the pictures that are measured: none that people look at, whose seeds begin at 0
+
 
 class Generation(Task):
     """Made pictures against real ones, with the training set's mix of categories."""
@@ -21,18 +23,21 @@ class Generation(Task):
     count = 1_000
     deciding = ("resolution",)
 
-    def view(self, config, kind="auto"):
-        return views.generation(config.resolution)
+    def view(self, config, kind="auto", keys=()):
+        return views.generation(config.resolution, keys)
 
     def sides(self, config):
         return {"image": config.resolution}
 
     def sample_grid(self, model, rows, seed):
-        """Rows of `COLUMNS` samples, one row a category if the model knows them."""
-        lines = min(model.classes, 16) or ROWS
+        """Rows of `COLUMNS` samples, one row a value of the first condition that the model is told; of others as the data have them."""
+        first = next(iter(model.facts), None)
+        lines = min(first.count, 16) if first else ROWS
         count = lines * COLUMNS
         sample = tf.function(model.sample)
-        batch = self._inputs(model, np.repeat(np.arange(lines, dtype=np.int32), COLUMNS), [seed, 1])
+        batch = {"seed": np.arange(count)} | _conditions(model, rows, count)
+        if first:
+            batch[first.name] = np.repeat(np.arange(lines, dtype=np.int32), COLUMNS)
         batch = {key: tf.constant(value) for key, value in batch.items()}
         some = rows.take(np.linspace(0, rows.count - 1, min(count, rows.count)).astype(int))["image"]
         real = to_float(some).std(axis=0).mean()
@@ -44,15 +49,8 @@ class Generation(Task):
         return draw
 
     def evaluator(self, model, rows, extractor, *, count, held_out=None, seed=0):
-        labels = rows.take(evenly(rows.count, count))["label"] if model.classes else np.zeros(count, np.int32)
-        make = live.maker(model, self._inputs(model, labels, [seed, 2]))
+        make = live.maker(model, {"seed": FIRST_SEED + np.arange(count)} | _conditions(model, rows, count))
         return live.of_sets(make, count, rows=rows, held_out=held_out, extractor=extractor, period=PERIOD)
-
-    def _inputs(self, model, labels, seed):
-        """What a batch of samples with these labels int32 [n] is made of; the labels are for a model that knows them."""
-        random = np.random.default_rng(seed)
-        latent = random.standard_normal((len(labels), model.config.latent_size), np.float32)
-        return {"latent": latent} | ({"label": labels} if model.classes else {})
 
     def gather(self, model, request, extractor, track):
         view = views.generation(model.run.settings["resolution"])
@@ -60,3 +58,11 @@ class Generation(Task):
 
     def evaluate(self, model, reference, request, extractor, track):
         return sets.evaluate(model, reference, request, track)
+
+
+def _conditions(model, rows, count):
+    """What the model is told in `count` samples: the values that as many rows have, evenly over the set."""
+    if not model.facts:
+        return {}
+    some = rows.take(evenly(rows.count, count))
+    return {name: some[name] for name in model.facts.names}

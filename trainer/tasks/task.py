@@ -35,8 +35,11 @@ class Task:
     price = 25
     deciding: Sequence[str] = ()
 
-    def view(self, config, kind: str = "auto"):
-        """What a family of this config trains on, see `data.views`. UserError if the settings do not fit together."""
+    def view(self, config, kind: str = "auto", keys: Sequence[str] = ()):
+        """Makes what a family of this config trains on, see `data.views`; keys: those it asks for beside its task's.
+
+        Raises UserError if the settings do not fit together.
+        """
         raise NotImplementedError
 
     def sides(self, config) -> dict[str, int]:

@@ -27,8 +27,8 @@ class Translation(PairTask):
     deciding = ("resolution",)
     made_by = "the view {view}"
 
-    def view(self, config, kind="auto"):
-        return views.translation(config.resolution, kind)
+    def view(self, config, kind="auto", keys=()):
+        return views.translation(config.resolution, kind, keys)
 
     def sides(self, config):
         return {"source": config.resolution, "target": config.resolution}

@@ -8,18 +8,20 @@ import shlex
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
+import numpy as np
 import tensorflow as tf
 
 from data import files, pipeline
 from data.cache import Rows, enough_rows, load_rows
 from data.catalogue import open_source
 from data.errors import UserError
+from data.facts import LABEL
 from data.quarantine import Quarantine
 from models import catalogue
 from trainer import tasks
 from trainer.errors import Refused, Stopped, refusing
 from trainer.runs import history, parents, record
-from trainer.runs.build import configuration, make_model
+from trainer.runs.build import configuration, make_facts, make_model
 from trainer.runs.checkpoints import Checkpoints, best_facts, newest_step, steps
 from trainer.runs.cluster import workers
 from trainer.runs.config import EvaluationOptions, RunConfig
@@ -170,16 +172,16 @@ def _prepare(run, folder, strategy, *, evaluation_options, accept_new_data, say)
     _check_batch(config, strategy)
     source = open_source(run.data, run.seed)
     folder.check_apart(source)
-    if run.conditional:
-        _check_classes(run, source)
-    view = tasks.of(catalogue.load(run.model).Model).view(config, run.view)
+    facts = make_facts(run, source)
+    family = catalogue.load(run.model).Model
+    view = tasks.of(family).view(config, run.view, family.KEYS)
     view.check(source.keys)
     data, known, changed = record.Data.of(source), record.read(folder.record), None
     if steps(folder.checkpoints):
         if not files.exists(folder.config):
             say(f"{folder.config} is missing: the settings of this command are taken for those of the run")
         if known:
-            changed = record.difference(known.data, data, run.conditional)
+            changed = record.difference(known.data, data, run.told)
             if not changed and known.data.spec != data.spec:
                 say(f"{data.spec} holds the same pictures, by their names and sizes, as {known.data.spec} did")
         else:
@@ -189,11 +191,10 @@ def _prepare(run, folder, strategy, *, evaluation_options, accept_new_data, say)
             f"{folder.root} was trained on other data: {changed}. Put the data back, or go on with the new ones by --accept-new-data, which"
             " is written down in the run"
         )
-    classes = len(source.classes) if run.conditional else 0
-    precision.check(run, classes)
+    precision.check(run, facts)
     try:
         with strategy.scope():
-            model = make_model(run, classes)
+            model = make_model(run, facts)
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
         raise UserError(f"the model is too large for the memory of this machine: {_first_line(error)}") from error
     if run.init and not steps(folder.checkpoints):
@@ -226,9 +227,7 @@ def _load(ready) -> Job:
         progress=loggers.counting,
         say=ready.say,
     )
-    if run.conditional and rows.empty_classes:
-        missing = ", ".join(rows.empty_classes)
-        raise UserError(f"--conditional: {run.data} has no picture of {missing} to learn from; {quarantine.sentence()}")
+    _check_values(run, model.facts, rows, quarantine)
     checkpoints = Checkpoints(folder.checkpoints, model.state())
     restored = checkpoints.restore(ready.say)
     if not restored:
@@ -280,10 +279,16 @@ def _begin(job, schedule, past):
 
 
 def _export(job, export_to, *, at_best):
-    facts = _restore_best(job.checkpoints, job.say) if at_best else None
+    best_metadata = _restore_best(job.checkpoints, job.say) if at_best else None
     try:
         return export_run(
-            job.run, job.model, data=job.data, step=job.progress.step, export_to=export_to, say=job.say, facts=facts
+            job.run,
+            job.model,
+            data=job.data,
+            step=job.progress.step,
+            export_to=export_to,
+            say=job.say,
+            best=best_metadata,
         )
     except UserError as error:
         raise Refused(str(error)) from error
@@ -298,16 +303,14 @@ def _enter(folder, lock, was_there):
             raise UserError(f"another training has begun in {folder.root} meanwhile; repeat the command to go on")
 
 
-def _check_classes(run, source):
-    if not source.classes:
-        raise UserError(f"--conditional needs categories, and {run.data} has none")
-    for name in source.classes:
-        try:
-            name.encode()
-        except UnicodeEncodeError:
-            raise UserError(
-                f"--conditional: the category {name!a} has a name that is no UTF-8, which a model cannot be told; rename it"
-            ) from None
+def _check_values(run, facts, rows, quarantine):
+    """UserError if there is a value without a picture to learn it from."""
+    for condition in facts:
+        there = set(np.unique(rows.arrays[condition.name]).tolist())
+        missing = ", ".join(name for number, name in enumerate(condition.values) if number not in there)
+        if missing:
+            option = "--conditional" if condition.name == LABEL else f"--condition {condition.name}"
+            raise UserError(f"{option}: {run.data} has no picture of {missing} to learn from; {quarantine.sentence()}")
 
 
 def _check_beginning(folder, known, say):
@@ -436,14 +439,13 @@ def _fit(job, cadence, *, schedule, past):
             if steps:
                 dataset = pipeline.training(
                     job.rows,
-                    model.task,
+                    model.batch_keys,
                     job.strategy,
                     waiting,
                     batch_size=progress.rows,
                     seed=job.run.seed,
                     position=progress.images,
                     augment=augment,
-                    keys=("label",) if model.classes else (),
                 )
                 model.compile(steps_per_execution=together)
                 model.fit(dataset, epochs=1, steps_per_epoch=steps, verbose=0, callbacks=watchers, shuffle=False)

@@ -13,6 +13,7 @@ import sys
 import time
 
 from data.errors import UserError
+from data.facts import Facts
 from trainer.runs.config import RunConfig
 
 ROWS = 2  # of the batch of a step that only has to work
@@ -22,7 +23,7 @@ class Unable(UserError):
     """This machine cannot train the run's family in its precision; says why, and what to do."""
 
 
-def check(run: RunConfig, classes: int = 0) -> None:
+def check(run: RunConfig, facts: Facts = Facts()) -> None:
     """Take one small step of the run, once. Costs nothing in float32, nor where there is a GPU or TPU, which are not for two processes.
 
     Raises:
@@ -32,21 +33,26 @@ def check(run: RunConfig, classes: int = 0) -> None:
 
     if run.precision != "float32" and all(device.device_type == "CPU" for device in tf.config.list_physical_devices()):
         small = dataclasses.replace(run, settings=run.settings | {"batch_size": ROWS})
-        _once(small.to_json(), classes)
+        _once(small.to_json(), facts)
 
 
 @functools.cache
-def _once(run, classes):
-    step_seconds([RunConfig.from_json(run, "the run")], classes)
+def _once(run, facts):
+    step_seconds([RunConfig.from_json(run, "the run")], facts)
 
 
-def step_seconds(runs: list[RunConfig], classes: int = 0, rounds: int = 0, steps: int = 1) -> list[list[float]]:
+def step_seconds(runs: list[RunConfig], facts: Facts = Facts(), rounds: int = 0, steps: int = 1) -> list[list[float]]:
     """Seconds that a step of each run takes once it is traced, [] per run without `rounds`, in which the runs take turns of `steps`.
 
     Raises:
         Unable: this machine cannot take a step of one of the runs.
     """
-    asked = {"runs": [json.loads(run.to_json()) for run in runs], "classes": classes, "rounds": rounds, "steps": steps}
+    asked = {
+        "runs": [json.loads(run.to_json()) for run in runs],
+        "facts": facts.to_json(),
+        "rounds": rounds,
+        "steps": steps,
+    }
     # Neither a device nor a cluster that the training needs for itself.
     there = {key: value for key, value in os.environ.items() if key != "TF_CONFIG"}
     there |= {"CUDA_VISIBLE_DEVICES": "-1", "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
@@ -79,7 +85,7 @@ def _answer(asked):
     steps = []
     for number, described in enumerate(asked["runs"]):
         try:
-            steps.append(_step(RunConfig.from_values(described, "the run"), asked["classes"]))
+            steps.append(_step(RunConfig.from_values(described, "the run"), Facts.from_json(asked["facts"])))
         except tf.errors.OpError as error:
             return {"run": number, "why": reason(error)}
     seconds = [[] for _ in steps]
@@ -92,22 +98,27 @@ def _answer(asked):
     return {"seconds": seconds}
 
 
-def _step(run, classes):
+def _step(run, facts):
     """A function () that takes a step of the run on noise; it has taken one."""
     import numpy as np
     import tensorflow as tf
 
+    from data.batch import PICTURE, kind
     from trainer import tasks
     from trainer.runs.build import make_model
     from trainer.runs.strategy import set_precision
 
     set_precision(run.precision)
-    model = make_model(run, classes)
-    sides, random = tasks.of(model).sides(model.config), np.random.default_rng(0)
-    rows = model.config.batch_size * model.rows_per_step
-    batch = {key: random.uniform(-1, 1, (rows, side, side, 3)).astype("float32") for key, side in sides.items()}
-    if model.classes:
-        batch["label"] = np.zeros(rows, "int32")
+    model = make_model(run, facts)
+    config, random = model.config, np.random.default_rng(0)
+    rows, sides, batch = config.batch_size * model.rows_per_step, tasks.of(model).sides(config), {}
+    for key in model.batch_keys:
+        if kind(key).spatial:
+            side = sides.get(key, config.resolution)
+            shape = (rows, side, side, 3 if kind(key) is PICTURE else 1)
+            batch[key] = random.uniform(kind(key).low, kind(key).high, shape).astype("float32")
+        else:
+            batch[key] = np.zeros((rows,) + (1,) * (kind(key).rank - 1), "int32")
     batch, traced = {key: tf.constant(value) for key, value in batch.items()}, tf.function(model.train_step)
     traced(batch)
     return lambda: [value.numpy() for value in traced(batch).values()]
