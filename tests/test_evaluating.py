@@ -17,6 +17,7 @@ from test_run import TWO_DEVICES, checkpoint, free_ports, invoke, lines, train, 
 from toy_features import Toy, ToyWithLayers, open_toy
 
 from data.cache import Rows
+from data.facts import Facts
 from data.images import to_uint8
 from trainer import cli, tasks
 from trainer.metrics.estimate import Estimate

@@ -134,11 +134,11 @@ class Translators:
 
     def __init__(self, models: Sequence[Model], named: Sequence[str]):
         self.models, self.named = models, named
-        tasks = {model.metadata.get("task") for model in models}
-        if len(tasks) > 1:
+        kinds = {model.metadata.get("task") for model in models}
+        if len(kinds) > 1:
             told = ", ".join(f"{name} {model.metadata.get('task')}" for name, model in zip(named, models, strict=True))
             raise UserError(f"the models have different tasks: {told}")
-        self.task = tasks.pop()
+        self.task = kinds.pop()
 
     def show(
         self, source, photos: str | None, count: int, repeats: int, seed: int, progress: Callable[[], None], say
