@@ -13,9 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from families import CLASSES, FAMILIES, batch, tiny
-
-from models import catalogue
+from families import FAMILIES, LABEL, batch, tiny, told
 
 FOLDER = Path(__file__).parent / "goldens"
 STEPS = 10
@@ -41,7 +39,7 @@ def integer_batch(model, number):
 
     def values(stream, like):
         if like.dtype.is_integer:
-            return integers(*like.shape, stream=stream) % CLASSES
+            return integers(*like.shape, stream=stream) % LABEL.count
         rows, height, width, channels = like.shape
         patches = integers(rows, 4, 4, channels, stream=stream) >> np.uint32(24)
         down, right = np.arange(height) * 4 // height, np.arange(width) * 4 // width
@@ -68,7 +66,7 @@ def digest(network):
 def ten_steps(case, prepare=lambda model: None):
     """{"losses": {name: [a value a step]}, "start", "end": {network: digest}} of a case; `prepare` may change its model."""
     name, options = CASES[case]
-    model = tiny(name, classes=CLASSES if catalogue.load(name).Model.conditional else 0, **options)
+    model = tiny(name, facts=told(name), **options)
     if options.get("augment") == "ada":
         model.ada_strength.assign(0.5)
     prepare(model)
