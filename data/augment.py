@@ -7,9 +7,7 @@ Each function takes a dict of batches uint8 [batch, side, side, channels] and as
 import tensorflow as tf
 
 AUGMENTATIONS = {}
-DRAWN = (
-    3  # numbers are drawn in multiples of this: what a function gets of a stream is not to change with what others need
-)
+DRAWN = 3  # numbers are drawn in multiples of this, on which every stream ever trained on depends
 
 
 def augmentation(numbers, adds=()):
