@@ -467,7 +467,8 @@ def _watchers(job, cadence, *, schedule, past, waiting):
     draw = make_draw(model, job.rows, config, run.seed)
     sheet_steps = max(1, (cadence.sample_images or config.images // 20) // progress.rows)
     sheets = callbacks.SampleSheets(progress, sheet_steps, draw=draw, path=folder.sample_path, show=[board.sheet])
-    rates = {f"learning_rate_{o.name}": lambda o=o: float(o.learning_rate) for o in model.optimizers()}
+    optimizers = [player.optimizer for player in model.players().values()]
+    rates = {f"learning_rate_{o.name}": lambda o=o: float(o.learning_rate) for o in optimizers}
     rates |= {"data_wait": waiting.share, "sample_spread": sheets.spread}
     every = cadence.log_steps or max(1, min(50, progress.steps // 200))
     metrics = callbacks.Metrics(progress, every, rates=rates, writers=[lines, board, watchdog, console])
