@@ -6,6 +6,7 @@ and over replicas, loss scaling, averaging, several critic steps, lazy terms and
 here and nowhere else; a family says only what is minimised, as named per-example terms.
 """
 
+import threading
 from dataclasses import dataclass
 
 import keras
@@ -72,7 +73,8 @@ class ImageModel(keras.Model):
         self.seed = seed
         self.step = self._counter("step", "int64")
         self.loss_scale = LossScale() if keras.config.dtype_policy().compute_dtype == "float16" else None
-        self._borrowed, self._recorded = [], {}
+        self._borrowed = []
+        self._replica = threading.local()  # of a step: replicas take it in turns, each in a thread of its own
         self.built = True
 
     @property
@@ -135,6 +137,11 @@ class ImageModel(keras.Model):
         values = [variable.value for variable in self.variables]
         return [value for value in values if any(id(local) in read for local in _local_values(value))]
 
+    @property
+    def random(self):
+        """The `StepRandom` of this step and replica."""
+        return self._replica.random
+
     def compile(self, *, steps_per_execution=1, run_eagerly=False, jit_compile="auto"):
         """Make `fit` usable. Optimisers and losses are the family's own, so there is nothing else to give."""
         super().compile(
@@ -154,10 +161,11 @@ class ImageModel(keras.Model):
         context = tf.distribute.get_replica_context()
         self._replicas = context.num_replicas_in_sync
         replica = 0 if self._replicas == 1 else context.replica_id_in_sync_group
-        self.random = StepRandom(self.seed, self.step.value, self._replicas, replica)
+        self._replica.random = StepRandom(self.seed, self.step.value, self._replicas, replica)
         rows = next(iter(batch.values())).shape[0]
         if rows % self.rows_per_step:
             raise ValueError(f"a batch of {rows} rows cannot be shared evenly by critic_steps={self.rows_per_step}")
+        self._replica.recorded = {}
         self._global_rows = float(rows * self._replicas)
 
     def _total(self, terms):
@@ -168,7 +176,7 @@ class ImageModel(keras.Model):
         """Move a player by the gradients of `terms(due)`, which the tape records; returns {name: float32 scalar} to be logged."""
 
         def gradients(due):
-            self._recorded = {}
+            self._replica.recorded = {}
             with tape:
                 named = self._scaled(player, terms(due), due)
                 total = self._total(named)
@@ -178,7 +186,7 @@ class ImageModel(keras.Model):
                     loss *= self.loss_scale.scale.value
             logs = {name: tf.reduce_mean(tf.cast(term, tf.float32)) for name, term in named.items()}
             logs |= {name: tf.zeros([]) for name in player.lazy if not due}
-            return tape.gradient(loss, variables), logs | self._recorded | {"loss": total}
+            return tape.gradient(loss, variables), logs | self._replica.recorded | {"loss": total}
 
         variables = player.variables
         if player.every == 1:
@@ -199,7 +207,7 @@ class ImageModel(keras.Model):
 
     def record(self, **scalars):
         """Log float32 scalars that are no terms, within the hooks that give terms; their names must not depend on `due`."""
-        self._recorded.update(scalars)
+        self._replica.recorded |= scalars
 
     def _move(self, optimizer, gradients, variables):
         if self.loss_scale:

@@ -168,11 +168,12 @@ def test_without_ada_its_strength_stays_and_is_not_logged():
 
 def test_confidence_is_the_mean_sign():
     model = tiny("mlp_gan")
+    model._begin(batch(model))
     real, fake = tf.constant([1.0, 2.0, -3.0, 0.5]), tf.constant([2.0, 3.0, -4.0, 1.0])
     model.record_confidence(real, fake)
-    assert float(model._recorded["confidence"]) == 0.5
+    assert float(model._replica.recorded["confidence"]) == 0.5
     model.record_confidence(real, fake, relativistic=True)
-    assert float(model._recorded["confidence"]) == -0.5
+    assert float(model._replica.recorded["confidence"]) == -0.5
 
 
 @pytest.mark.parametrize("name", ["mlp_gan", "dcgan"])
@@ -266,6 +267,28 @@ def test_lazy_terms_that_are_not_given_as_declared_are_refused():
     model.generator_terms = lambda batch, fakes, due: terms(batch, fakes, False)
     with pytest.raises(TypeError, match=r"lazy terms are \('slope',\); due=True gave \('adversarial',\)"):
         model.train_step(batch(model))
+
+
+# Replicas
+
+
+def test_each_replica_draws_its_own_numbers(strategy):
+    """Although batch normalisation lets the other replica go on in the midst of a pass."""
+    with strategy.scope():
+        model = tiny("dcgan", augment="diffaugment")
+    used, augmented = [], model.augmented
+
+    def watched(pictures):
+        used.append((int(tf.distribute.get_replica_context().replica_id_in_sync_group), int(model.random._replica)))
+        return augmented(pictures)
+
+    model.augmented = watched
+    halves = tf.split(batch(model)["image"], 2)
+    rows = strategy.experimental_distribute_values_from_function(
+        lambda context: {"image": halves[context.replica_id_in_sync_group]}
+    )
+    strategy.run(model.train_step, (rows,))
+    assert sorted(used) == [(0, 0)] * 3 + [(1, 1)] * 3
 
 
 # Several networks

@@ -74,7 +74,9 @@ def test_the_pointer_of_tensorflow_decides_nothing_and_is_kept_for_its_tools(tmp
 
 
 def test_what_tensorflows_manager_saved_is_restored(tmp_path):
-    manager = tf.train.CheckpointManager(tf.train.Checkpoint(**state(6.0)), str(tmp_path), 3, checkpoint_name="step")
+    values = state(6.0)
+    values = tf.train.Checkpoint(weights={"0000": values["weights/0000"]}, step=values["step"])
+    manager = tf.train.CheckpointManager(values, str(tmp_path), 3, checkpoint_name="step")
     manager.save(checkpoint_number=6)
     assert restored(str(tmp_path)) == (6, 6.0, [])
 
