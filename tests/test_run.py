@@ -85,6 +85,21 @@ def test_sample_from_the_run_and_from_its_export(run, tmp_path):
     assert pixels.std() > 0
 
 
+def test_a_model_is_told_what_the_data_know_beside_the_category(tmp_path):
+    options = ["--conditional", "--condition", "colour", "--job-dir", tmp_path / "run"]
+    result = train("--preset", "tiny", "--data", "studio:300", "--images", 16, *options)
+    assert result.exit_code == 0, result.output
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["conditions"] == ["colour"]
+    report = json.loads((tmp_path / "run/export/r3gan/1/export.json").read_text())
+    assert [condition["name"] for condition in report["metadata"]["conditions"]] == ["label", "colour"]
+    assert "navy" in report["interface"]["generate"]["inputs"]["colour"]["values"]
+    words = ["sample", tmp_path / "run", "--n", 2, "--label", "mug", "--out", tmp_path / "x.png"]
+    for value, code in (("navy", 0), ("nave", 2)):
+        result = invoke(cli.main, *words, "--condition", f"colour={value}")
+        assert result.exit_code == code, result.output
+    assert "unknown colour 'nave'; have: " in result.output
+
+
 def test_an_unknown_label_names_the_known(run, tmp_path):
     result = invoke(cli.main, "sample", run, "--label", "mugg", "--out", tmp_path / "x.png")
     assert result.exit_code == 2 and "mug" in result.output and "handbag" in result.output
@@ -347,6 +362,10 @@ WRONG = {
     "tpu": ([*TINY, "--strategy", "tpu"], "--strategy tpu found no TPU"),
     "multiworker": ([*TINY, "--strategy", "multiworker"], "TF_CONFIG"),
     "view": (["--model", "pix2pix", *TINY, "--view", "pair"], "has no 'source'"),
+    "a condition": (
+        ["--condition", "size", "--preset", "tiny"],
+        "--condition size: studio knows of its pictures: label, colour, print",
+    ),
     "categories": (["--conditional", "--preset", "tiny", "--data", "FLAT"], "--conditional needs categories"),
 }
 
