@@ -19,7 +19,7 @@ CLIENT = {
         "rest_messages",
         "tls",
     ),
-    "packshot_client.data": ("__init__", "colour", "content", "files", "images"),
+    "packshot_client.data": ("__init__", "colour", "content", "errors", "files", "images"),
     "packshot_client.wire": ("__init__", "class_names", "errors", "messages", "tensors"),
 }
 

@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from data import files
+from data.errors import UserError
 from data.quarantine import Quarantine
 
 MEMORY_SHARE = 0.25  # of what the machine has free
@@ -81,7 +82,7 @@ def load_rows(
         say: function (sentence) for the user, who is told of what is written to disk before it is.
 
     Raises:
-        ValueError: the source lacks what the view needs, no row came of it, or it fits neither in memory nor on disk.
+        UserError: the source lacks what the view needs, no row came of it, or it fits neither in memory nor on disk.
     """
     view.check(source.keys)
     say = say or (lambda sentence: None)
@@ -98,13 +99,13 @@ def load_rows(
         for number, example in enumerate(progress(examples, source.count) if progress else examples):
             try:
                 rows = view.rows(example, functools.partial(draw, number))
-            except ValueError as error:
+            except UserError as error:
                 read.add(f"example {number}", str(error))
                 continue
             store.add(rows)
         quarantine.extend(read)
         if not store.count:
-            raise ValueError(f"nothing usable was found in {source.spec}. {quarantine.sentence()}")
+            raise UserError(f"nothing usable was found in {source.spec}. {quarantine.sentence()}")
         if draw.possible > store.count:
             say(f"of {draw.possible:,} patches {store.count:,} are used, as many of each picture, always the same ones")
         return store.finish(source.classes, read)
@@ -139,7 +140,7 @@ class _Place:
 
     @property
     def folder(self) -> Path:
-        """Raises ValueError when there is no home."""
+        """Raises UserError when there is no home."""
         return Path(self._parent or default_folder()) / self._key
 
     def open(self, classes, quarantine, say) -> Rows | None:
@@ -222,7 +223,7 @@ class _Store:
             self._kinds = kinds
             self._lists = {key: [] for key in values}
         if kinds != self._kinds:
-            raise ValueError(f"examples differ in what they have: {_listed(kinds)}; and {_listed(self._kinds)}")
+            raise UserError(f"examples differ in what they have: {_listed(kinds)}; and {_listed(self._kinds)}")
         self._held += sum(value.nbytes for value in values.values())
         self.count += 1
         if self._files is None:
@@ -241,7 +242,7 @@ class _Store:
         try:
             yield
         except OSError as error:
-            raise ValueError(
+            raise UserError(
                 f"{self._place.folder.parent} cannot be written: {error.strerror or error}; {_ELSEWHERE}"
             ) from error
 
@@ -253,7 +254,7 @@ class _Store:
         free = shutil.disk_usage(parent).free
         about = f"about {expected / 1e6:,.0f} MB" if self._examples else "an unknown number of MB"
         if expected > free:
-            raise ValueError(f"the data take {about} on disk, and {parent} has {free / 1e6:,.0f} MB free; {_ELSEWHERE}")
+            raise UserError(f"the data take {about} on disk, and {parent} has {free / 1e6:,.0f} MB free; {_ELSEWHERE}")
         self._say(f"the data do not fit in memory: {about} are written to {parent}, and used again by later runs")
         self._temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=parent))
         self._files = {key: open(self._temporary / f"{key}.raw", "wb") for key in self._kinds}
@@ -313,12 +314,12 @@ _ELSEWHERE = "XDG_CACHE_HOME may name another place"
 def default_folder() -> Path:
     """Where packshot keeps what can be made or fetched again: ~/.cache/packshot, or where XDG_CACHE_HOME says.
 
-    Raises ValueError when there is neither.
+    Raises UserError when there is neither.
     """
     try:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "packshot"
     except RuntimeError:  # no HOME, and a user without an entry
-        raise ValueError("there is no home to keep files in: let XDG_CACHE_HOME name a folder") from None
+        raise UserError("there is no home to keep files in: let XDG_CACHE_HOME name a folder") from None
 
 
 def _free_memory():

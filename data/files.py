@@ -16,11 +16,13 @@ import time
 import uuid
 from collections.abc import Iterator
 
+from .errors import UserError
+
 ABANDONED = 24 * 3600  # seconds after which nobody is taken to be working in a temporary folder
 _SCHEME = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
-class UnknownHome(ValueError):
+class UnknownHome(UserError):
     """A path below ~ where the system knows no such home; the text is one sentence for the user."""
 
 
@@ -29,7 +31,7 @@ def is_remote(path: str) -> bool:
     return bool(_SCHEME.match(os.fspath(path)))
 
 
-class UnknownScheme(ValueError):
+class UnknownScheme(UserError):
     """A path whose scheme (s3://) this TensorFlow does not know, or whose ~ stands for no home; the text is one sentence for the user."""
 
 

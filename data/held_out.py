@@ -4,6 +4,7 @@ import posixpath
 
 from data import files
 from data.catalogue import open_source
+from data.errors import UserError
 from data.sources.protocol import SourceError, split_option
 
 _WITH_SPLITS = ("folder", "list", "pairs", "idx")
@@ -22,7 +23,7 @@ def sibling_split(spec: str) -> str | None:
     kind, rest = ("folder", spec) if bare else (kind, rest)
     try:
         path, option = split_option(rest)
-    except (ValueError, OSError):  # what was trained on may be elsewhere
+    except (UserError, OSError):  # what was trained on may be elsewhere
         return None
     if bare and not files.is_folder(path):
         return None

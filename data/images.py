@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont, JpegImagePlugin, PngImagePlugin
 from . import files
 from .colour import TWELVE_BITS, plain, to_srgb
 from .content import describe
+from .errors import UserError
 
 FITS = ("crop", "pad", "stretch")
 MAX_PIXELS = (
@@ -44,7 +45,7 @@ _SHEETS = (  # the last two as `data.outputs` marks what `packshot sample` makes
 _MAY_TELL_ORIENTATION = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
 
 
-class BadPicture(ValueError):
+class BadPicture(UserError):
     """A picture that cannot be used; the text says what was wrong with it."""
 
 

@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from data import files
+from data.errors import UserError
 from data.images import encode_jpeg, encode_png
 
 _ENCODERS = {".png": encode_png, ".jpg": encode_jpeg, ".jpeg": encode_jpeg}
@@ -33,7 +34,7 @@ _IN_LIST = b", chosen by %s\n"  # as `data.inspection.cleaning` writes it
 _MARKS = (_IN_PNG, _IN_JPEG, _IN_HTML, _IN_JSON, _IN_LIST)
 
 
-class OutputRefused(ValueError):
+class OutputRefused(UserError):
     """A place that must not be written to; the text is one sentence for the user."""
 
 

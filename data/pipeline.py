@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from data import augment as augmentations
 from data.batch import PICTURES, REQUIRED
+from data.errors import UserError
 from data.images import to_float
 
 AHEAD = 2  # batches prepared while the model computes
@@ -34,15 +35,15 @@ def dataset(rows, task, *, batch_size, seed, position=0, augment=(), keys=(), sh
         dict of float32 [batch_size / count, side, side, 3] in [-1, 1] (mask: [0, 1]), label int32, caption string.
 
     Raises:
-        ValueError: batch_size cannot be shared evenly, or rows lack a key.
+        UserError: batch_size cannot be shared evenly, or rows lack a key.
     """
     number, count = shard
     if batch_size % count:
-        raise ValueError(f"batch_size={batch_size} cannot be shared evenly by {count} workers")
+        raise UserError(f"batch_size={batch_size} cannot be shared evenly by {count} workers")
     wanted = (*REQUIRED[task], *keys)
     missing = [key for key in wanted if key not in rows.arrays]
     if missing:
-        raise ValueError(f"the rows have no {', '.join(missing)}")
+        raise UserError(f"the rows have no {', '.join(missing)}")
     local = batch_size // count
     gather = _gather({key: rows.arrays[key] for key in wanted}, rows.in_memory)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from data.degrade import downscale, modcrop
+from data.errors import UserError
 from data.lines import edges, outline
 
 KINDS = ("auto", "edges", "outline", "mask", "pair")
@@ -94,7 +95,7 @@ class Enhancement:
         high = modcrop(example["image"], self.scale)
         height, width = high.shape[:2]
         if min(height, width) < self.side:
-            raise ValueError(f"too small: {width}x{height} px, patches are {self.side}x{self.side}")
+            raise UserError(f"too small: {width}x{height} px, patches are {self.side}x{self.side}")
         low = downscale(high, self.scale)
         tops, lefts = self._starts(height), self._starts(width)
         found = []
@@ -123,24 +124,24 @@ def generation(resolution: int) -> Generation:
 
 
 def translation(resolution: int, kind: str = "auto") -> Translation:
-    """Rows {"source", "target" [, "label", "caption"]} of side `resolution`. ValueError for an unknown kind.
+    """Rows {"source", "target" [, "label", "caption"]} of side `resolution`. UserError for an unknown kind.
 
     edges: drawn from the picture. outline: drawn from the mask. mask: filled with the category's colour. pair: as given. auto: a pair, else
     an outline, else edges, whichever the data can give.
     """
     if kind not in KINDS:
-        raise ValueError(f"unknown view {kind!r}; have: {', '.join(KINDS)}")
+        raise UserError(f"unknown view {kind!r}; have: {', '.join(KINDS)}")
     return Translation(resolution, kind)
 
 
 def enhancement(resolution: int, scale: int, stride: int | None = None) -> Enhancement:
-    """Rows {"high" [resolution, resolution, 3], "low" [resolution / scale, ...]}. ValueError unless both are multiples of scale."""
+    """Rows {"high" [resolution, resolution, 3], "low" [resolution / scale, ...]}. UserError unless both are multiples of scale."""
     stride = stride or max(resolution // 2 // scale, 1) * scale
     if resolution % scale or stride % scale:
-        raise ValueError(f"patches of {resolution} px and steps of {stride} px must be multiples of the scale, {scale}")
+        raise UserError(f"patches of {resolution} px and steps of {stride} px must be multiples of the scale, {scale}")
     return Enhancement(resolution, scale, stride)
 
 
 def _require(key, keys, why):
     if key not in keys:
-        raise ValueError(f"the data has no {key!r} (it has: {', '.join(sorted(keys))}), and {why}")
+        raise UserError(f"the data has no {key!r} (it has: {', '.join(sorted(keys))}), and {why}")

@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from data import batch as contract
+from data.errors import UserError
 from models import augment as augmentations
 from models.catalogue import AUGMENTS
 from models.loss_scale import LossScale
@@ -96,7 +97,7 @@ class ImageModel(keras.Model):
         self.random = StepRandom(self.seed, self.step.value, self._replicas, replica)
         rows = next(iter(batch.values())).shape[0]
         if rows % self.rows_per_step:
-            raise ValueError(f"a batch of {rows} rows cannot be shared evenly by critic_steps={self.rows_per_step}")
+            raise UserError(f"a batch of {rows} rows cannot be shared evenly by critic_steps={self.rows_per_step}")
         self._global_rows = float(rows * self._replicas)
 
     def _total(self, terms):
@@ -189,7 +190,7 @@ class TwoPlayer(ImageModel):
     def __init__(self, config, *, classes=0, seed=0, augment="none"):
         super().__init__(config, classes=classes, seed=seed)
         if augment not in AUGMENTS:
-            raise ValueError(f"unknown augment {augment!r}; have: {', '.join(AUGMENTS)}")
+            raise UserError(f"unknown augment {augment!r}; have: {', '.join(AUGMENTS)}")
         self.augment = augment
         self.rows_per_step = config.critic_steps
         self.ada_strength = self._counter("ada_strength")

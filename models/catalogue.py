@@ -10,6 +10,7 @@ import types
 from pathlib import Path
 
 from data.batch import TASKS
+from data.errors import UserError
 
 AUGMENTS = ("none", "diffaugment", "ada")  # what a critic may see; here, where no TensorFlow is needed to know it
 
@@ -31,11 +32,11 @@ def load(name: str) -> types.ModuleType:
     """The module of a family, with `Config`, `PRESETS` (with "tiny") and `Model`; this imports TensorFlow.
 
     Raises:
-        ValueError: no family has that name.
+        UserError: no family has that name.
     """
     families = names()
     if name not in families:
-        raise ValueError(f"unknown model {name!r}; {closest(name, families)}")
+        raise UserError(f"unknown model {name!r}; {closest(name, families)}")
     return importlib.import_module(f"models.{families[name]}.{name}")
 
 
@@ -43,15 +44,15 @@ def configure(family: types.ModuleType, preset: str | None, changes: dict[str, o
     """The family's config: its preset (None: the dataclass as it stands) with `changes` to named fields.
 
     Raises:
-        ValueError: no such preset or field.
+        UserError: no such preset or field.
     """
     if preset is not None and preset not in family.PRESETS:
-        raise ValueError(f"unknown preset {preset!r}; {closest(preset, family.PRESETS)}")
+        raise UserError(f"unknown preset {preset!r}; {closest(preset, family.PRESETS)}")
     config = family.Config() if preset is None else family.PRESETS[preset]
     fields = {field.name for field in dataclasses.fields(config)}
     for name in changes:
         if name not in fields:
-            raise ValueError(f"unknown setting {name!r}; {closest(name, sorted(fields))}")
+            raise UserError(f"unknown setting {name!r}; {closest(name, sorted(fields))}")
     return dataclasses.replace(config, **changes)
 
 

@@ -10,6 +10,7 @@ import click
 import pytest
 import tensorflow as tf
 
+from data.errors import UserError
 from trainer.cli import main
 from trainer.errors import Refused, Stopped, refusing
 
@@ -25,7 +26,7 @@ def raised(error):
 @pytest.mark.parametrize(
     "error, kind, sentence",
     [
-        (ValueError("too small"), Refused, "too small"),
+        (UserError("too small"), Refused, "too small"),
         (
             FileNotFoundError(errno.ENOENT, "No such file or directory", "a/b"),
             Refused,
@@ -51,6 +52,7 @@ def test_what_the_user_can_put_right_is_a_sentence(error, kind, sentence):
 @pytest.mark.parametrize(
     "error",
     [
+        ValueError("shapes differ"),
         KeyError("x"),
         RuntimeError("x"),
         tf.errors.InvalidArgumentError(None, None, "shapes differ"),

@@ -8,6 +8,7 @@ import sys
 import click
 
 from data import files
+from data.errors import UserError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -36,7 +37,7 @@ class Interrupted(click.ClickException):
 def refusing():
     """Turn what the code inside says of the user's input, files and disk into one sentence: `Refused`, or `Stopped` when a disk is full.
 
-    That is a ValueError, an OSError, and TensorFlow's error about a file; any other error is one of the program, and keeps its traceback.
+    That is a UserError, an OSError, and TensorFlow's error about a file; any other error is one of the program, and keeps its traceback.
     """
     try:
         yield
@@ -44,7 +45,7 @@ def refusing():
         raise  # nobody reads on; click ends in silence
     except OSError as error:
         raise of_file(error) from error
-    except ValueError as error:
+    except UserError as error:
         raise Refused(str(error)) from error
     except Exception as error:
         if (meant := files.as_os_error(error)) is None:

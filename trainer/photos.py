@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from data import files, outputs
+from data.errors import UserError
 from data.sources.listing import list_folder
 from data.sources.protocol import join
 from trainer.errors import sentence
@@ -30,18 +31,18 @@ def find(photos: str, say: Callable[[str], None], out: str | None = None) -> tup
     """(folder, names in it) of the file `photos`, or of all pictures in that folder, sorted.
 
     Left out is what was made of these photos before: all that lies in a folder `out` inside of theirs, and where `out` is theirs, what says
-    that `packshot apply` made it. `say` is told of what else is there and is no photo. Raises ValueError (SourceError when there is no
+    that `packshot apply` made it. `say` is told of what else is there and is no photo. Raises UserError (SourceError when there is no
     picture, or a folder cannot be read) and OSError.
     """
     if not files.is_folder(photos):
         if not files.exists(photos):
-            raise ValueError(f"there is no file or folder {photos}")
+            raise UserError(f"there is no file or folder {photos}")
         folder, name = os.path.split(photos)
         return folder, [name]
     listing = list_folder(photos)
     names = [name for name in listing.pictures if not _made_before(photos, name, out)]
     if not names:
-        raise ValueError(f"{photos} holds nothing but what was made of it before")
+        raise UserError(f"{photos} holds nothing but what was made of it before")
     listing.left_out().tell(say)
     return photos, names
 

@@ -8,10 +8,11 @@ from typing import Protocol
 import numpy as np
 
 from data import files
+from data.errors import UserError
 from data.quarantine import Quarantine
 
 
-class SourceError(ValueError):
+class SourceError(UserError):
     """A source that cannot be opened or read; the text is one sentence for the user."""
 
 

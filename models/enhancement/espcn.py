@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import keras
 
+from data.errors import UserError
 from models.base import OnePlayer
 from models.layers.resample import PixelShuffle
 from models.losses.reconstruction import squared
@@ -70,7 +71,7 @@ class Model(Enhancement, OnePlayer):
     def __init__(self, config, *, classes=0, seed=0):
         super().__init__(config, classes=classes, seed=seed)
         if config.scale not in (2, 3, 4) or config.resolution % config.scale:
-            raise ValueError(f"scale must be 2, 3 or 4 and divide resolution={config.resolution}, not {config.scale}")
+            raise UserError(f"scale must be 2, 3 or 4 and divide resolution={config.resolution}, not {config.scale}")
         self.network, self.ema = self.with_ema(lambda name: build(config, name))
         rate = Cosine(config.learning_rate, config.learning_rate_end, config.decay_images // config.batch_size)
         self.network_optimizer = keras.optimizers.Adam(rate, name="adam")

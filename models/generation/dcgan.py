@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import keras
 
+from data.errors import UserError
 from models.base import TwoPlayer
 from models.layers.condition import join, label_inputs, logits
 from models.layers.conv import StridedConv2D, StridedConv2DTranspose
@@ -133,7 +134,7 @@ class Model(Generation, TwoPlayer):
     def __init__(self, config, *, classes=0, seed=0, augment="none"):
         super().__init__(config, classes=classes, seed=seed, augment=augment)
         if config.resolution < 8 or config.resolution & (config.resolution - 1):
-            raise ValueError(f"resolution must be a power of two, 8 or more, not {config.resolution}")
+            raise UserError(f"resolution must be a power of two, 8 or more, not {config.resolution}")
         self.objective = objective(config.objective)
         self.network, self.ema = self.with_ema(lambda name: build_generator(config, classes, name))
         self.critic = build_critic(config, classes, "critic")
@@ -147,7 +148,7 @@ class Model(Generation, TwoPlayer):
         elif config.optimizer == "adam":
             optimizer = keras.optimizers.Adam(config.learning_rate, config.beta_1, config.beta_2, name=name)
         else:
-            raise ValueError(f"unknown optimizer {config.optimizer!r}; have: adam, rmsprop")
+            raise UserError(f"unknown optimizer {config.optimizer!r}; have: adam, rmsprop")
         optimizer.build(network.trainable_weights)
         return optimizer
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import keras
 
+from data.errors import UserError
 from models.base import TwoPlayer
 from models.layers.condition import join, label_inputs, logits
 from models.layers.conv import GroupedConv2D, StridedConv2D, StridedConv2DTranspose
@@ -204,11 +205,11 @@ class Model(Generation, TwoPlayer):
     def __init__(self, config, *, classes=0, seed=0, augment="none"):
         super().__init__(config, classes=classes, seed=seed, augment=augment)
         if len(config.blocks) != len(config.channels):
-            raise ValueError(f"channels={config.channels} and blocks={config.blocks} must name as many stages")
+            raise UserError(f"channels={config.channels} and blocks={config.blocks} must name as many stages")
         if config.patch != 1 and config.patch % 2:
-            raise ValueError(f"patch must be 1 or even, not {config.patch}")
+            raise UserError(f"patch must be 1 or even, not {config.patch}")
         if 4 * 2 ** (len(config.channels) - 1) * config.patch != config.resolution:
-            raise ValueError(
+            raise UserError(
                 f"{len(config.channels)} stages from 4x4 px with patch={config.patch} make"
                 f" {4 * 2 ** (len(config.channels) - 1) * config.patch} px, not resolution={config.resolution}"
             )

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
+from data.errors import UserError
+
 
 @dataclass(frozen=True)
 class Objective:
@@ -86,7 +88,7 @@ OBJECTIVES = {
 
 
 def objective(name: str) -> Objective:
-    """The objective of that name; ValueError with the known names otherwise."""
+    """The objective of that name; UserError with the known names otherwise."""
     if name not in OBJECTIVES:
-        raise ValueError(f"unknown objective {name!r}; have: {', '.join(OBJECTIVES)}")
+        raise UserError(f"unknown objective {name!r}; have: {', '.join(OBJECTIVES)}")
     return OBJECTIVES[name]

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import keras
 import tensorflow as tf
 
+from data.errors import UserError
 from models.base import TwoPlayer
 from models.layers.norm import FusedBatchNormalization
 from models.losses.adversarial import objective
@@ -114,7 +115,7 @@ class Model(Translation, TwoPlayer):
     def __init__(self, config, *, classes=0, seed=0, augment="none"):
         super().__init__(config, classes=classes, seed=seed, augment=augment)
         if config.resolution < 8 or config.resolution & (config.resolution - 1):
-            raise ValueError(f"resolution must be a power of two, 8 or more, not {config.resolution}")
+            raise UserError(f"resolution must be a power of two, 8 or more, not {config.resolution}")
         self.objective = objective(config.objective)
         self.network, self.ema = self.with_ema(lambda name: build_generator(config, name))
         self.critic = build_critic(config, "critic")

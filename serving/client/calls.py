@@ -11,7 +11,7 @@ import numpy as np
 from google.protobuf import text_format
 
 from ..wire import messages
-from ..wire.errors import from_code
+from ..wire.errors import BadCall, from_code
 from ..wire.tensors import MOST_BYTES, proto_to_tensor, tensor_to_proto
 
 SIGNATURES = "signature_def"  # the one field of metadata there is
@@ -78,10 +78,10 @@ class Call(NamedTuple):
 
 
 def spec(model: str, signature: str = "", version: int | None = None, label: str | None = None):
-    """A ModelSpec; with neither `version` nor `label` the newest version is meant. Raises ValueError for both."""
+    """A ModelSpec; with neither `version` nor `label` the newest version is meant. Raises BadCall for both."""
     made = messages.ModelSpec(name=model, signature_name=signature)
     if version is not None and label is not None:
-        raise ValueError(f"give the version ({version}) or the label ({label}), not both")
+        raise BadCall(f"give the version ({version}) or the label ({label}), not both")
     if version is not None:
         made.version.SetInParent()
         made.version.value = version
@@ -96,18 +96,18 @@ def predict(
     """Arrays by alias -> arrays by alias.
 
     What has no type of its own (numbers, lists) takes the one that `signature` has for it. `outputs` are those wanted,
-    all when empty. Raises ValueError for what a tensor cannot hold, or a request of more than 2 GiB.
+    all when empty. Raises BadCall for what a tensor cannot hold, or a request of more than 2 GiB.
     """
     wanted = signature.inputs if signature else {}
     arrays = {alias: _array(alias, value, wanted.get(alias)) for alias, value in inputs.items()}
     if sum(array.nbytes for array in arrays.values()) >= MOST_BYTES:
-        raise ValueError("the inputs are more than the 2 GiB that a request can hold; send fewer rows")
+        raise BadCall("the inputs are more than the 2 GiB that a request can hold; send fewer rows")
     request = messages.PredictRequest(model_spec=model_spec, output_filter=outputs)
     for alias, array in arrays.items():
         try:
             request.inputs[alias].CopyFrom(tensor_to_proto(array))
         except (TypeError, ValueError) as error:
-            raise ValueError(f"input {alias}: {error}") from error
+            raise BadCall(f"input {alias}: {error}") from error
     return Call("Predict", request, _arrays, signature)
 
 
@@ -159,13 +159,13 @@ def status(model_spec) -> Call:
 def reload(config) -> Call:
     """Replace the server's list of models by a ModelServerConfig: a message, or its text -> None.
 
-    Raises ValueError for a text that is none.
+    Raises BadCall for a text that is none.
     """
     if isinstance(config, str):
         try:
             config = text_format.Parse(config, messages.ModelServerConfig())
         except text_format.ParseError as error:
-            raise ValueError(f"this is no ModelServerConfig: {error}") from error
+            raise BadCall(f"this is no ModelServerConfig: {error}") from error
     request = messages.ReloadConfigRequest()
     # By its bytes, so that messages of tensorflow_serving's own classes will do.
     request.config.MergeFromString(config.SerializeToString())
@@ -183,14 +183,14 @@ def _array(alias, value, tensor):
     try:
         array = np.asarray(value)
     except ValueError as error:
-        raise ValueError(f"input {alias}: {error}") from error
+        raise BadCall(f"input {alias}: {error}") from error
     wanted = tensor.array_dtype if tensor else None
     if wanted is None or wanted.hasobject or array.dtype.hasobject:
         return array
     with np.errstate(invalid="ignore"):
         cast = array.astype(wanted)
     if wanted.kind in "iub" and not np.array_equal(cast, array):
-        raise ValueError(f"input {alias} is {wanted}, which cannot hold all the values given")
+        raise BadCall(f"input {alias} is {wanted}, which cannot hold all the values given")
     return cast
 
 
@@ -221,7 +221,7 @@ def _fill(message, features):
         elif all(isinstance(text, str | bytes) for text in values):
             feature.bytes_list.value.extend(text.encode() if isinstance(text, str) else text for text in values)
         else:
-            raise ValueError(f"feature {name}: a feature holds integers, floats, or bytes and text, not {value!r}")
+            raise BadCall(f"feature {name}: a feature holds integers, floats, or bytes and text, not {value!r}")
 
 
 def _classes(result):

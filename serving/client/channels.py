@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import grpc
 
-from ..wire.errors import ServingError, from_code
+from ..wire.errors import BadCall, ServingError, from_code
 from ..wire.messages import CODES, SERVICES
 from . import proxies
 from .tls import TLS
@@ -31,7 +31,7 @@ _LAST_ERROR = re.compile(r".*last error: \w+: ", re.DOTALL)
 class GrpcChannel:
     """Sends calls and blocks until they are answered. Safe to use from many threads.
 
-    Raises ValueError for a target that is neither host:port nor unix:/path.
+    Raises BadCall for a target that is neither host:port nor unix:/path.
     """
 
     knows_types = True  # of what it carries
@@ -81,13 +81,13 @@ class AsyncGrpcChannel:
 
 
 class _Way:
-    """To a server: its target, and the proxy before it. Raises ValueError for a target that is none."""
+    """To a server: its target, and the proxy before it. Raises BadCall for a target that is none."""
 
     def __init__(self, target):
         port = None if target.startswith("unix:") else _PORT.search(target)
         # Of a larger port gRPC would take the rest of a division.
         if not _TARGET.fullmatch(target) or (port and not 1 <= int(port[1][:9]) <= 65535):
-            raise ValueError(
+            raise BadCall(
                 "a server is host:port, unix:/path, http://host:port or https://host:port, with a port from 1 to 65535, "
                 f"not {target!r}"
             )

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..wire import class_names
-from ..wire.errors import DeadlineExceeded, NotFound, ServingError, Unavailable, from_code
+from ..wire.errors import BadCall, DeadlineExceeded, NotFound, ServingError, Unavailable, from_code
 from ..wire.messages import CODES
 from . import calls
 from .calls import Metadata, VersionStatus
@@ -64,7 +64,7 @@ class _Caller:
 
         Strings are `bytes` in arrays of dtype object. Arrays go as they are; numbers and lists without a type take the one
         the signature asks for. Without `version` and `label` the newest version answers. `outputs` are those wanted, all
-        when empty. Raises ServingError, and ValueError for what cannot be sent, or has a type NumPy has not got.
+        when empty. Raises ServingError, BadCall for what cannot be sent, and ValueError for an answer of a type NumPy has not got.
         """
         return self._run(self._predict(model, inputs, signature, version, label, outputs, self._deadline(timeout)))
 
@@ -261,7 +261,7 @@ class Client(_Caller):
         headers: sent with every call, such as {"authorization": "Bearer ..."}; or a function that is asked for them
             before each, as tokens expire.
 
-    Raises ValueError for another form of target. Whether a server is there shows with the first call.
+    Raises BadCall for another form of target. Whether a server is there shows with the first call.
     """
 
     def __init__(
@@ -308,7 +308,7 @@ class AsyncClient(_Caller):
         from .channels import AsyncGrpcChannel
 
         if target.startswith(_REST):
-            raise ValueError(f"the client that does not block speaks gRPC: host:port or unix:/path, not {target!r}")
+            raise BadCall(f"the client that does not block speaks gRPC: host:port or unix:/path, not {target!r}")
         super().__init__(AsyncGrpcChannel(target, tls), timeout, retries, headers or {})
 
     async def close(self) -> None:

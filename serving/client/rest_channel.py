@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from ..wire.errors import DeadlineExceeded, ServingError, Unavailable, from_http
+from ..wire.errors import BadCall, DeadlineExceeded, ServingError, Unavailable, from_http
 from . import proxies, rest_messages
 from .tls import TLS
 
@@ -16,7 +16,7 @@ _CHUNK = 1 << 20
 class RestChannel:
     """Sends calls as HTTP requests and blocks until they are answered. Safe to use from many threads.
 
-    `target` is http://host:port or https://host:port, with a path before /v1 if a proxy has one. Raises ValueError for
+    `target` is http://host:port or https://host:port, with a path before /v1 if a proxy has one. Raises BadCall for
     another target, and for `tls` over http.
     """
 
@@ -30,11 +30,11 @@ class RestChannel:
         except ValueError:
             fits = False
         if not fits:
-            raise ValueError(
+            raise BadCall(
                 f"a REST server is http://host:port or https://host:port, with a port from 1 to 65535, not {target!r}"
             )
         if parts.scheme == "http" and tls is not None:
-            raise ValueError(f"{target} is not encrypted; TLS needs https://")
+            raise BadCall(f"{target} is not encrypted; TLS needs https://")
         self._target, self._root = target, parts.path.rstrip("/")
         self._host, self._port = parts.hostname, parts.port
         self._tls = (tls or TLS()) if parts.scheme == "https" else None

@@ -5,6 +5,8 @@ import os
 import tempfile
 from dataclasses import dataclass
 
+from ..wire.errors import BadCall
+
 Pem = str | os.PathLike | bytes
 
 
@@ -16,7 +18,7 @@ class TLS:
     are the client's own, for servers that ask who is calling (mTLS); `name` is what the server's certificate is made
     out to, when that is not the host of the target.
 
-    Raises ValueError for one of `cert` and `key` without the other, and for what is no PEM; OSError for a missing file.
+    Raises BadCall for one of `cert` and `key` without the other, and for what is no PEM; OSError for a missing file.
     """
 
     ca: Pem | None = None
@@ -26,7 +28,7 @@ class TLS:
 
     def __post_init__(self):
         if (self.cert is None) != (self.key is None):
-            raise ValueError("a client's certificate and its key go together; give both or neither")
+            raise BadCall("a client's certificate and its key go together; give both or neither")
         self.context()  # gRPC would only find out when it connects, and not say what is wrong
 
     def context(self):
@@ -37,14 +39,14 @@ class TLS:
         try:
             made = ssl.create_default_context(cadata=None if ca is None else ca.decode("ascii"))
         except (ssl.SSLError, ValueError) as error:
-            raise ValueError(f"the certificate of the authority (ca) is no PEM: {error}") from error
+            raise BadCall(f"the certificate of the authority (ca) is no PEM: {error}") from error
         if cert is not None:
             # The standard library takes nothing but paths.
             with _as_file(cert) as cert_path, _as_file(key) as key_path:
                 try:
                     made.load_cert_chain(cert_path, key_path, password=lambda: "")
                 except ssl.SSLError as error:
-                    raise ValueError(f"the client's certificate and key do not fit or are no PEM: {error}") from error
+                    raise BadCall(f"the client's certificate and key do not fit or are no PEM: {error}") from error
         return made
 
     def credentials(self):

@@ -21,6 +21,7 @@ from pathlib import Path
 from google.protobuf import text_format
 
 from data import files as paths
+from data.errors import UserError
 from serving.deploy import command, compose, envoy, keys, kserve, kubernetes, monitoring, readme, sizing, vertex
 from serving.deploy.documents import json_text
 from serving.deploy.spec import SERVER_IMAGE, BundleSpec, Model, kubernetes_name
@@ -33,7 +34,7 @@ _IMAGE = re.compile(r"[a-z0-9][a-z0-9._/:-]*(:[\w.-]+|@sha256:[0-9a-f]{64})")
 _TARGETS = (compose, envoy, monitoring, kubernetes, kserve, vertex, keys, readme)
 
 
-class BundleRefused(ValueError):
+class BundleRefused(UserError):
     """The models or the place for the bundle will not do; the sentence says why."""
 
 
@@ -261,10 +262,10 @@ def _batching(models_dir, models, latency_limit, cpus, timed):
 
 
 def _given_batching(path):
-    text = path.read_text(encoding="utf-8") if path.exists() else config.batching()
     try:
+        text = path.read_text(encoding="utf-8") if path.exists() else config.batching()
         parameters = text_format.Parse(text, BatchingParameters())
-    except text_format.ParseError as error:
+    except (text_format.ParseError, UnicodeDecodeError) as error:
         raise BundleRefused(f"{path} cannot be read: {error}") from error
     sizes = tuple(parameters.allowed_batch_sizes) or (parameters.max_batch_size.value or 1000,)
     if list(sizes) != sorted(set(sizes)) or (parameters.max_batch_size.value or 1000) != sizes[-1]:
@@ -315,7 +316,10 @@ def _measurements(spec):
 def _provenance(version, loaded):
     """What the marker says of a model: the versions served, and the weights and the code of the newest of them."""
     report = Path(version, "export.json")
-    known = json.loads(report.read_text(encoding="utf-8")) if report.exists() else {}
+    try:
+        known = json.loads(report.read_text(encoding="utf-8")) if report.exists() else {}
+    except ValueError as error:
+        raise BundleRefused(f"{report} is damaged: {error}") from error
     return {"served": loaded} | {key: known[key] for key in ("weights sha256", "git") if key in known}
 
 

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from google.protobuf import text_format
 
 from data import files
+from data.errors import UserError
 from serving.client.calls import VersionStatus
 from serving.client.client import Client
 from serving.wire.errors import NotFound, ServingError
@@ -26,7 +27,7 @@ from serving.wire.messages import ModelServerConfig
 STABLE, CANARY, PREVIOUS = "stable", "canary", "previous"
 
 
-class CannotMove(ValueError):
+class CannotMove(UserError):
     """The config, or what the server has loaded, does not allow the move; the sentence says why."""
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from data import quiet
+from data.errors import UserError
 
 SIZES = (1, 2, 4, 8, 16, 32)
 ROUNDS = 9  # that count; one more goes before them, to warm up
@@ -30,7 +31,7 @@ ROUND_TO = 128 << 20
 SPARE = 1.2
 
 
-class CannotMeasure(ValueError):
+class CannotMeasure(UserError):
     """A model cannot be loaded or run; the sentence says which and why."""
 
 

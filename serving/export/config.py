@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 from google.protobuf import text_format
 
+from data.errors import UserError
 from serving.wire.messages import BatchingParameters, ModelServerConfig, MonitoringConfig
 
 METRICS_PATH = "/monitoring/prometheus/metrics"
@@ -21,18 +22,18 @@ def models(base_paths: Mapping[str, str], kept: str = "", is_there: Callable[[st
     A model that is in the text `kept` keeps the policy and the labels somebody gave it, but not its base path: the folder
     may have been moved or copied. One that is only in `kept` stays as it is if `is_there(its base path)`, and is dropped
     if not, because a missing base path keeps the server from loading any model.
-    Raises ValueError when `kept` is no such text, or a path is not absolute.
+    Raises UserError when `kept` is no such text, or a path is not absolute.
     """
     try:
         known = {entry.name: entry for entry in text_format.Parse(kept, ModelServerConfig()).model_config_list.config}
     except text_format.ParseError as error:
-        raise ValueError(f"the models.config that is there cannot be read: {error}") from error
+        raise UserError(f"the models.config that is there cannot be read: {error}") from error
     elsewhere = {name: entry.base_path for name, entry in known.items() if is_there(entry.base_path)}
     config = ModelServerConfig()
     config.model_config_list.SetInParent()
     for name, base_path in sorted((elsewhere | dict(base_paths)).items()):
         if not base_path.startswith("/") and "://" not in base_path:
-            raise ValueError(f"the server wants an absolute path for the model {name!r}, not {base_path!r}")
+            raise UserError(f"the server wants an absolute path for the model {name!r}, not {base_path!r}")
         entry = config.model_config_list.config.add()
         if name in known:
             entry.CopyFrom(known[name])
@@ -45,11 +46,11 @@ def models(base_paths: Mapping[str, str], kept: str = "", is_there: Callable[[st
 def batching(sizes: tuple[int, ...] = (1, 2, 4, 8, 16), timeout_micros: int = 2000, threads: int = 2) -> str:
     """The text of BatchingParameters: a batch is padded to the next of `sizes` and waits `timeout_micros` to fill.
 
-    A request of more rows than the largest size is split. Raises ValueError unless the sizes rise: the model would
+    A request of more rows than the largest size is split. Raises UserError unless the sizes rise: the model would
     not load.
     """
     if not sizes or list(sizes) != sorted(set(sizes)) or sizes[0] < 1:
-        raise ValueError(f"batch sizes must rise from 1 or more, not {sizes}")
+        raise UserError(f"batch sizes must rise from 1 or more, not {sizes}")
     parameters = BatchingParameters(allowed_batch_sizes=sizes)
     parameters.max_batch_size.value = sizes[-1]
     parameters.max_execution_batch_size.value = sizes[-1]

@@ -26,6 +26,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from data import files
+from data.errors import UserError
 from serving.export import config, gate, layout, warmup
 from serving.export.gate import ExportRefused
 from serving.export.patterns import plain
@@ -68,8 +69,12 @@ def export(model, to: str, name: str, version: int | None = None, *, facts: Mapp
 
 
 def report(version: str) -> dict:
-    """What export.json of an exported version says. Raises OSError, and ValueError for what is no JSON."""
-    return json.loads(files.read(f"{version}/{REPORT}"))
+    """What export.json of an exported version says. Raises OSError, and UserError for what is no JSON."""
+    path = f"{version}/{REPORT}"
+    try:
+        return json.loads(files.read(path))
+    except ValueError as error:
+        raise UserError(f"{path} is damaged: {error}") from error
 
 
 def _next_version(folder, name, version):
@@ -208,7 +213,7 @@ def _models_config(to):
     try:
         here = {name: f"{to}/{name}" for name in layout.models(to)}
         return config.models(here, kept, is_there=lambda path: files.is_remote(path) or bool(layout.versions(path)))
-    except ValueError as error:
+    except UserError as error:
         raise ExportRefused(f"models.config: {error}") from error
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
+from data.errors import UserError
 from serving.export.session import Session, SessionError
 from serving.export.warmup import Exchange
 
@@ -25,7 +26,7 @@ _PYTHON = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})
 _OUTSIDE = frozenset({"ReadFile", "WriteFile", "MatchingFiles", "PrintV2", "Print", "LoadDataset", "TFRecordDataset"})
 
 
-class ExportRefused(ValueError):
+class ExportRefused(UserError):
     """The export did not pass; the sentence names the check and what it found."""
 
 

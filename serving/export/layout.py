@@ -10,6 +10,7 @@ import os
 import re
 
 from data import files
+from data.errors import UserError
 
 LARGEST = 2**63 - 1  # of the numbers of versions
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
@@ -17,7 +18,7 @@ _NUMBER = re.compile(r"0*([0-9]{1,19})")
 _OURS = ("models.config", "batching.config", "monitoring.config")  # they lie beside the models
 
 
-class BadName(ValueError):
+class BadName(UserError):
     """A name or a number that no server could serve; the text is one sentence for the user."""
 
 

@@ -6,15 +6,17 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from data import files
+from data.errors import UserError
 from data.images import BadPicture, decode, encode_png
 from serving.export.export import report
 from serving.export.layout import latest
 from serving.export.patterns import plain
 from serving.export.session import Session, SessionError
 from serving.wire import class_names
+from serving.wire.errors import BadCall
 
 
-class CannotServe(ValueError):
+class CannotServe(UserError):
     """The export cannot do what was asked of it; the sentence says why."""
 
 
@@ -108,5 +110,5 @@ def _labels(path, n, label):
         return np.arange(n, dtype=np.int64) % len(classes)
     try:
         return np.full(n, class_names.number(label, classes), np.int64)
-    except ValueError as error:
+    except BadCall as error:
         raise CannotServe(str(error)) from error

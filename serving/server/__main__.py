@@ -6,6 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 from data import quiet
+from data.errors import UserError
 from serving.server.flags import BadFlags, parse, usage
 
 
@@ -32,7 +33,7 @@ def main(arguments: list[str]) -> int:
 
     try:
         server = Server(flags, say)
-    except (ValueError, OSError) as error:
+    except (UserError, OSError) as error:
         return _refuse(error)
     starting = ThreadPoolExecutor(1)
     started = starting.submit(server.start)

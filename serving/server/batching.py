@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf import text_format
 
+from data.errors import UserError
 from serving.export.session import Call, Session, SessionError
 from serving.server.servable import Queued
 from serving.wire.messages import CODES, DATA_TYPES, BatchingParameters
@@ -24,7 +25,7 @@ PER_MODEL_FILE = "batching_params.pbtxt"
 
 
 class Parameters:
-    """BatchingParameters with TensorFlow Serving's defaults. Raises ValueError when the sizes cannot be."""
+    """BatchingParameters with TensorFlow Serving's defaults. Raises UserError when the sizes cannot be."""
 
     def __init__(self, message=None):
         message = message or BatchingParameters()
@@ -42,23 +43,23 @@ class Parameters:
         self.splits = value("enable_large_batch_splitting", False)
         self.most_rows_run = (value("max_execution_batch_size", 0) or self.most_rows) if self.splits else self.most_rows
         if min(self.most_rows, self.most_batches, self.threads, self.most_rows_run) < 1 or self.timeout < 0:
-            raise ValueError("batch sizes, numbers of batches and threads must be 1 or more, and the timeout 0 or more")
+            raise UserError("batch sizes, numbers of batches and threads must be 1 or more, and the timeout 0 or more")
         if self.sizes and (list(self.sizes) != sorted(set(self.sizes)) or self.sizes[0] < 1):
-            raise ValueError(f"allowed_batch_sizes entries must be monotonically increasing, not {list(self.sizes)}")
+            raise UserError(f"allowed_batch_sizes entries must be monotonically increasing, not {list(self.sizes)}")
         if self.sizes and self.sizes[-1] != self.most_rows_run:
             which = "max_execution_batch_size" if self.splits else "max_batch_size"
-            raise ValueError(
+            raise UserError(
                 f"final entry in allowed_batch_sizes must equal {which}: {self.sizes[-1]} is not {self.most_rows_run}"
             )
 
     @classmethod
     def of_file(cls, path: str) -> "Parameters":
-        """Read a text BatchingParameters. Raises ValueError with the path when it cannot be."""
+        """Read a text BatchingParameters. Raises UserError with the path when it cannot be."""
         try:
             with open(path, encoding="utf-8") as file:
                 return cls(text_format.Parse(file.read(), BatchingParameters()))
-        except (text_format.ParseError, UnicodeDecodeError, ValueError) as error:
-            raise ValueError(f"Invalid protobuf file: '{path}': {error}") from error
+        except (text_format.ParseError, UnicodeDecodeError, UserError) as error:
+            raise UserError(f"Invalid protobuf file: '{path}': {error}") from error
 
 
 class _Part:

@@ -8,8 +8,10 @@ import os
 import re
 from dataclasses import dataclass, field, fields
 
+from data.errors import UserError
 
-class BadFlags(ValueError):
+
+class BadFlags(UserError):
     """Flags that TensorFlow Serving would refuse, or silently ignore; the sentence says which and why."""
 
 

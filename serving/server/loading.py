@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
+from data.errors import UserError
 from serving.export import warmup
 from serving.export.session import Session, SessionError
 from serving.server.batching import PER_MODEL_FILE, Batcher, Parameters
@@ -100,7 +101,7 @@ def _read_parameters(file):
         return None
     try:
         return Parameters.of_file(file)
-    except ValueError as error:
+    except UserError as error:
         raise SessionError(CODES["INVALID_ARGUMENT"], str(error)) from error
 
 

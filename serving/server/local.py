@@ -9,6 +9,7 @@ import waitress.trigger
 import waitress.wasyncore
 from google.protobuf import text_format
 
+from data.errors import UserError
 from serving.export.session import SessionError
 from serving.server import over_grpc, over_http
 from serving.server.addresses import addresses, check_socket_path
@@ -28,7 +29,7 @@ class CannotStart(Exception):
 class Server:
     """A server as `flags` want it; `start` it, and `stop` it.
 
-    Raises ValueError or OSError when a file it needs cannot be used, and CannotListen, an OSError, when an address cannot.
+    Raises UserError or OSError when a file it needs cannot be used, and CannotListen, an OSError, when an address cannot.
 
     `say` takes the notices; `calls` makes what answers, which a test may watch or disturb.
     """
@@ -138,7 +139,7 @@ class Server:
                 if config != last:
                     self._repository.configure(config)
                     last = config
-            except (ValueError, OSError, SessionError) as error:
+            except (UserError, OSError, SessionError) as error:
                 self._say(f"{self._flags.model_config_file} is not followed: {error}")
 
 
@@ -171,4 +172,4 @@ def _message(path, kind):
     try:
         return text_format.Parse(_text(path), kind())
     except (text_format.ParseError, UnicodeDecodeError) as error:
-        raise ValueError(f"Invalid protobuf file: '{path}': {error}") from error
+        raise UserError(f"Invalid protobuf file: '{path}': {error}") from error

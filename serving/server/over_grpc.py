@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 from google.protobuf import text_format
 
+from data.errors import UserError
 from serving.export.session import SessionError
 from serving.server.addresses import CannotListen
 from serving.server.calls import Calls, shortened
@@ -34,7 +35,7 @@ class GrpcServer:
         health: add grpc.health.v1.
         tensor_content: predictions hold numbers as that, not in typed fields.
 
-    Raises ValueError for a bad SSLConfig.
+    Raises UserError for a bad SSLConfig.
     """
 
     def __init__(
@@ -153,9 +154,9 @@ def _credentials(text):
     try:
         config = text_format.Parse(text, SSLConfig())
     except text_format.ParseError as error:
-        raise ValueError(f"no SSLConfig: {error}") from error
+        raise UserError(f"no SSLConfig: {error}") from error
     if not config.server_key or not config.server_cert:
-        raise ValueError("an SSLConfig needs server_key and server_cert, as PEM text")
+        raise UserError("an SSLConfig needs server_key and server_cert, as PEM text")
     _check_pem(config)
     return grpc.ssl_server_credentials(
         [(config.server_key.encode(), config.server_cert.encode())],
@@ -165,7 +166,7 @@ def _credentials(text):
 
 
 def _check_pem(config):
-    """Raises ValueError for what gRPC would refuse only when it begins to listen, and in its log."""
+    """Raises UserError for what gRPC would refuse only when it begins to listen, and in its log."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with tempfile.NamedTemporaryFile("w") as file:
         file.write(f"{config.server_key}\n{config.server_cert}\n")
@@ -175,7 +176,7 @@ def _check_pem(config):
             if config.custom_ca:
                 context.load_verify_locations(cadata=config.custom_ca)
         except (ssl.SSLError, ValueError) as error:
-            raise ValueError(f"the keys or certificates of the SSLConfig cannot be used: {error}") from error
+            raise UserError(f"the keys or certificates of the SSLConfig cannot be used: {error}") from error
 
 
 async def _add_health(server):

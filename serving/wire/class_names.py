@@ -7,6 +7,8 @@ that whoever can ask the model can ask for its names, without the files of the e
 import re
 from collections.abc import Sequence
 
+from .errors import BadCall
+
 SIGNATURE = "classes"
 _LARGEST = 2**63 - 1
 
@@ -15,14 +17,14 @@ def number(label: str | int, names: Sequence[str] = ()) -> int:
     """The number that a model with the classes `names` takes for a label.
 
     A `str` is a name, and where no class has it a number from 0 on; an `int` is a number. Without `names` any number is.
-    Raises ValueError with a sentence for anything else.
+    Raises BadCall with a sentence for anything else.
     """
     if label in names:
         return names.index(label)
     text = str(label)
     if re.fullmatch(r"[0-9]{1,19}", text) and int(text) < (len(names) or _LARGEST):
         return int(text)
-    raise ValueError(f"unknown label {text!r}; have: {listed(names)}")
+    raise BadCall(f"unknown label {text!r}; have: {listed(names)}")
 
 
 def listed(names: Sequence[str], most: int = 20) -> str:

@@ -8,6 +8,10 @@ RFC 9110.
 from .messages import CODES
 
 
+class BadCall(ValueError):
+    """A call that cannot be made as it was asked for: its target, its keys or its inputs. Nothing was sent."""
+
+
 class ServingError(Exception):
     """What a server, or the way to it, gave instead of an answer.
 

@@ -6,6 +6,7 @@ import re
 
 import click
 
+from data.errors import UserError
 from trainer.commands.options import PATH
 from trainer.errors import Refused, refusing
 
@@ -37,7 +38,7 @@ def connect(server, timeout, tls, tls_ca, tls_cert, tls_key, tls_name, header):
     from serving.client.tls import TLS
 
     encrypted = tls or any((tls_ca, tls_cert, tls_key, tls_name))
-    with refusing():
+    with answered():
         return Client(
             server,
             timeout=timeout,
@@ -48,7 +49,7 @@ def connect(server, timeout, tls, tls_ca, tls_cert, tls_key, tls_name, header):
 
 @contextlib.contextmanager
 def answered():
-    """Turn what is wrong with the input (ValueError, OSError) or with the server into a sentence.
+    """Turn what is wrong with the input (UserError, OSError, BadCall) or with the server into a sentence.
 
     Exit code 2 for what the caller can put right; 1 for what is broken inside the server.
     """
@@ -58,6 +59,8 @@ def answered():
     try:
         with refusing():
             yield
+    except errors.BadCall as error:
+        raise Refused(str(error)) from error
     except errors.ServingError as error:
         words = sentence(error.message) or f"the server answered {error.name} without a word"
         raise (click.ClickException if isinstance(error, broken) else Refused)(words) from error
@@ -72,5 +75,5 @@ def sentence(message):
 def _header(line):
     name, colon, value = line.partition(":")
     if not colon or not name.strip():
-        raise ValueError(f'a header is "name: value", not {line!r}')
+        raise UserError(f'a header is "name: value", not {line!r}')
     return name.strip(), value.strip()

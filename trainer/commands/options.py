@@ -3,6 +3,7 @@
 import click
 
 from data import files
+from data.errors import UserError
 from trainer.runs import config
 
 
@@ -56,7 +57,7 @@ def _read(kind, value, wanted, param, ctx):
         return value
     try:
         return config.read(value.strip(), wanted, "it")
-    except ValueError as error:
+    except UserError as error:
         kind.fail(str(error), param, ctx)
 
 

@@ -6,6 +6,7 @@ import click
 
 from data import files
 from data.catalogue import KINDS
+from data.errors import UserError
 from trainer.commands.options import PATH
 from trainer.console import CONTEXT, say
 from trainer.errors import refusing
@@ -65,7 +66,7 @@ def page(exports_or_runs, out, data, photos, n, repeats, text, seed):
         named = short_names(exports_or_runs, taken=[systems.REAL])
         source = catalogue.open_source(data, seed) if data else None
         if len(named) + bool(source) < 2:
-            raise ValueError("a comparison needs two models, or one and real pictures by --data")
+            raise UserError("a comparison needs two models, or one and real pictures by --data")
         found = [exporting.find_export(path, say) for path in exports_or_runs]
         group = systems.together([systems.load(path) for path in found], named)
         repeats = n // 10 if repeats is None else repeats
@@ -91,10 +92,10 @@ def _keep_other_keys(path, key):
         return
     try:
         same = read_key(path)["page"] == key["page"]
-    except ValueError:
+    except UserError:
         same = False
     if not same:
-        raise ValueError(f"{path} is there and not the key of this page; remove it, or give another --out")
+        raise UserError(f"{path} is there and not the key of this page; remove it, or give another --out")
 
 
 # fmt: off

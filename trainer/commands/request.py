@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import click
 
+from data.errors import UserError
 from trainer.commands import connection
 from trainer.commands.options import PATH, VERSION
 from trainer.console import CONTEXT, say
@@ -162,7 +163,7 @@ def apply(context, photos, out, parallel, as_is):
     from serving.wire import errors
     from trainer.photos import pairs, told, write
 
-    of_the_photo = (ValueError, OSError, errors.InvalidArgument, errors.ResourceExhausted, errors.DeadlineExceeded)
+    of_the_photo = (UserError, errors.BadCall, OSError, errors.InvalidArgument, errors.ResourceExhausted, errors.DeadlineExceeded)
 
     def send(source, target):
         """What is wrong with the photo; None when its picture is written."""

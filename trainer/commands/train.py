@@ -11,6 +11,7 @@ import json
 import click
 
 from data.catalogue import KINDS
+from data.errors import UserError
 from models import catalogue
 from trainer.commands.options import MODEL_NAME, PATH, Number, Whole
 from trainer.console import CONTEXT, say
@@ -266,18 +267,18 @@ def resolve(options: dict, written_as_options=()) -> RunConfig:
 
 
 def _check_meaning(options, family):
-    """ValueError for an option that says nothing to this family, and would be passed over."""
+    """UserError for an option that says nothing to this family, and would be passed over."""
     from trainer import tasks
 
     name, task = options["model"], family.Model.task
     if options["conditional"] and not family.Model.conditional:
-        raise ValueError(
+        raise UserError(
             f"--conditional is for generation: {name} ({task}) starts from pictures and is not told their categories"
         )
     if options["augment"] != "none" and not hasattr(family.Model, "critic_terms"):
-        raise ValueError(f"--augment {options['augment']} changes what a critic sees, and {name} has none")
+        raise UserError(f"--augment {options['augment']} changes what a critic sees, and {name} has none")
     if options["view"] not in tasks.of(task).kinds:
-        raise ValueError(f"--view {options['view']} is for translation, and {name} is of {task}")
+        raise UserError(f"--view {options['view']} is for translation, and {name} is of {task}")
 
 
 def _settings(written_as_options, family):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data.errors import UserError
 from trainer.evaluation.report import SCHEMA, Evaluation, as_values
 from trainer.metrics.estimate import Estimate, format_estimate, of_mean
 from trainer.metrics.table import better
@@ -58,11 +59,11 @@ class Comparison:
 
 
 def compare(evaluations: Sequence[Evaluation], names: Sequence[str], ratings: dict | None = None) -> Comparison:
-    """Rank models, called `names`, by their headline. Raises ValueError when they were not measured alike."""
+    """Rank models, called `names`, by their headline. Raises UserError when they were not measured alike."""
     first = evaluations[0]
     for other in evaluations[1:]:
         if list(other.metrics)[0] != first.headline:
-            raise ValueError(
+            raise UserError(
                 f"{first.model.name} is measured by {first.headline} and {other.model.name} by {other.headline}:"
                 " they do not compare"
             )

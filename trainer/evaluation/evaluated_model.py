@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from data import files
+from data.errors import UserError
 from serving.export import offline
 from serving.export.export import report
 from trainer.runs import exporting, history
@@ -67,7 +68,7 @@ class EvaluatedModel:
 def open_model(path: str, say) -> EvaluatedModel:
     """The newest export of a run (made now if it is behind), of a model's folder, or that version itself.
 
-    Raises ValueError or OSError, one sentence, when there is none or it does not say how it was made.
+    Raises UserError or OSError, one sentence, when there is none or it does not say how it was made.
     """
     version = exporting.find_export(path, say)
     facts = report(version)
@@ -88,4 +89,4 @@ def open_model(path: str, say) -> EvaluatedModel:
             root=folder.root if is_run else None,
         )
     except (KeyError, TypeError) as error:
-        raise ValueError(f"the export.json of {version} does not say how the model was made ({error})") from error
+        raise UserError(f"the export.json of {version} does not say how the model was made ({error})") from error

@@ -46,7 +46,7 @@ def of_sets(make, count: int, rows, held_out, extractor, period: int) -> Evaluat
         make: see `maker`. rows, held_out: `data.cache.Rows` with the key "image"; held_out may be None.
         extractor, period: see `SetEvaluator`.
 
-    Raises ValueError when there are too few pictures to measure with.
+    Raises UserError when there are too few pictures to measure with.
     """
     real = _vectors(extractor, rows)
     apart = None if held_out is None else _vectors(extractor, held_out)

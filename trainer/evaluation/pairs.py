@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data.catalogue import open_source
+from data.errors import UserError
 from data.quarantine import Quarantine
 from trainer.evaluation.report import Evaluation, Example, Gallery, side_by_side
 from trainer.evaluation.request import Request
@@ -98,7 +99,7 @@ def gather(model, request: Request, read: Callable[..., Iterable[Pair]]) -> Pair
     Args:
         read: function (source, quarantine, count) -> at most `count` of the source's pairs.
 
-    Raises ValueError, one sentence, when the source cannot be read or gives nothing usable.
+    Raises UserError, one sentence, when the source cannot be read or gives nothing usable.
     """
     run = model.run
     spec = request.data or request.held_out_of(run) or run.data
@@ -106,7 +107,7 @@ def gather(model, request: Request, read: Callable[..., Iterable[Pair]]) -> Pair
     quarantine = Quarantine()
     pairs = list(read(source, quarantine, request.count or MOST))
     if not pairs:
-        raise ValueError(f"nothing usable was found in {spec}. {quarantine.sentence()}")
+        raise UserError(f"nothing usable was found in {spec}. {quarantine.sentence()}")
     left_out = f"{spec}: {quarantine.sentence()}" if quarantine else None
     return Pairs(spec, source.fingerprint() == model.fingerprint, pairs, source.classes, left_out)
 

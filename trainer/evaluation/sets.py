@@ -8,6 +8,7 @@ import numpy as np
 
 from data.cache import load_rows
 from data.catalogue import open_source
+from data.errors import UserError
 from data.quarantine import Quarantine
 from data.sources.protocol import SourceError
 from trainer.evaluation.report import Evaluation, Example, Gallery, Row
@@ -51,7 +52,7 @@ class SetEvaluator:
         Args:
             blocks: uint8 [n, side, side, 3] each; only those pictures are kept that measures take as they are.
 
-        Raises ValueError when they are too few.
+        Raises UserError when they are too few.
         """
         step, seen = -(-count // of_pictures.MOST), 0
         vectors, kept = [], []
@@ -104,7 +105,7 @@ def gather(run: RunConfig, view, request: Request, extractor, period: int, track
         view: what it trains on. extractor: see `trainer.features.catalogue`. period: see `SetEvaluator`.
         track: function (iterator, total, what) -> iterator.
 
-    Raises ValueError, one sentence, when a source that is asked for cannot be read; when `data` is given, what was trained on may be
+    Raises UserError, one sentence, when a source that is asked for cannot be read; when `data` is given, what was trained on may be
     elsewhere.
     """
 
@@ -132,7 +133,7 @@ def gather(run: RunConfig, view, request: Request, extractor, period: int, track
 
 
 def evaluate(model, reference: Reference, request: Request, track) -> Evaluation:
-    """Make pictures with the model's mix of categories, and measure them. Raises ValueError when model and data do not fit."""
+    """Make pictures with the model's mix of categories, and measure them. Raises UserError when model and data do not fit."""
     real, extractor, evaluator = reference.real, reference.extractor, reference.evaluator
     _check(model, reference)
     count = request.count or len(real.pictures)
@@ -180,7 +181,7 @@ def evaluate(model, reference: Reference, request: Request, track) -> Evaluation
 def _check(model, reference):
     if model.classes and reference.real.classes != model.classes:
         have = ", ".join(reference.real.classes) or "no categories"
-        raise ValueError(
+        raise UserError(
             f"{model.name} was trained on the categories {', '.join(model.classes)}; {reference.real.spec} has {have}"
         )
 

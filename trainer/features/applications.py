@@ -2,13 +2,14 @@
 
 import inspect
 
+from data.errors import UserError
 from trainer.features.extractor import Extractor, digest
 
 
 def open_application(name: str) -> Extractor:
     """`keras.applications.<name>` trained on ImageNet: its last map averaged over places, its classes, and one map for each resolution.
 
-    Pictures get the size and the scaling the network was trained with. Raises ValueError for a name Keras does not know and when the
+    Pictures get the size and the scaling the network was trained with. Raises UserError for a name Keras does not know and when the
     weights cannot be fetched.
     """
     import keras
@@ -22,11 +23,11 @@ def open_application(name: str) -> Extractor:
     unlisted = ("MobileNetV3Large", "MobileNetV3Small")  # which their module does not name
     homes |= dict.fromkeys(unlisted, keras.applications.mobilenet_v3)
     if name not in homes:
-        raise ValueError(f"keras:{name} is unknown; have: {', '.join(sorted(homes))}")
+        raise UserError(f"keras:{name} is unknown; have: {', '.join(sorted(homes))}")
     try:
         model = getattr(keras.applications, name)(weights="imagenet")
     except Exception as error:  # Keras raises a plain Exception when it cannot fetch
-        raise ValueError(f"keras:{name} cannot be had: {error}") from error
+        raise UserError(f"keras:{name} cannot be had: {error}") from error
     maps = {}
     for layer in model.layers:
         shape = getattr(layer.output, "shape", ())

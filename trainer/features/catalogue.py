@@ -1,6 +1,7 @@
 """Open an extractor by what the user typed. Importing this module does not import TensorFlow."""
 
 from data import files
+from data.errors import UserError
 from trainer.features.extractor import Extractor
 
 KINDS = ("packshot", "inception[:PATH]", "keras:NAME", "file:PATH")
@@ -9,11 +10,11 @@ KINDS = ("packshot", "inception[:PATH]", "keras:NAME", "file:PATH")
 def open_features(spec: str) -> Extractor:
     """Open what `spec` names, one of `KINDS`.
 
-    Raises ValueError, one sentence for the user, when the kind is unknown, and when a network cannot be had or cannot be used.
+    Raises UserError, one sentence for the user, when the kind is unknown, and when a network cannot be had or cannot be used.
     """
     kind, colon, rest = spec.partition(":")
     if kind not in _OPENERS or (colon and not rest) or (rest and kind == "packshot") or (not rest and kind in _NAMED):
-        raise ValueError(f"unknown features {spec!r}; have: {', '.join(KINDS)}")
+        raise UserError(f"unknown features {spec!r}; have: {', '.join(KINDS)}")
     return _OPENERS[kind](rest)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data.errors import UserError
 from data.images import bicubic_float
 
 Pictures = np.ndarray | Sequence[np.ndarray]
@@ -51,17 +52,17 @@ class Extractor:
     def maps(self, pictures: Pictures, progress: Callable[[int], object] | None = None) -> list[np.ndarray]:
         """Feature maps of several layers, float32 [n, height, width, channels] each, shallow ones first; arguments as for `vectors`.
 
-        Raises ValueError when the network's layers are not known.
+        Raises UserError when the network's layers are not known.
         """
         if self.to_maps is None:
-            raise ValueError(f"{self.name} has no layers to compare; take packshot, inception or keras:NAME")
+            raise UserError(f"{self.name} has no layers to compare; take packshot, inception or keras:NAME")
         found = list(self._run(self.to_maps, pictures, progress, several=True))
         return [np.concatenate(layer) for layer in zip(*found, strict=True)]
 
     def probabilities(self, pictures: Pictures, progress: Callable[[int], object] | None = None) -> np.ndarray:
-        """Class probabilities float32 [n, classes]; arguments as for `vectors`. Raises ValueError when the network is no classifier."""
+        """Class probabilities float32 [n, classes]; arguments as for `vectors`. Raises UserError when the network is no classifier."""
         if self.to_probabilities is None:
-            raise ValueError(f"{self.name} is no classifier; take inception or keras:NAME")
+            raise UserError(f"{self.name} is no classifier; take inception or keras:NAME")
         return np.concatenate(list(self._run(self.to_probabilities, pictures, progress)))
 
     def _run(self, network, pictures, progress, several=False):

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from data import files
 from data.cache import default_folder
+from data.errors import UserError
 from trainer.features.extractor import Extractor
 
 FILE = "classify_image_graph_def.pb"
@@ -36,7 +37,7 @@ LAYERS = ("pool:0", "pool_1:0", "mixed_2/join:0", "mixed_7/join:0", "mixed_10/jo
 def open_inception(path: str | None = None) -> Extractor:
     """The network of the graph file `path`, or of the archive that holds it; without a path the cached file, fetched first if need be.
 
-    2,048 features, 1,008 classes, five layers of maps. Raises ValueError for a file that cannot be read or is not this graph, and
+    2,048 features, 1,008 classes, five layers of maps. Raises UserError for a file that cannot be read or is not this graph, and
     when it cannot be fetched.
     """
     import tensorflow as tf
@@ -46,11 +47,11 @@ def open_inception(path: str | None = None) -> Extractor:
     try:
         graph.ParseFromString(content)
     except Exception as error:  # the parser's own class is not public
-        raise ValueError(f"{path or FILE} is no TensorFlow graph") from error
+        raise UserError(f"{path or FILE} is no TensorFlow graph") from error
     there = {node.name for node in graph.node}
     missing = [name for name in (INPUT, POOL, *LAYERS, LOGITS) if name.partition(":")[0] not in there]
     if missing:
-        raise ValueError(f"{path or FILE} is not the Inception graph of 2015: it has no {', '.join(missing)}")
+        raise UserError(f"{path or FILE} is not the Inception graph of 2015: it has no {', '.join(missing)}")
 
     # A graph of its own keeps its age: its normalisation is an operation that TensorFlow runs only for graphs of that time.
     with tf.Graph().as_default() as place:
@@ -78,7 +79,7 @@ def _given(path):
     try:
         return _unpacked(files.read(path), path)
     except OSError as error:
-        raise ValueError(f"the Inception network cannot be read from {path}: {error.strerror or error}") from error
+        raise UserError(f"the Inception network cannot be read from {path}: {error.strerror or error}") from error
 
 
 def _cached():
@@ -97,7 +98,7 @@ def _cached():
             files.write(path, content)
             return content
         reasons.append(f"{address}: not the file expected, of SHA-256 {SHA256}")
-    raise ValueError(
+    raise UserError(
         f"the Inception network could not be fetched ({'; '.join(reasons)}); bring {FILE} here by other means "
         "and say --features inception:PATH"
     )
@@ -130,5 +131,5 @@ def _unpacked(content, where):
                 if os.path.basename(member.name) == FILE and member.isfile():
                     return archive.extractfile(member).read()
     except (tarfile.TarError, EOFError) as error:
-        raise ValueError(f"{where} is a damaged archive ({error})") from error
-    raise ValueError(f"the archive {where} holds no {FILE}")
+        raise UserError(f"{where} is a damaged archive ({error})") from error
+    raise UserError(f"the archive {where} holds no {FILE}")

@@ -11,22 +11,23 @@ from pathlib import Path
 
 import numpy as np
 
+from data.errors import UserError
 from trainer.features.extractor import Extractor, digest
 
 
 def open_saved(path: str) -> Extractor:
-    """The network in `path`; its name is that of the file. Raises ValueError when it is not there or not as above."""
+    """The network in `path`; its name is that of the file. Raises UserError when it is not there or not as above."""
     if os.path.isfile(path) and path.endswith(".keras"):
         network, shapes, made_of = _keras(path)
     elif os.path.isfile(os.path.join(path, "saved_model.pb")):
         network, shapes, made_of = _saved_model(path)
     else:
-        raise ValueError(f"{path} is neither a .keras file nor a folder with a saved_model.pb")
+        raise UserError(f"{path} is neither a .keras file nor a folder with a saved_model.pb")
     if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][0] is not None or shapes[0][3] != 3:
-        raise ValueError(f"{path} must have one input [None, side, side, 3], not {_shown(shapes)}")
+        raise UserError(f"{path} must have one input [None, side, side, 3], not {_shown(shapes)}")
     _, size, width, _ = shapes[0]
     if not size or size != width:
-        raise ValueError(f"{path} must have an input with a fixed side, [None, side, side, 3], not {_shown(shapes)}")
+        raise UserError(f"{path} must have an input with a fixed side, [None, side, side, 3], not {_shown(shapes)}")
 
     def vectors(batch):
         rows = np.asarray(network(batch))
@@ -34,7 +35,7 @@ def open_saved(path: str) -> Extractor:
 
     found = vectors(np.zeros((2, size, size, 3), np.float32))
     if found.ndim != 2 or len(found) != 2 or found.dtype.kind != "f":
-        raise ValueError(f"{path} must give floats [n, d], not {found.dtype} {list(found.shape)} for 2 pictures")
+        raise UserError(f"{path} must give floats [n, d], not {found.dtype} {list(found.shape)} for 2 pictures")
     word = re.sub(r"[^A-Za-z0-9.-]+", "-", Path(path).resolve().name.removesuffix(".keras"))
     return Extractor(name=f"{word}-{size}-{made_of}", size=size, to_vectors=lambda b: vectors(b).astype(np.float32))
 
@@ -45,9 +46,9 @@ def _keras(path):
     try:
         model = keras.models.load_model(path, compile=False)
     except Exception as error:  # a damaged file, or a layer that only its own program knows
-        raise ValueError(f"{path} cannot be loaded: {error}") from error
+        raise UserError(f"{path} cannot be loaded: {error}") from error
     if len(model.outputs) != 1:
-        raise ValueError(f"{path} must have one output, not {len(model.outputs)}")
+        raise UserError(f"{path} must have one output, not {len(model.outputs)}")
     weights = {f"{number:05}": array for number, array in enumerate(model.get_weights())}
     return model.predict_on_batch, [tuple(tensor.shape) for tensor in model.inputs], digest(weights)
 
@@ -58,16 +59,16 @@ def _saved_model(path):
     try:
         loaded = tf.saved_model.load(path)
     except Exception as error:
-        raise ValueError(f"{path} cannot be loaded: {error}") from error
+        raise UserError(f"{path} cannot be loaded: {error}") from error
     if "serving_default" not in loaded.signatures:
-        raise ValueError(f"{path} has no signature serving_default")
+        raise UserError(f"{path} has no signature serving_default")
     signature = loaded.signatures["serving_default"]
     inputs = signature.structured_input_signature[1]
     outputs = list(signature.structured_outputs)
     if len(outputs) != 1:
-        raise ValueError(f"{path} must have one output, not {len(outputs)}")
+        raise UserError(f"{path} must have one output, not {len(outputs)}")
     if any(spec.dtype != tf.float32 for spec in inputs.values()):
-        raise ValueError(f"{path} must take float32, not {', '.join(spec.dtype.name for spec in inputs.values())}")
+        raise UserError(f"{path} must take float32, not {', '.join(spec.dtype.name for spec in inputs.values())}")
 
     def network(batch, _keep=loaded):  # a signature does not keep its variables alive
         return signature(**{next(iter(inputs)): tf.constant(batch)})[outputs[0]]

@@ -9,6 +9,7 @@ All raise ValueError for pictures that are not uint8 or not alike, an unknown sp
 import numpy as np
 from scipy import ndimage
 
+from data.errors import UserError
 from trainer.metrics.colour import ciede2000, lab, luma
 
 SPACES = ("rgb", "y")
@@ -81,7 +82,7 @@ def _check(pictures, targets, shave, least):
         raise ValueError(f"pictures {list(pictures.shape)} and targets {list(targets.shape)} differ in shape")
     if shave < 0 or min(pictures.shape[1:3]) - 2 * shave < least:
         height, width = pictures.shape[1:3]
-        raise ValueError(
+        raise UserError(
             f"{height}x{width} pixels, {shave} shaved from each border: at least {least}x{least} must be left"
         )
 

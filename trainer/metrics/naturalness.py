@@ -18,6 +18,7 @@ from scipy import ndimage
 from scipy.special import gamma
 
 from data import files
+from data.errors import UserError
 
 PATCH = 96  # pixels a side, in the paper
 SHARP = 0.75  # patches of a model have at least this share of the sharpness of their picture's sharpest
@@ -55,14 +56,14 @@ class Naturalness:
 
     @classmethod
     def load(cls, path: str) -> "Naturalness":
-        """Read what `save` wrote. Raises OSError, and ValueError for a file that holds no such model."""
+        """Read what `save` wrote. Raises OSError, and UserError for a file that holds no such model."""
         try:
             with np.load(io.BytesIO(files.read(path))) as file:
                 model = cls(file["mean"], file["covariance"], int(file["patch"]))
         except (ValueError, KeyError, TypeError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{path} holds no model of naturalness") from error
+            raise UserError(f"{path} holds no model of naturalness") from error
         if model.mean.shape != (FEATURES,) or model.covariance.shape != (FEATURES, FEATURES):
-            raise ValueError(f"{path}: the mean must be [{FEATURES}] and the covariance [{FEATURES}, {FEATURES}]")
+            raise UserError(f"{path}: the mean must be [{FEATURES}] and the covariance [{FEATURES}, {FEATURES}]")
         return model
 
 
@@ -86,7 +87,7 @@ def fit(pictures: Iterable[np.ndarray], patch: int = PATCH) -> Naturalness:
                 kept.append(found[sharpness >= SHARP * sharpness.max()])
     rows = np.concatenate(kept)
     if len(rows) <= FEATURES:
-        raise ValueError(
+        raise UserError(
             f"a model of naturalness needs more than {FEATURES} patches of {patch} px; there are {len(rows)}"
         )
     return Naturalness(rows.mean(axis=0), np.cov(rows, rowvar=False), patch)
@@ -103,7 +104,7 @@ def niqe(pictures: np.ndarray, model: Naturalness) -> np.ndarray:
         raise ValueError(f"pictures must be uint8 [n, height, width, 3], not {pictures.dtype} {list(pictures.shape)}")
     height, width = pictures.shape[1:3]
     if (height // model.patch) * (width // model.patch) < 2:
-        raise ValueError(
+        raise UserError(
             f"pictures of {height}x{width} hold fewer than two patches of {model.patch}x{model.patch} pixels"
         )
     return np.array([_distance(patch_features(picture, model.patch)[0], model) for picture in pictures])

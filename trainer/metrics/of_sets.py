@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from data.errors import UserError
 from trainer.metrics import names
 from trainer.metrics.distribution import fid, kid
 from trainer.metrics.estimate import Estimate
@@ -25,11 +26,11 @@ def measure(
         features: the extractor's name. real, fake: its vectors, float [n, d], [m, d].
         train, held_out: vectors of what was trained on and of real pictures that were not; with both, memorisation is measured too.
 
-    Raises ValueError for sets of fewer than `LEAST` rows, differing d, or values that are not finite.
+    Raises UserError for sets of fewer than `LEAST` rows, differing d, or values that are not finite.
     """
     for what, rows in (("real", real), ("made", fake)):
         if len(rows) < LEAST:
-            raise ValueError(f"{len(rows)} {what} pictures are too few to measure with: at least {LEAST} are needed")
+            raise UserError(f"{len(rows)} {what} pictures are too few to measure with: at least {LEAST} are needed")
     metrics = {}
     for function in (kid, fid, precision_recall, density_coverage):
         metrics |= names.of_sets(function, features, real, fake)

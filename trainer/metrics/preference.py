@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special, stats
 
+from data.errors import UserError
+
 GROUPS = 5  # raters, or questions, from which on their differences are measured and not left out
 _STEPS, _SETTLED = 100_000, 1e-12
 
@@ -43,7 +45,7 @@ def strengths(wins: np.ndarray) -> np.ndarray:
             worth = new
             if moved < _SETTLED:
                 return np.log(worth)
-    raise ValueError("the choices have no finite strengths: some models never lost to some others")
+    raise UserError("the choices have no finite strengths: some models never lost to some others")
 
 
 def preference(

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from data.errors import UserError
+
 BLOCK = 1024  # rows compared with a whole set at a time: 25 MB against 3,068 rows
 
 
@@ -16,11 +18,11 @@ def checked(vectors: np.ndarray, what: str, least: int = 2) -> np.ndarray:
     if vectors.ndim != 2 or not vectors.shape[1] or vectors.dtype.kind not in "fiu":
         raise ValueError(f"{what} must be numbers [n, d], not {vectors.dtype} {list(vectors.shape)}")
     if len(vectors) < least:
-        raise ValueError(f"{what} has {len(vectors)} rows; this measure needs at least {least}")
+        raise UserError(f"{what} has {len(vectors)} rows; this measure needs at least {least}")
     vectors = vectors.astype(np.float64)
     if not np.isfinite(vectors).all():
         row = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
-        raise ValueError(f"{what} holds a value that is not finite, first in row {row}")
+        raise UserError(f"{what} holds a value that is not finite, first in row {row}")
     return vectors
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data import files
+from data.errors import UserError
 from trainer.metrics.preference import preference
 
 SCHEMA = 1
@@ -28,7 +29,7 @@ class AnswerFile(NamedTuple):
 
 
 def read_key(path: str) -> dict:
-    """The key of a page, as `page.build` made it. Raises ValueError or OSError when it is none."""
+    """The key of a page, as `page.build` made it. Raises UserError or OSError when it is none."""
     key = _read(path, KEY)
     try:
         models, questions = dict(key["models"]), list(key["questions"])
@@ -41,15 +42,15 @@ def read_key(path: str) -> dict:
         if len(models) < 2 or not questions or not isinstance(key["page"], str):
             raise ValueError("too few models or questions")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"{path}: not a whole key of a page ({error})") from error
+        raise UserError(f"{path}: not a whole key of a page ({error})") from error
     return key
 
 
 def read_answers(path: str, key: dict) -> AnswerFile:
-    """What one rater answered on the page that `key` is of. Raises ValueError or OSError when it is of another, or damaged."""
+    """What one rater answered on the page that `key` is of. Raises UserError or OSError when it is of another, or damaged."""
     found = _read(path, ANSWERS)
     if found.get("page") != key["page"]:
-        raise ValueError(f"{path}: answers to another page ({found.get('page')}); the key is of {key['page']}")
+        raise UserError(f"{path}: answers to another page ({found.get('page')}); the key is of {key['page']}")
     try:
         answer_file = AnswerFile(
             path,
@@ -59,24 +60,24 @@ def read_answers(path: str, key: dict) -> AnswerFile:
             list(found["answers"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"{path}: not a whole file of answers ({error})") from error
+        raise UserError(f"{path}: not a whole file of answers ({error})") from error
     if answer_file.saved.tzinfo is None:
-        raise ValueError(f"{path}: the time {found['saved']} has no zone")
+        raise UserError(f"{path}: the time {found['saved']} has no zone")
     if len(answer_file.answers) != len(key["questions"]):
-        raise ValueError(f"{path}: {len(answer_file.answers)} answers to {len(key['questions'])} questions")
+        raise UserError(f"{path}: {len(answer_file.answers)} answers to {len(key['questions'])} questions")
     wrong = [answer for answer in answer_file.answers if answer is not None and answer not in list(POINTS)]
     if wrong:
-        raise ValueError(f"{path}: {wrong[0]!r} is no answer; known: {', '.join(POINTS)}")
+        raise UserError(f"{path}: {wrong[0]!r} is no answer; known: {', '.join(POINTS)}")
     return answer_file
 
 
 def read_ratings(path: str) -> dict:
-    """What `ratings` made. Raises ValueError or OSError when it is something else."""
+    """What `ratings` made. Raises UserError or OSError when it is something else."""
     found = _read(path, RATINGS)
     wanted = {"score", "low", "high", "wins", "ties", "losses"}
     models = found.get("models")
     if not isinstance(models, dict) or not all(isinstance(m, dict) and wanted <= m.keys() for m in models.values()):
-        raise ValueError(f"{path}: not whole ratings: each of models should have {', '.join(sorted(wanted))}")
+        raise UserError(f"{path}: not whole ratings: each of models should have {', '.join(sorted(wanted))}")
     return found
 
 
@@ -84,12 +85,12 @@ def _read(path, kind):
     try:
         found = json.loads(files.read(path))
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{path}: not JSON ({error})") from error
+        raise UserError(f"{path}: not JSON ({error})") from error
     have = found.get("kind") if isinstance(found, dict) else None
     if have != kind:
-        raise ValueError(f"{path}: not a {kind}" + (f", but a {have}" if have else ""))
+        raise UserError(f"{path}: not a {kind}" + (f", but a {have}" if have else ""))
     if found.get("schema") != SCHEMA:
-        raise ValueError(f"{path}: schema {found.get('schema')!r}; this program reads {SCHEMA}")
+        raise UserError(f"{path}: schema {found.get('schema')!r}; this program reads {SCHEMA}")
     return found
 
 
@@ -117,7 +118,7 @@ def newest(answer_files: Iterable[AnswerFile]) -> tuple[list[AnswerFile], list[A
 def ratings(key: dict, answer_files: list[AnswerFile]) -> dict:
     """The sum of what raters answered, as `packshot rate score` writes it; docs/evaluation.md describes it.
 
-    A repeated question counts for consistency only, when both times were answered. Raises ValueError when nothing was answered.
+    A repeated question counts for consistency only, when both times were answered. Raises UserError when nothing was answered.
     """
     names, questions = list(key["models"]), key["questions"]
     given = [
@@ -128,7 +129,7 @@ def ratings(key: dict, answer_files: list[AnswerFile]) -> dict:
     ]
     counted = [row for row in given if questions[row[1]]["repeats"] is None]
     if not counted:
-        raise ValueError("nobody has answered a question")
+        raise UserError("nobody has answered a question")
     rater, place, answer = (np.array(column) for column in zip(*counted, strict=True))
     left, right = (np.array([names.index(questions[at][side]) for at in place]) for side in ("left", "right"))
     points = np.array([POINTS[choice] for choice in answer])

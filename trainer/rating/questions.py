@@ -3,6 +3,8 @@
 import random
 from typing import NamedTuple
 
+from data.errors import UserError
+
 
 class Side(NamedTuple):
     """A system (a model, or real pictures) by number, and which of its pictures of the topic: 0 is the first."""
@@ -28,14 +30,14 @@ def plan(systems: int, count: int, repeats: int, topics: int, seed: int) -> list
     so a `count` that the pairs do not divide does little harm. No picture of a system is taken in two different questions. Repeated
     are questions of the first third, in the second half.
 
-    Raises ValueError when a number makes no sense.
+    Raises UserError when a number makes no sense.
     """
     if systems < 2:
-        raise ValueError(f"a comparison needs at least two systems, not {systems}")
+        raise UserError(f"a comparison needs at least two systems, not {systems}")
     if count < 1 or topics < 1 or repeats < 0:
-        raise ValueError("a page needs at least one question and one topic")
+        raise UserError("a page needs at least one question and one topic")
     if repeats > count // 3:
-        raise ValueError(
+        raise UserError(
             f"{repeats} repeated questions are more than a third of {count}; ask for fewer, or for more questions"
         )
     order = random.Random(seed)

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from data import files
+from data.errors import UserError
 from data.images import BadPicture, decode, encode_png
 from data.quarantine import Quarantine
 from serving.export import offline
@@ -39,11 +40,11 @@ class Model(NamedTuple):
 
 @contextlib.contextmanager
 def loading():
-    """Turn a SessionError of the code inside, a model that cannot be loaded or run, into a ValueError."""
+    """Turn a SessionError of the code inside, a model that cannot be loaded or run, into a UserError."""
     try:
         yield
     except SessionError as error:
-        raise ValueError(str(error)) from error
+        raise UserError(str(error)) from error
 
 
 def load(path: str) -> Model:
@@ -54,22 +55,22 @@ def load(path: str) -> Model:
 
 
 class Generators:
-    """Models that make pictures from nothing, of categories if they know any. Raises ValueError for models that do not go together."""
+    """Models that make pictures from nothing, of categories if they know any. Raises UserError for models that do not go together."""
 
     def __init__(self, models: Sequence[Model], named: Sequence[str]):
         self.models, self.named = models, named
         self.conditional = ["label" in model.signatures["generate"].inputs for model in models]
         if len(set(self.conditional)) > 1:
             without = named[self.conditional.index(False)]
-            raise ValueError(
+            raise UserError(
                 f"{named[self.conditional.index(True)]} knows categories and {without} does not; compare like with like"
             )
         self.classes = [list(model.facts.get("classes") or []) if self.conditional[0] else [""] for model in models]
         for name, classes in zip(named, self.classes, strict=True):
             if not classes:
-                raise ValueError(f"{name} does not say what its categories are")
+                raise UserError(f"{name} does not say what its categories are")
             if set(classes) != set(self.classes[0]):
-                raise ValueError(
+                raise UserError(
                     f"{named[0]} and {name} know different categories: {_listed(self.classes[0])} and {_listed(classes)}"
                 )
         self.topics = sorted(self.classes[0])
@@ -80,10 +81,10 @@ class Generators:
         """`count` questions, `repeats` of them asked again, and what they show.
 
         `source`, opened, gives the last system real pictures, unless it is None; `photos` are refused. `progress()` is called for
-        each system that is ready, `say(sentence)` for what the user should know. Raises ValueError.
+        each system that is ready, `say(sentence)` for what the user should know. Raises UserError.
         """
         if photos:
-            raise ValueError("--photos is for models that take pictures; these make theirs from nothing")
+            raise UserError("--photos is for models that take pictures; these make theirs from nothing")
         questions = plan(len(self.models) + (source is not None), count, repeats, len(self.topics), seed)
         needed = _needed(questions)
         made = {}
@@ -105,9 +106,9 @@ class Generators:
     def _photos(self, source, asked, size, seed, say):
         if self.conditional[0]:
             if missing := [name for name in self.topics if name not in source.classes]:
-                raise ValueError(f"{source.spec} has no pictures of {_listed(missing)}")
+                raise UserError(f"{source.spec} has no pictures of {_listed(missing)}")
         if "image" not in source.keys:
-            raise ValueError(f"{source.spec} has no single pictures, but: {_listed(sorted(source.keys))}")
+            raise UserError(f"{source.spec} has no single pictures, but: {_listed(sorted(source.keys))}")
         wanted = {topic: 1 + max(side.picture for side, at in asked if at == topic) for _, topic in asked}
 
         def topic_of(example):
@@ -120,21 +121,21 @@ class Generators:
         for topic, examples in found.items():
             if len(examples) < wanted[topic]:
                 what = f" of {self.topics[topic]}" if self.conditional[0] else ""
-                raise ValueError(
+                raise UserError(
                     f"{source.spec} has {len(examples)} pictures{what}, and this page needs {wanted[topic]}; ask for less by --n"
                 )
         return {(side, topic): found[topic][side.picture]["image"] for side, topic in asked}
 
 
 class Translators:
-    """Models that make a picture from a picture. Raises ValueError for models that do not go together."""
+    """Models that make a picture from a picture. Raises UserError for models that do not go together."""
 
     def __init__(self, models: Sequence[Model], named: Sequence[str]):
         self.models, self.named = models, named
         tasks = {model.facts.get("task") for model in models}
         if len(tasks) > 1:
             told = ", ".join(f"{name} {model.facts.get('task')}" for name, model in zip(named, models, strict=True))
-            raise ValueError(f"the models have different tasks: {told}")
+            raise UserError(f"the models have different tasks: {told}")
         self.task = tasks.pop()
 
     def show(
@@ -144,7 +145,7 @@ class Translators:
         are the last system's.
         """
         if bool(photos) == (source is not None):
-            raise ValueError(
+            raise UserError(
                 "these models make pictures from pictures: give those by --data or by --photos, and not by both"
             )
         systems = len(self.models) + (source is not None)
@@ -162,7 +163,7 @@ class Translators:
             for (side, topic), result in zip(asked, results, strict=True):
                 if isinstance(result, Exception):
                     height, width, _ = sources[topic].shape
-                    raise ValueError(f"{name} could not use a picture of {width}x{height} px: {result}")
+                    raise UserError(f"{name} could not use a picture of {width}x{height} px: {result}")
                 made[side, topic] = decode(result)
             progress()
         if source is not None:
@@ -173,13 +174,13 @@ class Translators:
     def _pairs(self, source, count, seed, say):
         """`count` (sources, targets), drawn from an opened source and made into pairs as the models' task does."""
         if self.task is None:
-            raise ValueError("--data needs models that say what their task is; for others use --photos")
+            raise UserError("--data needs models that say what their task is; for others use --photos")
         task, side = tasks.of(self.task), max(self._sides(), default=RATED)
         size, view = task.rated_view(side, self.models[0].configuration.get("view", "auto"), self._setting)
         view.check(source.keys)
         found = draw(source, size, _fit(self.models), {0: count}, lambda _: 0, seed, say)[0]
         if len(found) < count:
-            raise ValueError(
+            raise UserError(
                 f"{source.spec} has {len(found)} pictures, and this page needs {count}; ask for less by --n"
             )
         rows = [view.rows(example)[0] for example in found]
@@ -200,7 +201,7 @@ class Translators:
             except BadPicture as error:
                 say(f"{path}: {error}")
         if len(drawn) < count:
-            raise ValueError(
+            raise UserError(
                 f"{folder} holds {len(drawn)} photos that can be used, and this page needs {count}; ask for less by --n"
             )
         return drawn
@@ -215,23 +216,23 @@ class Translators:
     def _setting(self, name):
         values = {model.configuration.get("settings", {}).get(name) for model in self.models}
         if len(values) > 1 or None in values:
-            raise ValueError(f"--data needs models that were trained with one {name}; for others use --photos")
+            raise UserError(f"--data needs models that were trained with one {name}; for others use --photos")
         return values.pop()
 
 
 def together(models: Sequence[Model], named: Sequence[str]) -> Generators | Translators:
-    """The models as one kind of systems. ValueError when they are not, or answer neither `generate` nor `apply_bytes`."""
+    """The models as one kind of systems. UserError when they are not, or answer neither `generate` nor `apply_bytes`."""
     kinds = []
     for model, name in zip(models, named, strict=True):
         kind = next((kind for kind in ("generate", "apply_bytes") if kind in model.signatures), None)
         if kind is None:
-            raise ValueError(
+            raise UserError(
                 f"{name} has neither the signature generate nor apply_bytes; it has: {_listed(sorted(model.signatures))}"
             )
         kinds.append(kind)
     if len(set(kinds)) > 1:
         maker, other = named[kinds.index("generate")], named[kinds.index("apply_bytes")]
-        raise ValueError(f"{maker} makes pictures from nothing and {other} from pictures; compare models of one task")
+        raise UserError(f"{maker} makes pictures from nothing and {other} from pictures; compare models of one task")
     return (Generators if kinds[0] == "generate" else Translators)(models, named)
 
 

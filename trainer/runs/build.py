@@ -8,7 +8,7 @@ from trainer.runs.config import RunConfig
 
 
 def make_model(run: RunConfig, classes: int):
-    """The family's model for the run. ValueError if the configuration is contradictory."""
+    """The family's model for the run. UserError if the configuration is contradictory."""
     family = catalogue.load(run.model)
     config = configuration(run)
     keras.utils.set_random_seed(run.seed)

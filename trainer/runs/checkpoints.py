@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from data import files
+from data.errors import UserError
 from serving.export.patterns import plain
 
 KEPT = 3
@@ -26,7 +27,7 @@ _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _COUNTER = "save_counter"  # in checkpoints that TensorFlow's manager wrote
 
 
-class Unreadable(ValueError):
+class Unreadable(UserError):
     """A checkpoint whose files are missing or damaged; the text says which and why."""
 
 
@@ -72,7 +73,7 @@ def read(prefix: str) -> dict[str, np.ndarray]:
 def best_facts(folder: str) -> dict | None:
     """What best.json says of the best checkpoint in a folder: see `trainer.training.best.facts`; None when there is none.
 
-    Raises ValueError when the file is damaged.
+    Raises UserError when the file is damaged.
     """
     path = posixpath.join(folder, "best", BEST)
     if not files.exists(path):
@@ -83,7 +84,7 @@ def best_facts(folder: str) -> dict | None:
             return facts
     except (ValueError, AttributeError):
         pass
-    raise ValueError(f"{path} is damaged: it does not say which checkpoint is the best")
+    raise UserError(f"{path} is damaged: it does not say which checkpoint is the best")
 
 
 class Checkpoints:
@@ -105,7 +106,7 @@ class Checkpoints:
         """Restore the newest checkpoint that can be read; returns its step, 0 when there is none. `say` is told of those that cannot.
 
         Raises:
-            ValueError: there are checkpoints and none of them can be read, or it is not of this model.
+            UserError: there are checkpoints and none of them can be read, or it is not of this model.
         """
         problems = []
         for step in reversed(steps(self._folder)):
@@ -121,7 +122,7 @@ class Checkpoints:
             self._saved = step
             return step
         if problems:
-            raise ValueError(
+            raise UserError(
                 f"no checkpoint in {self._folder} can be read, and what is there is not trained over; {'; '.join(problems)}"
             )
         return 0
@@ -135,7 +136,7 @@ class Checkpoints:
             if there != wanted:
                 where = "not in it" if there is None else "not in the model" if wanted is None else ""
                 shapes = f"of shape {there} in it, and {wanted} in the model"
-                raise ValueError(f"{prefix} is a checkpoint of another model: {name} is {where or shapes}")
+                raise UserError(f"{prefix} is a checkpoint of another model: {name} is {where or shapes}")
         for name, variable in self._state.items():
             variable.assign(values[name])
 
@@ -186,16 +187,16 @@ class Checkpoints:
         """Restore the best state; returns what `keep_best` was told of it. What cannot be restored leaves the state as it is.
 
         Raises:
-            ValueError: none was kept, or it does not fit this model or cannot be read.
+            UserError: none was kept, or it does not fit this model or cannot be read.
         """
         facts = best_facts(self._folder)
         if facts is None:
-            raise ValueError(f"no best checkpoint was kept in {self._folder}: nothing was evaluated (see --eval-every)")
+            raise UserError(f"no best checkpoint was kept in {self._folder}: nothing was evaluated (see --eval-every)")
         prefix = _prefix(self._best_folder(), facts["step"])
         try:
             values = read(prefix)
         except Unreadable as error:
-            raise ValueError(f"the best checkpoint in {self._best_folder()} is damaged: {error}") from error
+            raise UserError(f"the best checkpoint in {self._best_folder()} is damaged: {error}") from error
         self._assign(values, prefix)
         return facts
 

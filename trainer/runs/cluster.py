@@ -9,6 +9,7 @@ import os
 import socket
 import time
 
+from data.errors import UserError
 from trainer.errors import Stopped
 
 VARIABLE = "PACKSHOT_WAIT_MINUTES"
@@ -17,7 +18,7 @@ _JOBS = ("chief", "worker")
 
 
 def workers() -> int:
-    """How many workers TF_CONFIG names, the chief among them; 0 without a cluster. Raises ValueError when it cannot be understood."""
+    """How many workers TF_CONFIG names, the chief among them; 0 without a cluster. Raises UserError when it cannot be understood."""
     return len(_read()[0])
 
 
@@ -27,10 +28,10 @@ def _read():
     try:
         config = json.loads(text or "{}")
     except ValueError as error:
-        raise ValueError(f"TF_CONFIG is not JSON: {error}") from error
+        raise UserError(f"TF_CONFIG is not JSON: {error}") from error
     cluster = config.get("cluster", {}) if isinstance(config, dict) else None
     if not isinstance(cluster, dict) or not all(_is_addresses(cluster.get(job, [])) for job in _JOBS):
-        raise ValueError(
+        raise UserError(
             'TF_CONFIG is not a cluster; it looks like {"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}'
         )
     found = {(job, index): address for job in _JOBS for index, address in enumerate(cluster.get(job, []))}
@@ -38,11 +39,11 @@ def _read():
         return found, None
     task = config.get("task")
     if not isinstance(task, dict) or not {"type", "index"} <= task.keys():
-        raise ValueError('TF_CONFIG does not say which worker this is: it lacks "task": {"type": ..., "index": ...}')
+        raise UserError('TF_CONFIG does not say which worker this is: it lacks "task": {"type": ..., "index": ...}')
     own = task["type"], int(task["index"]) if str(task["index"]).isdigit() else task["index"]
     if own not in found:
         names = ", ".join(f"{job} {index}" for job, index in found)
-        raise ValueError(f"TF_CONFIG says that this is {own[0]} {own[1]}, and its cluster has {names}")
+        raise UserError(f"TF_CONFIG says that this is {own[0]} {own[1]}, and its cluster has {names}")
     return found, own
 
 
@@ -56,7 +57,7 @@ def wait_for_others(say) -> None:
     """Wait until every worker of TF_CONFIG is there, this one being there for them meanwhile.
 
     Raises:
-        Stopped: they did not come within `PACKSHOT_WAIT_MINUTES`. ValueError: this worker's port is taken.
+        Stopped: they did not come within `PACKSHOT_WAIT_MINUTES`. UserError: this worker's port is taken.
     """
     found, own = _read()
     if own is None:
@@ -86,7 +87,7 @@ def _minutes():
             return minutes
     except ValueError:
         pass
-    raise ValueError(f"{VARIABLE} takes a number of minutes, not {text!r}")
+    raise UserError(f"{VARIABLE} takes a number of minutes, not {text!r}")
 
 
 @contextlib.contextmanager
@@ -95,7 +96,7 @@ def _listening(address):
     try:
         server = socket.create_server(("", port), backlog=128)
     except OSError as error:
-        raise ValueError(f"this worker's port {port}, of TF_CONFIG, cannot be had: {error.strerror}") from error
+        raise UserError(f"this worker's port {port}, of TF_CONFIG, cannot be had: {error.strerror}") from error
     with server:
         yield
 

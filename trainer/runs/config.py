@@ -12,6 +12,7 @@ import types
 import typing
 
 from data import files
+from data.errors import UserError
 
 STRATEGIES = ("auto", "one", "mirrored", "multiworker", "tpu")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
@@ -42,13 +43,13 @@ class RunConfig:
 
     @staticmethod
     def from_json(text: str) -> "RunConfig":
-        """The inverse of `to_json`. ValueError if the text is not such a configuration."""
+        """The inverse of `to_json`. UserError if the text is not such a configuration."""
         try:
             found = RunConfig(**json.loads(text))
             found.settings.items()
             return found
         except (TypeError, AttributeError, json.JSONDecodeError) as error:
-            raise ValueError(f"not a run configuration: {error}") from error
+            raise UserError(f"not a run configuration: {error}") from error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +91,7 @@ def parse_settings(pairs: typing.Iterable[str], config_class: type) -> dict:
     Tuples are written with commas (`channels=128,96,64`). Unknown names are passed on as text, for the catalogue to refuse.
 
     Raises:
-        ValueError: no `=` in a pair, or a value that is not of the field's type.
+        UserError: no `=` in a pair, or a value that is not of the field's type.
     """
     kinds = typing.get_type_hints(config_class)
     found = {}
@@ -98,13 +99,13 @@ def parse_settings(pairs: typing.Iterable[str], config_class: type) -> dict:
         name, equals, text = pair.partition("=")
         name = name.strip().replace("-", "_")
         if not equals:
-            raise ValueError(f"--set takes name=value, not {pair!r}")
+            raise UserError(f"--set takes name=value, not {pair!r}")
         found[name] = read(text.strip(), kinds[name], name) if name in kinds else text
     return found
 
 
 def read(text: str, kind, name: str):
-    """`text` as a value of `kind`: int, float, bool, str or tuple[int, ...]. ValueError says what was expected."""
+    """`text` as a value of `kind`: int, float, bool, str or tuple[int, ...]. UserError says what was expected."""
     if typing.get_origin(kind) is tuple:
         item = typing.get_args(kind)[0]
         return tuple(
@@ -114,7 +115,7 @@ def read(text: str, kind, name: str):
         kind = typing.get_args(kind)[0]
     if kind is bool:
         if text.lower() not in WORDS:
-            raise ValueError(f"{name} takes true or false, not {text!r}")
+            raise UserError(f"{name} takes true or false, not {text!r}")
         return WORDS[text.lower()]
     try:
         if kind is int:
@@ -126,11 +127,11 @@ def read(text: str, kind, name: str):
             raise ValueError
         return kind(text)
     except (ValueError, OverflowError):
-        raise ValueError(f"{name} takes {'a whole number' if kind is int else 'a number'}, not {text!r}") from None
+        raise UserError(f"{name} takes {'a whole number' if kind is int else 'a number'}, not {text!r}") from None
 
 
 def check_positive(config) -> None:
-    """ValueError if a count or rate of the family's config is negative, or a size is zero."""
+    """UserError if a count or rate of the family's config is negative, or a size is zero."""
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -141,13 +142,13 @@ def check_positive(config) -> None:
             else 0
         )
         if not value >= lowest:
-            raise ValueError(f"{field.name} must be {lowest} or more, not {value}")
+            raise UserError(f"{field.name} must be {lowest} or more, not {value}")
 
 
 def from_environment(name: str) -> str | None:
     """The path in an AIP_* variable of Vertex AI, without its trailing slash; None when unset or empty.
 
-    Raises ValueError for schemes that cannot be read, such as s3://.
+    Raises UserError for schemes that cannot be read, such as s3://.
     """
     return files.resolve(os.environ.get(name, "").rstrip("/")) or None
 
@@ -156,13 +157,13 @@ def data_from_environment() -> str | None:
     """AIP_TRAINING_DATA_URI as a source: shards of TFRecords as they are, anything else as a folder of pictures.
 
     Raises:
-        ValueError: the variable lists JSON lines or CSV, which hold no pictures.
+        UserError: the variable lists JSON lines or CSV, which hold no pictures.
     """
     uri = from_environment("AIP_TRAINING_DATA_URI")
     if uri is None or re.match(r"(folder|pairs|tfds|idx|tfrecord):", uri):
         return uri
     if uri.endswith((".jsonl", ".csv")):
-        raise ValueError(
+        raise UserError(
             f"AIP_TRAINING_DATA_URI is {uri}, which lists annotations; give --data a folder: or tfrecord: source"
         )
     return f"tfrecord:{uri}" if "tfrecord" in uri else f"folder:{uri}"

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from data import files
 from data.catalogue import open_source
+from data.errors import UserError
 from serving.export.export import export, report
 from serving.export.layout import check_name, latest, versions
 from serving.export.patterns import is_pattern
@@ -57,7 +58,7 @@ def export_run(run, model, data, step, export_to, say, version=None, facts=None)
 
 
 def export_checkpoint(root: str, to: str, name: str | None, version: int | None, say, at_best=False) -> str:
-    """Export the newest checkpoint of the run in folder `root`, or its best; returns the version's folder. ValueError if there is none.
+    """Export the newest checkpoint of the run in folder `root`, or its best; returns the version's folder. UserError if there is none.
 
     Reads the run alone: what it was trained on may have changed since, or be gone.
     """
@@ -70,7 +71,7 @@ def export_checkpoint(root: str, to: str, name: str | None, version: int | None,
     facts = checkpoints.restore_best() if at_best else None
     step = newest_step(folder.checkpoints) if at_best else checkpoints.restore(say)
     if not step and not at_best:
-        raise ValueError(f"{root} holds no checkpoint yet")
+        raise UserError(f"{root} holds no checkpoint yet")
     return export_run(run, model, data, step, (to, name or run.model), say, version, facts)
 
 
@@ -81,7 +82,7 @@ def trained_on(folder: RunDir, run: RunConfig) -> record.Data:
 
 
 def find_export(path: str, say, at_best=False) -> str:
-    """The newest exported version of a run, of a model's folder, or that folder itself. ValueError if there is none.
+    """The newest exported version of a run, of a model's folder, or that folder itself. UserError if there is none.
 
     A run that has been saved since its newest export, or has none, is exported as it stands first; with `at_best`, which is for runs
     only, one whose newest export is not of its best.
@@ -89,7 +90,7 @@ def find_export(path: str, say, at_best=False) -> str:
     folder = RunDir(path)
     if not files.exists(folder.config):
         if at_best:
-            raise ValueError(f"--best is for run folders, and {path} is none")
+            raise UserError(f"--best is for run folders, and {path} is none")
         return latest(path)
     run = folder.read_config()
     exported = posixpath.join(folder.exports, run.model)
@@ -110,13 +111,13 @@ def _facts(version, say):
     """What an export's report says of the run; {} when it is damaged, which is said."""
     try:
         return report(version)["facts"]
-    except (ValueError, KeyError, TypeError, OSError, tf.errors.NotFoundError):
+    except (UserError, KeyError, TypeError, OSError, tf.errors.NotFoundError):
         say(f"the export.json of {version} is missing or damaged")
         return {}
 
 
 def split_model_dir(uri: str) -> tuple[str, str]:
-    """AIP_MODEL_DIR as (folder, name), so that versions lie directly in it, as TensorFlow Serving wants them. ValueError for a name that
+    """AIP_MODEL_DIR as (folder, name), so that versions lie directly in it, as TensorFlow Serving wants them. UserError for a name that
     no server can serve.
     """
     folder, name = posixpath.split(uri.rstrip("/"))

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from data import files
+from data.errors import UserError
 from data.sources.listing import PICTURES
 from data.sources.protocol import split_option
 from trainer.runs import history
@@ -31,7 +32,7 @@ class RunDir:
         self.tensorboard = from_environment("AIP_TENSORBOARD_LOG_DIR") or posixpath.join(self.root, "tensorboard")
 
     def check(self, run: RunConfig) -> None:
-        """Raise ValueError if this folder cannot be that of `run`: a file is in its place, or a run with another configuration is
+        """Raise UserError if this folder cannot be that of `run`: a file is in its place, or a run with another configuration is
         (the sentence shows the difference)."""
         if files.exists(self.config):
             held = self.read_config()
@@ -39,15 +40,15 @@ class RunDir:
                 held = replace(held, data=run.data)
             changed = differences(held, run)
             if changed:
-                raise ValueError(
+                raise UserError(
                     f"{self.root} holds a run with another configuration; use another --job-dir, or undo: "
                     + "; ".join(changed)
                 )
         elif files.exists(self.root) and not files.is_folder(self.root):
-            raise ValueError(f"{self.root} is a file; --job-dir takes a folder")
+            raise UserError(f"{self.root} is a file; --job-dir takes a folder")
 
     def check_apart(self, source) -> None:
-        """Raise ValueError if this folder is that of the data, or holds some, or writes among them: a run would be trained on its own
+        """Raise UserError if this folder is that of the data, or holds some, or writes among them: a run would be trained on its own
         samples. A new folder inside that of the data is none of it (sources know it by its config.json)."""
         spec = source.spec.partition(":")[2].removesuffix(",BtoA")
         places = {getattr(source, "root", None)}
@@ -59,15 +60,15 @@ class RunDir:
         here, elsewhere = _real(self.root), "; use another --job-dir, such as a folder inside it"
         for place in map(_real, filter(None, places)):
             if here == place:
-                raise ValueError(
+                raise UserError(
                     f"{self.root} is the folder of the data, which the run would fill with its files{elsewhere}"
                 )
             for own in (self.samples, self.checkpoints, self.tensorboard, self.exports):
                 if place == _real(own) or place.startswith(f"{_real(own)}/"):
-                    raise ValueError(f"{source.spec} lies in {own}, where this run writes; use another --job-dir")
+                    raise UserError(f"{source.spec} lies in {own}, where this run writes; use another --job-dir")
             inside = here.startswith(f"{place.rstrip('/')}/") and not files.exists(self.config)
             if inside and files.is_folder(here) and any(_is_picture(name) for name in files.walk(here)):
-                raise ValueError(f"{self.root} holds pictures of the data, which a run folder is no part of{elsewhere}")
+                raise UserError(f"{self.root} holds pictures of the data, which a run folder is no part of{elsewhere}")
 
     def open(self, run: RunConfig) -> None:
         """Make the folder for `run`, once everything that the user gave has been found to be good. Raises OSError."""
@@ -76,15 +77,15 @@ class RunDir:
         files.write(self.config, run.to_json().encode())
 
     def read_config(self) -> RunConfig:
-        """The run's configuration. ValueError if there is none or it cannot be read."""
+        """The run's configuration. UserError if there is none or it cannot be read."""
         if not files.exists(self.config):
-            raise ValueError(f"{self.root} is not a run folder: it has no config.json")
+            raise UserError(f"{self.root} is not a run folder: it has no config.json")
         content = files.read(self.config)
         try:
             return RunConfig.from_json(content.decode())
         except ValueError as error:
             why = "it is empty" if not content.strip() else str(error)
-            raise ValueError(
+            raise UserError(
                 f"{self.config} is damaged ({why}): put it back from a copy, or remove it and repeat the command that the run was begun"
                 " with, which writes it again and goes on from the checkpoints"
             ) from error

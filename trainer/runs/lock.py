@@ -11,6 +11,7 @@ import socket
 import time
 
 from data import files
+from data.errors import UserError
 
 NAME = ".lock"
 
@@ -29,7 +30,7 @@ class Lock:
         """Take the lock unless it is held already by this object; the folder must be there.
 
         Raises:
-            ValueError: another process works in the folder; says which. OSError: nothing can be written there.
+            UserError: another process works in the folder; says which. OSError: nothing can be written there.
         """
         if self._file is not None or files.is_remote(self._path):
             return
@@ -42,7 +43,7 @@ class Lock:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 with file:
-                    raise ValueError(_taken(file, os.path.dirname(self._path))) from None
+                    raise UserError(_taken(file, os.path.dirname(self._path))) from None
             except OSError:
                 pass  # a file system without locks
             if _is_the_same(file, self._path):  # and not one that its last owner has removed meanwhile

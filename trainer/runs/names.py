@@ -4,16 +4,17 @@ import os
 from collections.abc import Sequence
 
 from data import files
+from data.errors import UserError
 
 
 def short_names(paths: Sequence[str], taken: Sequence[str] = ()) -> list[str]:
     """The last parts of each path, as many as it takes to tell all apart and from those `taken`, and more than a version.
 
-    Raises ValueError for one given twice.
+    Raises UserError for one given twice.
     """
     parts = [(path if files.is_remote(path) else os.path.abspath(path)).rstrip("/").split("/") for path in paths]
     for depth in range(1, max(map(len, parts)) + 1):
         ends = ["/".join(words[-depth:]) for words in parts]
         if len(set(ends)) == len(ends) and not any(end.isdecimal() or end in taken for end in ends):
             return ends
-    raise ValueError(f"a model is compared with others, not with itself: {', '.join(paths)}")
+    raise UserError(f"a model is compared with others, not with itself: {', '.join(paths)}")

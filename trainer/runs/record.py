@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict, dataclass, replace
 
 from data import files
+from data.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Record:
 
 
 def read(path: str) -> Record | None:
-    """The record in a file; None when there is none. Raises ValueError when it is damaged."""
+    """The record in a file; None when there is none. Raises UserError when it is damaged."""
     if not files.exists(path):
         return None
     try:
@@ -47,7 +48,7 @@ def read(path: str) -> Record | None:
         data = Data(**values["data"] | {"classes": tuple(values["data"]["classes"])})
         return Record(data, tuple(values["changes"]), values["saved"])
     except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(
+        raise UserError(
             f"{path} is damaged and does not say what the run was trained on; put it back from a copy, or remove it, and what the data"
             " hold now is taken for what they held"
         ) from error
@@ -61,10 +62,10 @@ def write(path: str, record: Record) -> None:
 def difference(old: Data, new: Data, conditional: bool) -> str | None:
     """What has changed from one to the other, as the end of a sentence; None when it is the same.
 
-    Raises ValueError when a model that is told the classes cannot go on: its labels mean the old ones.
+    Raises UserError when a model that is told the classes cannot go on: its labels mean the old ones.
     """
     if conditional and old.classes != new.classes:
-        raise ValueError(
+        raise UserError(
             f"the run knows the classes {_named(old.classes)}; the data have {_named(new.classes)}: give the classes their old names, or"
             " train anew in another --job-dir"
         )

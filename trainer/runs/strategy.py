@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from data.errors import UserError
 from trainer.runs.cluster import wait_for_others, workers
 from trainer.runs.config import STRATEGIES
 
@@ -14,11 +15,11 @@ def make_strategy(name: str, say=lambda sentence: None) -> tf.distribute.Strateg
     mirrored: all GPUs, or all logical CPUs when there is no GPU.
 
     Raises:
-        ValueError: an unknown name, `tpu` without a TPU, `multiworker` without a cluster in TF_CONFIG, a TF_CONFIG that is none.
+        UserError: an unknown name, `tpu` without a TPU, `multiworker` without a cluster in TF_CONFIG, a TF_CONFIG that is none.
         Stopped: the other workers did not come; `say` is told for whom it waits.
     """
     if name not in STRATEGIES:
-        raise ValueError(f"unknown strategy {name!r}; have: {', '.join(STRATEGIES)}")
+        raise UserError(f"unknown strategy {name!r}; have: {', '.join(STRATEGIES)}")
     if name == "auto":
         if workers() > 1:
             name = "multiworker"
@@ -33,13 +34,13 @@ def make_strategy(name: str, say=lambda sentence: None) -> tf.distribute.Strateg
         return tf.distribute.MirroredStrategy([device.name for device in tf.config.list_logical_devices(kind)])
     if name == "multiworker":
         if not workers():
-            raise ValueError("--strategy multiworker needs a cluster in the TF_CONFIG variable, and there is none")
+            raise UserError("--strategy multiworker needs a cluster in the TF_CONFIG variable, and there is none")
         wait_for_others(say)
         return tf.distribute.MultiWorkerMirroredStrategy()
     try:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect()
     except (ValueError, tf.errors.NotFoundError) as error:
-        raise ValueError(f"--strategy tpu found no TPU: {error}") from error
+        raise UserError(f"--strategy tpu found no TPU: {error}") from error
     return tf.distribute.TPUStrategy(resolver)
 
 

@@ -6,6 +6,7 @@ from PIL import Image
 from data import views
 from data.batch import ENHANCEMENT
 from data.degrade import downscale, modcrop
+from data.errors import UserError
 from trainer.evaluation.pairs import Pair
 from trainer.metrics.table import PSNR_Y
 from trainer.tasks.task import PERIOD, PairTask
@@ -71,11 +72,11 @@ def _whole(source, run, quarantine):
             if "source" in example:
                 low, high = example["source"], example["target"]
                 if high.shape[0] != scale * low.shape[0]:
-                    raise ValueError(f"the target is not {scale} times as large as the source")
+                    raise UserError(f"the target is not {scale} times as large as the source")
             else:
                 high = modcrop(example["image"], scale)
                 low = downscale(high, scale)
-        except ValueError as error:
+        except UserError as error:
             quarantine.add(f"example {number}", str(error))
             continue
         yield Pair(low, high, example.get("label"))

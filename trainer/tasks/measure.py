@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from data.errors import UserError
 from trainer import tasks
 from trainer.evaluation.evaluated_model import EvaluatedModel
 from trainer.evaluation.report import Evaluation
@@ -14,23 +15,23 @@ def measure_all(models: Sequence[EvaluatedModel], request: Request, extractor, t
     Args:
         extractor: see `trainer.features.catalogue`. track: function (iterator, total, what) -> iterator, such as a progress bar.
 
-    Raises ValueError, one sentence, when they are of different tasks, when the data differ and none is named, and for data that cannot
+    Raises UserError, one sentence, when they are of different tasks, when the data differ and none is named, and for data that cannot
     be read.
     """
     first = models[0]
     task = tasks.of(first)
     for other in models[1:]:
         if other.task != first.task:
-            raise ValueError(
+            raise UserError(
                 f"{first.name} is a model for {first.task} and {other.name} one for {other.task}: they do not compare"
             )
         if other.run.data != first.run.data and not request.data:
-            raise ValueError(
+            raise UserError(
                 f"{first.name} was trained on {first.run.data} and {other.name} on {other.run.data}: say with --data what to measure with"
             )
         one, two = _protocol(first, task), _protocol(other, task)
         if one != two:
-            raise ValueError(f"{first.name} makes pictures by {one} and {other.name} by {two}: they do not compare")
+            raise UserError(f"{first.name} makes pictures by {one} and {other.name} by {two}: they do not compare")
     reference = task.gather(first, request, extractor, track)
     return [task.evaluate(model, reference, request, extractor, track) for model in models]
 

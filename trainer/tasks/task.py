@@ -36,7 +36,7 @@ class Task:
     deciding: Sequence[str] = ()
 
     def view(self, config, kind: str = "auto"):
-        """What a family of this config trains on, see `data.views`. ValueError if the settings do not fit together."""
+        """What a family of this config trains on, see `data.views`. UserError if the settings do not fit together."""
         raise NotImplementedError
 
     def sides(self, config) -> dict[str, int]:
@@ -62,19 +62,19 @@ class Task:
             rows, held_out: `data.cache.Rows` of what is trained on and of what is not. extractor: see `trainer.features.catalogue`.
             count: pictures made an evaluation; of pairs no more than there are. Rows are taken evenly over the set.
 
-        Raises ValueError when there are too few pictures to measure with.
+        Raises UserError when there are too few pictures to measure with.
         """
         raise NotImplementedError
 
     def gather(self, model, request: Request, extractor, track):
         """What exported models comparable with `model` are held against; takes `trainer.evaluation.evaluated_model.EvaluatedModel`.
 
-        Raises ValueError, one sentence, when the data cannot be read.
+        Raises UserError, one sentence, when the data cannot be read.
         """
         raise NotImplementedError
 
     def evaluate(self, model, reference, request: Request, extractor, track) -> Evaluation:
-        """Measure an exported model against what `gather` gave. Raises ValueError when model and data do not fit."""
+        """Measure an exported model against what `gather` gave. Raises UserError when model and data do not fit."""
         raise NotImplementedError
 
 
@@ -110,7 +110,7 @@ class PairTask(Task):
         """(side of the pictures, view) that make the pairs of a rating: one row of each picture, of about `side` px.
 
         Args:
-            kind: of the view. setting: function (name) -> that setting of all models; raises ValueError when they differ.
+            kind: of the view. setting: function (name) -> that setting of all models; raises UserError when they differ.
         """
         raise NotImplementedError
 

@@ -2,13 +2,14 @@
 
 import math
 
+from data.errors import UserError
 from trainer.metrics.table import OF_TRAINING, better
 
 
 def choose(names, wanted: str) -> str:
     """The one of `names` that is `wanted`, or begins with it ("kid" for "kid_packshot1_n1000").
 
-    Raises ValueError, with the known names, when none or several begin so, and for one that says neither better nor worse.
+    Raises UserError, with the known names, when none or several begin so, and for one that says neither better nor worse.
     """
     known = [name for name in names if better(name)]
     if wanted in known:
@@ -17,7 +18,7 @@ def choose(names, wanted: str) -> str:
     if len(found) == 1:
         return found[0]
     problem = f"may be {' or '.join(found)}" if found else "is none of what is measured here"
-    raise ValueError(f"--best {wanted} {problem}; have: {', '.join(known)}")
+    raise UserError(f"--best {wanted} {problem}; have: {', '.join(known)}")
 
 
 def comparable(evaluations, name: str) -> list:

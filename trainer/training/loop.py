@@ -12,6 +12,7 @@ import tensorflow as tf
 from data import files, pipeline
 from data.cache import enough_rows, load_rows
 from data.catalogue import open_source
+from data.errors import UserError
 from data.quarantine import Quarantine
 from models import catalogue
 from trainer import tasks
@@ -43,7 +44,7 @@ class Cadence:
 def describe(run: RunConfig, folder: RunDir, evaluation_options: EvaluationOptions, accept_new_data: bool, say) -> dict:
     """What `--dry-run` says of the data. Builds the model and reads up to the first picture that can be used, and changes nothing.
 
-    Raises ValueError or OSError, as `train` would.
+    Raises UserError or OSError, as `train` would.
     """
     strategy = make_strategy(run.strategy) if workers() < 2 else tf.distribute.get_strategy()
     ready = _prepare(run, folder, evaluation_options, strategy, accept_new_data, say)
@@ -52,10 +53,10 @@ def describe(run: RunConfig, folder: RunDir, evaluation_options: EvaluationOptio
         try:
             ready.view.rows(example)
             break
-        except ValueError as error:
+        except UserError as error:
             quarantine.add("an example", str(error))
     else:
-        raise ValueError(f"nothing usable was found in {run.data}. {quarantine.sentence()}")
+        raise UserError(f"nothing usable was found in {run.data}. {quarantine.sentence()}")
     return {
         "spec": ready.data.spec,
         "examples": ready.data.count,
@@ -80,7 +81,7 @@ class Ready:
 
 
 def _prepare(run, folder, evaluation_options, strategy, accept_new_data, say) -> Ready:
-    """All that can be refused before the pictures are read. Raises ValueError or OSError."""
+    """All that can be refused before the pictures are read. Raises UserError or OSError."""
     set_precision(run.precision)
     config = configuration(run)
     folder.check(run)
@@ -103,7 +104,7 @@ def _prepare(run, folder, evaluation_options, strategy, accept_new_data, say) ->
         else:
             say(f"{folder.record} is missing: what {run.data} holds now is taken for what the run was trained on")
     if changed and not accept_new_data:
-        raise ValueError(
+        raise UserError(
             f"{folder.root} was trained on other data: {changed}. Put the data back, or go on with the new ones by --accept-new-data, which"
             " is written down in the run"
         )
@@ -113,7 +114,7 @@ def _prepare(run, folder, evaluation_options, strategy, accept_new_data, say) ->
         with strategy.scope():
             model = make_model(run, classes)
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
-        raise ValueError(f"the model is too large for the memory of this machine: {_first_line(error)}") from error
+        raise UserError(f"the model is too large for the memory of this machine: {_first_line(error)}") from error
     memory.check(model, config.batch_size // strategy.num_replicas_in_sync)
     return Ready(source, data, known, changed, model, view)
 
@@ -162,7 +163,7 @@ def train(
             )
             if run.conditional and rows.empty_classes:
                 missing = ", ".join(rows.empty_classes)
-                raise ValueError(
+                raise UserError(
                     f"--conditional: {run.data} has no picture of {missing} to learn from; {quarantine.sentence()}"
                 )
             checkpoints = Checkpoints(folder.checkpoints, model.state())
@@ -217,7 +218,7 @@ def train(
             facts = _restore_best(checkpoints, say) if evaluation_options.best or evaluation_options.patience else None
             try:
                 return export_run(run, model, ready.data, progress.step, export_to, say, facts=facts)
-            except ValueError as error:
+            except UserError as error:
                 raise Refused(str(error)) from error
 
 
@@ -227,26 +228,26 @@ def _enter(folder, lock, was_there):
         files.make_folder(folder.root)
         lock.take()
         if not was_there and steps(folder.checkpoints):
-            raise ValueError(f"another training has begun in {folder.root} meanwhile; repeat the command to go on")
+            raise UserError(f"another training has begun in {folder.root} meanwhile; repeat the command to go on")
 
 
 def _check_classes(run, source):
     if not source.classes:
-        raise ValueError(f"--conditional needs categories, and {run.data} has none")
+        raise UserError(f"--conditional needs categories, and {run.data} has none")
     for name in source.classes:
         try:
             name.encode()
         except UnicodeEncodeError:
-            raise ValueError(
+            raise UserError(
                 f"--conditional: the category {name!a} has a name that is no UTF-8, which a model cannot be told; rename it"
             ) from None
 
 
 def _check_beginning(folder, known, say):
-    """ValueError if this folder has lost its checkpoints: a training is not begun over what is left of another."""
+    """UserError if this folder has lost its checkpoints: a training is not begun over what is left of another."""
     written = history.lines(folder.metrics)
     if known.saved if known else written:
-        raise ValueError(
+        raise UserError(
             f"{folder.root} was trained in, but {folder.checkpoints} holds no checkpoint any more: put them back (AIP_CHECKPOINT_DIR says"
             " where they are, when it is set), or begin anew in another --job-dir"
         )
@@ -274,7 +275,7 @@ def _best_facts(folder, say):
     """What best.json says; None when there is none, or when it is damaged, which is said."""
     try:
         return best_facts(folder.checkpoints)
-    except ValueError as error:
+    except UserError as error:
         say(f"{error}; the next evaluation is kept as the best")
         return None
 
@@ -282,7 +283,7 @@ def _best_facts(folder, say):
 def _restore_best(checkpoints, say):
     try:
         return checkpoints.restore_best()
-    except ValueError as error:
+    except UserError as error:
         say(f"{error}; the newest is exported")
         return None
 
@@ -339,14 +340,14 @@ def _ended_early(schedule, past):
 def _check_batch(config, strategy):
     replicas = strategy.num_replicas_in_sync
     if config.batch_size % replicas:
-        raise ValueError(f"batch_size={config.batch_size} cannot be shared evenly by {replicas} replicas")
+        raise UserError(f"batch_size={config.batch_size} cannot be shared evenly by {replicas} replicas")
 
 
 def _check_evaluation(evaluation_options, strategy):
     if evaluation_options.every == 0 and (evaluation_options.best or evaluation_options.patience):
-        raise ValueError("--best and --patience need evaluations, and --eval-every is 0")
+        raise UserError("--best and --patience need evaluations, and --eval-every is 0")
     if evaluation_options.patience and isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
-        raise ValueError("--patience is for one worker: only the first evaluates, and the others would wait for it")
+        raise UserError("--patience is for one worker: only the first evaluates, and the others would wait for it")
 
 
 def _fit(run, config, folder, cadence, strategy, chief, model, rows, checkpoints, progress, schedule, past, say):

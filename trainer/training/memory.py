@@ -6,17 +6,19 @@ import os
 
 import tensorflow as tf
 
+from data.errors import UserError
+
 SHARE = 1.4  # of the outputs of all layers; measured on a CPU: 1.4 (mlp_gan) to 4.5 (espcn) times as much
 _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")  # of a container
 
 
 def check(model, rows: int) -> None:
-    """Raise ValueError if one step on `rows` rows cannot fit in this machine's memory. Accelerators say themselves what does not fit."""
+    """Raise UserError if one step on `rows` rows cannot fit in this machine's memory. Accelerators say themselves what does not fit."""
     if any(device.device_type != "CPU" for device in tf.config.list_logical_devices()):
         return
     needed, there = step_bytes(model, rows), total()
     if needed > there:
-        raise ValueError(
+        raise UserError(
             f"a batch of {rows:,} takes {needed / 1e9:,.0f} GB at least, and this machine has {there / 1e9:,.0f} GB of memory; take a"
             " smaller --batch-size or a smaller network"
         )
@@ -26,7 +28,7 @@ def total() -> int:
     """The bytes of memory that this process may take: those of the machine, or of its container."""
     found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     for path in _LIMITS:
-        with contextlib.suppress(OSError, ValueError), open(path) as file:
+        with contextlib.suppress(OSError, UserError), open(path) as file:
             found.append(int(file.read()))
     return min(found)
 

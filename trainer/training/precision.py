@@ -12,12 +12,13 @@ import subprocess
 import sys
 import time
 
+from data.errors import UserError
 from trainer.runs.config import RunConfig
 
 ROWS = 2  # of the batch of a step that only has to work
 
 
-class Unable(ValueError):
+class Unable(UserError):
     """This machine cannot train the run's family in its precision; says why, and what to do."""
 
 

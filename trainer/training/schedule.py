@@ -8,6 +8,7 @@ import numpy as np
 from data.batch import REQUIRED
 from data.cache import load_rows
 from data.catalogue import open_source
+from data.errors import UserError
 from data.held_out import sibling_split
 from data.quarantine import Quarantine
 from trainer import tasks
@@ -43,7 +44,7 @@ def make_schedule(wanted: EvaluationOptions, run: RunConfig, model, view, rows, 
     What nobody asked for is never a reason to refuse a training: `say` tells why there are no evaluations then.
 
     Raises:
-        ValueError, OSError: what was asked for cannot be opened, is too little to measure with, or contradicts itself.
+        UserError, OSError: what was asked for cannot be opened, is too little to measure with, or contradicts itself.
     """
     task = tasks.of(model)
     count = wanted.count or min(task.count, rows.count)
@@ -57,7 +58,7 @@ def make_schedule(wanted: EvaluationOptions, run: RunConfig, model, view, rows, 
         extractor = open_extractor(wanted.features)
         evaluator = task.evaluator(model, rows, extractor, count=count, held_out=held_out, seed=run.seed)
         metric = best.choose(evaluator.names, wanted.best or task.measure.name)
-    except (ValueError, OSError) as error:
+    except (UserError, OSError) as error:
         if wanted.asked_for:
             raise
         say(f"the pictures are not measured while it trains: {error}")
@@ -78,7 +79,7 @@ def usual_every(wanted: EvaluationOptions, preset: str | None, images: int, pric
 def open_held_out(wanted: EvaluationOptions, run: RunConfig, keys, view, rows, say):
     """Rows of pictures that are not trained on, or None when there are none.
 
-    Drawn ones (`studio`) are drawn with another seed. Raises ValueError when --eval-data cannot be used, or is, by these keys, what is
+    Drawn ones (`studio`) are drawn with another seed. Raises UserError when --eval-data cannot be used, or is, by these keys, what is
     trained on.
     """
     spec = wanted.data or sibling_split(run.data)
@@ -89,7 +90,7 @@ def open_held_out(wanted: EvaluationOptions, run: RunConfig, keys, view, rows, s
     held_out = load_rows(apart, view, fit=run.fit, quarantine=quarantine, progress=counting, say=say)
     quarantine.tell(say, of=f"{spec}: ")
     if all(np.array_equal(held_out.arrays[key], rows.arrays[key]) for key in keys):
-        raise ValueError(f"--eval-data {spec} is what is trained on; it takes pictures that are not")
+        raise UserError(f"--eval-data {spec} is what is trained on; it takes pictures that are not")
     return held_out
 
 
