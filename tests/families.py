@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from data.batch import REQUIRED
 from models import catalogue
 from models.base import TwoPlayer
 from trainer import tasks
@@ -35,7 +36,7 @@ def batch(model, number=0, rows=None):
         coarse = random.uniform(-1, 1, (rows, 4, 4, 3)).astype("float32")
         return tf.image.resize(coarse, [side, side]).numpy()
 
-    found = {key: pictures(side) for key, side in tasks.of(model).sides(config).items()}
+    found = {key: pictures(tasks.of(model).side(config, key)) for key in REQUIRED[model.task]}
     if model.classes:
         found["label"] = random.integers(0, model.classes, rows).astype("int32")
     return {key: tf.constant(value) for key, value in found.items()}

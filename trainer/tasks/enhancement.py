@@ -28,8 +28,8 @@ class Enhancement(PairTask):
     def view(self, config, kind="auto"):
         return views.enhancement(config.resolution, config.scale)
 
-    def sides(self, config):
-        return {"low": config.resolution // config.scale, "high": config.resolution}
+    def side(self, config, key):
+        return config.resolution // config.scale if key == self.source else config.resolution
 
     def rated_view(self, side, kind, setting):
         scale = setting("scale")

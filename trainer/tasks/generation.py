@@ -24,9 +24,6 @@ class Generation(Task):
     def view(self, config, kind="auto"):
         return views.generation(config.resolution)
 
-    def sides(self, config):
-        return {"image": config.resolution}
-
     def sample_grid(self, model, rows, seed):
         """Rows of `COLUMNS` samples, one row a category if the model knows them."""
         lines = min(model.classes, 16) or ROWS

@@ -97,13 +97,15 @@ def _step(run, classes):
     import numpy as np
     import tensorflow as tf
 
+    from data.batch import REQUIRED
     from trainer import tasks
     from trainer.runs.build import make_model
     from trainer.runs.strategy import set_precision
 
     set_precision(run.precision)
     model = make_model(run, classes)
-    sides, random = tasks.of(model).sides(model.config), np.random.default_rng(0)
+    task, random = tasks.of(model), np.random.default_rng(0)
+    sides = {key: task.side(model.config, key) for key in REQUIRED[task.name]}
     rows = model.config.batch_size * model.rows_per_step
     batch = {key: random.uniform(-1, 1, (rows, side, side, 3)).astype("float32") for key, side in sides.items()}
     if model.classes:
