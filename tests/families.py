@@ -36,13 +36,13 @@ def batch(model, number=0, rows=None):
     """A batch of random values for the model, as the table of keys says, pictures and maps smooth; `number` picks another one."""
     config = model.config
     rows = rows or config.batch_size * model.rows_per_step
-    random, sides = np.random.default_rng([7, number]), tasks.of(model).sides(config)
+    random = np.random.default_rng([7, number])
 
     def values(key):
         kind = contract.kind(key)
         if kind.spatial:
             coarse = random.uniform(kind.low, kind.high, (rows, 4, 4, 3 if kind is contract.PICTURE else 1))
-            side = sides.get(key, config.resolution)
+            side = tasks.of(model).side(config, key)
             return tf.image.resize(coarse.astype("float32"), [side, side])
         if kind is contract.TEXT:
             return tf.constant([f"text {word}" for word in random.integers(0, 99, rows)])

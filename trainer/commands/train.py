@@ -181,7 +181,7 @@ def resolve(options: dict, written_as_options=()) -> RunConfig:
         written_as_options: (name, value) of words such as --learning-rate=0.001, which are settings of the family or mistakes.
 
     Raises:
-        UserError: an unknown model, preset or setting, or a value out of range.
+        ValueError: an unknown model, preset or setting, or a value out of range.
         click.NoSuchOption: a word that is neither an option nor a setting.
     """
     data = options["data"] or data_from_environment() or "studio"

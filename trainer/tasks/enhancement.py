@@ -28,8 +28,8 @@ class Enhancement(PairTask):
     def view(self, config, kind="auto", keys=()):
         return views.enhancement(config.resolution, config.scale, keys=keys)
 
-    def sides(self, config):
-        return {"low": config.resolution // config.scale, "high": config.resolution}
+    def side(self, config, key):
+        return config.resolution // config.scale if key == self.source else config.resolution
 
     def rated_view(self, side, kind, setting):
         scale = setting("scale")
@@ -76,7 +76,7 @@ def _whole(source, run, quarantine):
             else:
                 high = modcrop(example["image"], scale)
                 low = downscale(high, scale)
-        except ValueError as error:
+        except UserError as error:
             quarantine.add(f"example {number}", str(error))
             continue
         yield Pair(low, high, example.get("label"))

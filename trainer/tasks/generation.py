@@ -26,9 +26,6 @@ class Generation(Task):
     def view(self, config, kind="auto", keys=()):
         return views.generation(config.resolution, keys)
 
-    def sides(self, config):
-        return {"image": config.resolution}
-
     def sample_grid(self, model, rows, seed):
         """Rows of `COLUMNS` samples, one row a value of the first condition that the model is told; of others as the data have them."""
         first = next(iter(model.facts), None)

@@ -42,9 +42,9 @@ class Task:
         """
         raise NotImplementedError
 
-    def sides(self, config) -> dict[str, int]:
-        """Side in px of each picture in a batch, by its key."""
-        raise NotImplementedError
+    def side(self, config, key: str) -> int:
+        """Side in px of the pictures in a batch under a key."""
+        return config.resolution
 
     def row_augmentations(self, mirror: bool) -> tuple[str, ...]:
         """Names of `data.augment.AUGMENTATIONS` for the rows; without `mirror` those that show no mirrored picture."""

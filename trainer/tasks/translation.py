@@ -30,9 +30,6 @@ class Translation(PairTask):
     def view(self, config, kind="auto", keys=()):
         return views.translation(config.resolution, kind, keys)
 
-    def sides(self, config):
-        return {"source": config.resolution, "target": config.resolution}
-
     def rated_view(self, side, kind, setting):
         return side, views.translation(side, kind)
 

@@ -111,10 +111,10 @@ def _step(run, facts):
     set_precision(run.precision)
     model = make_model(run, facts)
     config, random = model.config, np.random.default_rng(0)
-    rows, sides, batch = config.batch_size * model.rows_per_step, tasks.of(model).sides(config), {}
+    rows, batch = config.batch_size * model.rows_per_step, {}
     for key in model.batch_keys:
         if kind(key).spatial:
-            side = sides.get(key, config.resolution)
+            side = tasks.of(model).side(config, key)
             shape = (rows, side, side, 3 if kind(key) is PICTURE else 1)
             batch[key] = random.uniform(kind(key).low, kind(key).high, shape).astype("float32")
         else:
