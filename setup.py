@@ -44,6 +44,7 @@ setup(
         "data.sources",
         "models",
         "models.enhancement",
+        "models.features",
         "models.generation",
         "models.layers",
         "models.losses",
@@ -63,8 +64,8 @@ setup(
     cmdclass={"build_py": Build},
     package_data={
         "data.health": ["page.html", "lettering.npz", "softness.npz"],
+        "models.features": ["encoder.npz"],
         "trainer.evaluation": ["*.html"],
-        "trainer.features": ["encoder.npz"],
         "trainer.metrics": ["naturalness.npz"],
         "trainer.rating": ["page.html"],
     },

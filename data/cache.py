@@ -140,7 +140,7 @@ class _Place:
     @property
     def folder(self) -> Path:
         """Raises ValueError when there is no home."""
-        return Path(self._parent or default_folder()) / self._key
+        return Path(self._parent or files.cache_folder()) / self._key
 
     def open(self, classes, quarantine, say) -> Rows | None:
         """The set, or None when it is not there or damaged."""
@@ -308,17 +308,6 @@ def _key(source, view, fit, most):
 
 
 _ELSEWHERE = "XDG_CACHE_HOME may name another place"
-
-
-def default_folder() -> Path:
-    """Where packshot keeps what can be made or fetched again: ~/.cache/packshot, or where XDG_CACHE_HOME says.
-
-    Raises ValueError when there is neither.
-    """
-    try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "packshot"
-    except RuntimeError:  # no HOME, and a user without an entry
-        raise ValueError("there is no home to keep files in: let XDG_CACHE_HOME name a folder") from None
 
 
 def _free_memory():

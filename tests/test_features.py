@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from data.images import bicubic_float
-from trainer.features import packshot
+from models.features import packshot
 from trainer.features.catalogue import open_features
 from trainer.metrics.distribution import kid
 from trainer.metrics.names import of_sets
@@ -106,10 +106,13 @@ def test_what_a_network_does_not_have_is_said(encoder):
         encoder.probabilities(PICTURES)
 
 
-@pytest.mark.parametrize("spec", ["", "packshot:", "packshot:x", "resnet", "keras", "keras:", "file:", "inception:"])
+@pytest.mark.parametrize(
+    "spec", ["", "packshot:", "packshot:x", "resnet", "keras", "keras:", "vgg16", "alexnet:", "file:", "inception:"]
+)
 def test_an_unknown_kind_is_refused(spec):
     with pytest.raises(
-        ValueError, match=r"unknown features .*; have: packshot, inception\[:PATH\], keras:NAME, file:PATH"
+        ValueError,
+        match=r"unknown features .*; have: packshot, inception\[:PATH\], keras:NAME, vgg16:PATH, alexnet:PATH, file:PATH",
     ):
         open_features(spec)
 
@@ -223,8 +226,10 @@ def test_keras_is_asked_only_for_what_it_has(monkeypatch):
 
 
 def test_importing_does_not_import_tensorflow():
-    modules = "catalogue, packshot, inception, applications, saved, make_encoder, scenes, damage"
-    code = f"import sys; sys.modules['tensorflow'] = None; from trainer.features import {modules}; make_encoder.main(['--help'])"
+    code = "import sys; sys.modules['tensorflow'] = None\n"
+    code += "from models.features import catalogue, packshot, inception, applications, saved, torchvision\n"
+    code += "from trainer.features import catalogue, lpips, make_encoder, scenes, damage\n"
+    code += "make_encoder.main(['--help'])"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=Path(__file__).parent.parent, capture_output=True, text=True
     )

@@ -1,7 +1,6 @@
 """What every network is to the measures: pictures in, vectors, maps or class probabilities out."""
 
-import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,14 +8,6 @@ import numpy as np
 from data.images import bicubic_float
 
 Pictures = np.ndarray | Sequence[np.ndarray]
-
-
-def digest(weights: Mapping[str, np.ndarray]) -> str:
-    """The first eight hex digits of the SHA-256 of named arrays: what tells two networks of one name apart."""
-    found = hashlib.sha256()
-    for name, array in sorted(weights.items()):
-        found.update(f"{name} {array.dtype.str} {array.shape}".encode() + array.tobytes())
-    return found.hexdigest()[:8]
 
 
 @dataclass(frozen=True)
@@ -54,7 +45,9 @@ class Extractor:
         Raises ValueError when the network's layers are not known.
         """
         if self.to_maps is None:
-            raise ValueError(f"{self.name} has no layers to compare; take packshot, inception or keras:NAME")
+            raise ValueError(
+                f"{self.name} has no layers to compare; take packshot, inception, keras:NAME, vgg16:PATH or alexnet:PATH"
+            )
         found = list(self._run(self.to_maps, pictures, progress, several=True))
         return [np.concatenate(layer) for layer in zip(*found, strict=True)]
 
