@@ -193,7 +193,7 @@ def untrained(monkeypatch):
     def small(weights):
         assert weights == "imagenet"
         keras.utils.set_random_seed(0)
-        made.append(original(weights=None, input_shape=(96, 96, 3), minimalistic=True))
+        made.append(original(weights=None, minimalistic=True))
         return made[-1]
 
     monkeypatch.setattr(keras.applications, "MobileNetV3Small", small)
@@ -203,12 +203,12 @@ def untrained(monkeypatch):
 def test_a_network_of_keras(untrained):
     extractor = open_features("keras:MobileNetV3Small")
     (model,) = untrained
-    assert extractor.name.startswith("MobileNetV3Small-96-") and (extractor.size, extractor.classes) == (96, 1000)
-    batch = np.stack([bicubic_float(picture, (96, 96)) for picture in PICTURES])
+    assert extractor.name.startswith("MobileNetV3Small-224-") and (extractor.size, extractor.classes) == (224, 1000)
+    batch = np.stack([bicubic_float(picture, (224, 224)) for picture in PICTURES])
     chances = extractor.probabilities(PICTURES)
     np.testing.assert_allclose(chances, model.predict_on_batch(batch), rtol=1e-3)  # this network scales inside
     *shallow, last = extractor.maps(PICTURES)
-    assert [layer.shape[1] for layer in (*shallow, last)] == [48, 24, 12, 6, 3]
+    assert [layer.shape[1] for layer in (*shallow, last)] == [112, 56, 28, 14, 7]
     np.testing.assert_allclose(extractor.vectors(PICTURES), last.mean(axis=(1, 2)), rtol=1e-3, atol=1e-6)
 
 

@@ -23,9 +23,14 @@ OPTIONS = (
     ),
     click.option(
         "--features",
-        help="What looks at the pictures: packshot, inception[:PATH], keras:NAME or file:PATH",
+        help="What looks at the pictures: packshot, inception[:PATH], keras:NAME, vgg16:PATH, alexnet:PATH or file:PATH",
         metavar="SPEC",
         default="packshot",
+    ),
+    click.option(
+        "--lpips",
+        help="Measure LPIPS of pairs too: alexnet:PATH or vgg16:PATH",
+        metavar="SPEC",
     ),
     click.option(
         "--n",
@@ -66,13 +71,14 @@ Examples:
   packshot evaluate runs/photos
   packshot evaluate runs/photos --held-out folder:photos/validation --n 3000
   packshot evaluate models/espcn/3 --data pairs:Set5/x4 --out set5.html --json set5.json
+  packshot evaluate runs/edges --lpips alexnet:alexnet.ckpt
 """,
 )
 @click.argument("run_or_export", type=PATH)
 @options
 @click.option("--out", help="Page to write [default: evaluation.html in the run's folder]", metavar="HTML", type=PATH)
 @click.option("--json", "as_json", help="Numbers for machines [default: beside the page]", metavar="FILE", type=PATH)
-def evaluate(run_or_export, out, as_json, features, **asked):
+def evaluate(run_or_export, out, as_json, features, lpips, **asked):
     """Measure a model: a page with pictures for people, and JSON for machines."""
     from data import outputs
     from trainer.evaluation import report
@@ -85,7 +91,7 @@ def evaluate(run_or_export, out, as_json, features, **asked):
         as_json = as_json or f"{os.path.splitext(out)[0]}.json"
         outputs.check([out, as_json], by)
         subject = open_subject(run_or_export, task.say)
-        (evaluation,) = _measure([subject], features, asked)
+        (evaluation,) = _measure([subject], features, lpips, asked)
         outputs.write_json(as_json, report.as_values(evaluation), by)
         outputs.write(out, page(evaluation), by)
     for note in evaluation.notes:
@@ -111,7 +117,7 @@ Examples:
 @click.option("--ratings", help="What `packshot rate score` made of people's answers", metavar="FILE", type=PATH)
 @click.option("--out", help="Page to write", metavar="HTML", type=PATH, default="comparison.html")
 @click.option("--json", "as_json", help="Numbers for machines [default: beside the page]", metavar="FILE", type=PATH)
-def compare(runs_or_exports, out, as_json, features, ratings, **asked):
+def compare(runs_or_exports, out, as_json, features, lpips, ratings, **asked):
     """Measure several models alike, rank them, and show them side by side."""
     from data import outputs
     from trainer.evaluation.comparison import compare as ranked
@@ -129,7 +135,7 @@ def compare(runs_or_exports, out, as_json, features, ratings, **asked):
         outputs.check([out, as_json], by)
         rated = read_ratings(ratings) if ratings else None
         subjects = [open_subject(path, task.say) for path in runs_or_exports]
-        comparison = ranked(_measure(subjects, features, asked), names, rated)
+        comparison = ranked(_measure(subjects, features, lpips, asked), names, rated)
         outputs.write_json(as_json, comparison.as_values(), by)
         outputs.write(out, comparison_page(comparison), by)
     click.echo(comparison.headline)
@@ -142,13 +148,14 @@ for _command in (evaluate, compare):
     _command.help += f" SOURCE is one of {', '.join(KINDS)}."
 
 
-def _measure(subjects, features, asked):
+def _measure(subjects, features, lpips, asked):
     """An evaluation of each subject, all alike."""
     from trainer.evaluation.measuring import measure_all
     from trainer.evaluation.request import Request
-    from trainer.features.catalogue import open_features
+    from trainer.features.catalogue import open_features, open_lpips
 
-    return measure_all(subjects, Request(**asked), open_features(features), _track)
+    lpips = lpips and open_lpips(lpips)
+    return measure_all(subjects, Request(**asked), open_features(features), _track, lpips)
 
 
 def _track(items, total, what):

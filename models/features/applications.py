@@ -4,6 +4,8 @@ import inspect
 
 from models.features.network import FeatureNetwork, digest
 
+USUAL = 224  # px that ImageNet's networks were trained with, where Keras does not say
+
 
 def open_application(name: str) -> FeatureNetwork:
     """`keras.applications.<name>` trained on ImageNet: maps by Keras' names of layers, the last map averaged over places, and classes.
@@ -39,6 +41,10 @@ class Application(FeatureNetwork):
     def __init__(self, name, model, scaled):
         import keras
 
+        if not model.input_shape[1]:  # Keras makes some for any size
+            weights = model.get_weights()
+            model = keras.models.clone_model(model, keras.Input((USUAL, USUAL, 3)))
+            model.set_weights(weights)
         self._model, self._scaled = model, scaled
         self.size = model.input_shape[1]
         self.classes = model.output_shape[-1]
@@ -54,9 +60,7 @@ class Application(FeatureNetwork):
         self.layers = tuple(maps)
         self.compared = tuple(by_side[side] for side in sorted(by_side, reverse=True) if side < self.size)
         self._trunk = keras.models.clone_model(  # the same layers, for pictures of any size
-            keras.Model(model.inputs, list(maps.values())),
-            input_tensors=[keras.Input((None, None, 3))],
-            clone_function=lambda layer: layer,
+            keras.Model(model.inputs, list(maps.values())), [keras.Input((None, None, 3))], lambda layer: layer
         )
 
     def vectors(self, pictures):

@@ -9,14 +9,15 @@ from trainer.evaluation.request import Request
 from trainer.evaluation.subject import Subject
 
 
-def measure_all(subjects: Sequence[Subject], request: Request, extractor, track) -> list[Evaluation]:
+def measure_all(subjects: Sequence[Subject], request: Request, extractor, track, lpips=None) -> list[Evaluation]:
     """An evaluation of each subject, in their order.
 
     Args:
         extractor: see `trainer.features.catalogue`. track: function (iterator, total, what) -> iterator, such as a progress bar.
+        lpips: see `trainer.features.lpips`; None leaves it out.
 
     Raises ValueError, one sentence, when they are of different tasks, when the data differ and none is named, and for data that cannot
-    be read.
+    be read; also for LPIPS of a generator, whose pictures have no targets.
     """
     first = subjects[0]
     for other in subjects[1:]:
@@ -32,10 +33,12 @@ def measure_all(subjects: Sequence[Subject], request: Request, extractor, track)
         if one != two:
             raise ValueError(f"{first.name} makes pictures by {one} and {other.name} by {two}: they do not compare")
     if first.task == GENERATION:
+        if lpips is not None:
+            raise ValueError(f"{lpips.name} compares pictures with their targets, and those of {first.name} have none")
         reference = generation.gather(first.run, request, extractor, track)
         return [generation.evaluate(subject, reference, request, track) for subject in subjects]
     reference = paired.gather(first, request, track)
-    return [paired.evaluate(subject, reference, request, extractor, track) for subject in subjects]
+    return [paired.evaluate(subject, reference, request, extractor, track, lpips) for subject in subjects]
 
 
 def _protocol(subject):

@@ -178,15 +178,15 @@ def _whole(source, run: RunConfig, quarantine) -> Iterator[Pair]:
         yield Pair(low, high, example.get("label"))
 
 
-def evaluate(subject: Subject, reference: Pairs, request: Request, extractor, track) -> Evaluation:
-    """Send the sources through the subject's model, and measure what it makes of them."""
+def evaluate(subject: Subject, reference: Pairs, request: Request, extractor, track, lpips=None) -> Evaluation:
+    """Send the sources through the subject's model, and measure what it makes of them, also by `trainer.features.lpips` if given."""
     pairs = reference.pairs
     enlarging = subject.task == ENHANCEMENT
     shave = subject.run.settings["scale"] if enlarging else 0
     sources = track((pair.source for pair in pairs), len(pairs), "changing")
     made = list(served.changed(subject.path, sources))
     targets = [pair.target for pair in pairs]
-    each = _measured(made, targets, shave, extractor, track)
+    each = _measured(made, targets, shave, extractor, track, lpips)
     metrics = means(each)
     if not enlarging:  # a model may make up what a drawing does not tell: judged first by how it looks
         distance = next((name for name in metrics if measure_of(name) == "feature_distance"), None)
@@ -194,7 +194,7 @@ def evaluate(subject: Subject, reference: Pairs, request: Request, extractor, tr
     beside = {}
     if enlarging:
         enlarged = [_enlarged(pair) for pair in pairs]
-        beside[BICUBIC] = means(_measured(enlarged, targets, shave, extractor, track))
+        beside[BICUBIC] = means(_measured(enlarged, targets, shave, extractor, track, lpips))
         for what, pictures in ((BICUBIC, enlarged), (TARGETS, targets), (None, made)):
             into = metrics if what is None else beside.setdefault(what, {})
             into |= _naturalness(pictures)
@@ -219,16 +219,18 @@ def evaluate(subject: Subject, reference: Pairs, request: Request, extractor, tr
     )
 
 
-def _measured(made, targets, shave, extractor, track):
-    """`measure` of pictures of any sizes, one at a time."""
+def _measured(made, targets, shave, extractor, track, lpips):
+    """`measure` of pictures of any sizes, one at a time, and LPIPS."""
     found = [
         measure(a[np.newaxis], b[np.newaxis], shave=shave)
         for a, b in track(zip(made, targets, strict=True), len(made), "measuring")
     ]
     everywhere = [name for name in found[0] if all(name in one for one in found)]
-    return {name: np.concatenate([one[name] for one in found]) for name in everywhere} | _distances(
-        made, targets, extractor
-    )
+    each = {name: np.concatenate([one[name] for one in found]) for name in everywhere}
+    each |= _distances(made, targets, extractor)
+    if lpips is not None:
+        each[lpips.name] = lpips.distances(track(zip(made, targets, strict=True), len(made), "LPIPS"))
+    return each
 
 
 def _enlarged(pair):
