@@ -63,14 +63,14 @@ class Application(FeatureNetwork):
             keras.Model(model.inputs, list(maps.values())), [keras.Input((None, None, 3))], lambda layer: layer
         )
 
-    def vectors(self, pictures):
+    def _vectors(self, pictures):
         import tensorflow as tf
 
         return tf.reduce_mean(self._maps(pictures, self.compared[-1:])[0], axis=[1, 2])
 
-    def probabilities(self, pictures):
+    def _probabilities(self, pictures):
         return self._model(self._scaled((pictures + 1.0) * 127.5), training=False)
 
     def _maps(self, pictures, layers):
-        found = dict(zip(self.layers, self._trunk(self._scaled((pictures + 1.0) * 127.5), training=False), strict=True))
-        return [found[name] for name in layers]
+        found = self._trunk([self._scaled((pictures + 1.0) * 127.5)], training=False)
+        return [found[self.layers.index(name)] for name in layers]

@@ -79,15 +79,15 @@ class Inception(FeatureNetwork):
         )
         self.classes = self._chances.output_shapes[-1]
 
-    def vectors(self, pictures):
+    def _vectors(self, pictures):
         return self._rows((pictures + 1.0) * 127.5)
 
-    def probabilities(self, pictures):
+    def _probabilities(self, pictures):
         return self._chances((pictures + 1.0) * 127.5)
 
     def _maps(self, pictures, layers):
-        found = dict(zip(self.layers, self._layers((pictures + 1.0) * 127.5), strict=True))
-        return [found[name] for name in layers]
+        found = self._layers((pictures + 1.0) * 127.5)
+        return [found[self.layers.index(name)] for name in layers]
 
 
 def _renew(graph):

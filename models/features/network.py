@@ -45,20 +45,38 @@ class FeatureNetwork:
         import tensorflow as tf
 
         layers = self.compared if layers is None else tuple(layers)
-        if not layers:
-            raise ValueError(f"no layers of {self.name} are named, and it does not say which to compare")
+        if not self.layers:
+            raise ValueError(f"{self.name} is known by its vectors alone: it has no layers to look into")
         for name in layers:
             if name not in self.layers:
-                raise ValueError(f"{self.name} has no layer {name}; have: {', '.join(self.layers) or 'none'}")
+                raise ValueError(f"{self.name} has no layer {name}; have: {', '.join(self.layers)}")
+        if not layers:
+            raise ValueError(f"no layers of {self.name} are asked for; have: {', '.join(self.layers)}")
         return dict(zip(layers, self._maps(tf.cast(pictures, tf.float32), layers), strict=True))
 
     def vectors(self, pictures):
         """Features float32 [batch, d] of float32 [batch, size, size, 3] in [-1, 1]."""
-        raise NotImplementedError
+        import tensorflow as tf
+
+        return self._vectors(tf.cast(pictures, tf.float32))
 
     def probabilities(self, pictures):
-        """Class probabilities float32 [batch, classes] of float32 [batch, size, size, 3] in [-1, 1], where `classes` is not None."""
-        raise NotImplementedError
+        """Class probabilities float32 [batch, classes] of float32 [batch, size, size, 3] in [-1, 1].
+
+        Raises ValueError when the network is no classifier.
+        """
+        import tensorflow as tf
+
+        if self.classes is None:
+            raise ValueError(f"{self.name} is no classifier")
+        return self._probabilities(tf.cast(pictures, tf.float32))
 
     def _maps(self, pictures, layers):
+        """A list of the maps of `layers`."""
+        raise NotImplementedError
+
+    def _vectors(self, pictures):
+        raise NotImplementedError
+
+    def _probabilities(self, pictures):
         raise NotImplementedError

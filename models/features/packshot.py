@@ -31,12 +31,12 @@ class Packshot(FeatureNetwork):
         self.name = f"packshot1-{digest(weights)}"
         self._weights = {name: tf.constant(array, tf.float32) for name, array in weights.items()}
 
-    def vectors(self, pictures):
+    def _vectors(self, pictures):
         return project(pool(maps(pictures, self._weights)), self._weights)
 
     def _maps(self, pictures, layers):
-        found = dict(zip(self.layers, maps(pictures, self._weights), strict=True))
-        return [found[name] for name in layers]
+        found = maps(pictures, self._weights)
+        return [found[self.layers.index(name)] for name in layers]
 
 
 def open_packshot(path: str | Path = FILE) -> Packshot:

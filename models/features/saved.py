@@ -42,7 +42,7 @@ class Saved(FeatureNetwork):
     def __init__(self, name, size, network):
         self.name, self.size, self._network = name, size, network
 
-    def vectors(self, pictures):
+    def _vectors(self, pictures):
         import tensorflow as tf
 
         rows = tf.cast(_only(self._network((pictures + 1.0) * 127.5)), tf.float32)

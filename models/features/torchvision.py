@@ -139,7 +139,7 @@ class Torchvision(FeatureNetwork):
         self._convolutions = architecture.convolutions
         self._weights = [(tf.constant(kernel), tf.constant(bias)) for kernel, bias in zip(kernels, biases, strict=True)]
 
-    def vectors(self, pictures):
+    def _vectors(self, pictures):
         import tensorflow as tf
 
         return tf.reduce_mean(self._maps(pictures, self.layers[-1:])[0], axis=[1, 2])
