@@ -42,6 +42,7 @@ setup(
         "data.sources",
         "models",
         "models.enhancement",
+        "models.features",
         "models.generation",
         "models.layers",
         "models.losses",
@@ -76,8 +77,8 @@ setup(
     package_data={
         "data": ["base.html"],
         "data.inspection": ["page.html", "lettering.npz", "softness.npz"],
+        "models.features": ["encoder.npz"],
         "trainer.evaluation": ["*.html"],
-        "trainer.features": ["encoder.npz"],
         "trainer.metrics": ["naturalness.npz"],
         "trainer.rating": ["page.html"],
     },

@@ -152,7 +152,7 @@ class _Place:
     @property
     def folder(self) -> Path:
         """Raises UserError when there is no home."""
-        return Path(self._parent or default_folder()) / self._key
+        return Path(self._parent or files.cache_folder()) / self._key
 
     def open(self, source, quarantine, say) -> Rows | None:
         """The set, or None when it is not there or damaged."""
@@ -330,17 +330,6 @@ def _key(source, view, fit, most):
 
 
 _ELSEWHERE = "XDG_CACHE_HOME may name another place"
-
-
-def default_folder() -> Path:
-    """Where packshot keeps what can be made or fetched again: ~/.cache/packshot, or where XDG_CACHE_HOME says.
-
-    Raises UserError when there is neither.
-    """
-    try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "packshot"
-    except RuntimeError:  # no HOME, and a user without an entry
-        raise UserError("there is no home to keep files in: let XDG_CACHE_HOME name a folder") from None
 
 
 def _free_memory():

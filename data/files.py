@@ -15,6 +15,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 from .errors import UserError
 
@@ -71,6 +72,17 @@ def os_errors(path: str):
         yield
     except errors.OpError as error:
         raise _os_error(error, path) from error
+
+
+def cache_folder() -> Path:
+    """Where packshot keeps what can be made or fetched again: ~/.cache/packshot, or where XDG_CACHE_HOME says.
+
+    Raises UserError when there is neither.
+    """
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "packshot"
+    except RuntimeError:  # no HOME, and a user without an entry
+        raise UserError("there is no home to keep files in: let XDG_CACHE_HOME name a folder") from None
 
 
 def _os_error(error, path):

@@ -50,7 +50,7 @@ def test_imports_go_one_way(path):
     assert all(starts(name, *allowed) for name in used), used
     if starts(here, "models"):
         assert used & {"data.pipeline", "data.cache", "data.catalogue", "data.views"} == set()
-    if starts(here, "models.layers", "models.losses"):
+    if starts(here, "models.layers", "models.losses", "models.features"):
         assert not any(starts(name, "models.base", "models.catalogue", "models.tasks") for name in used), used
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import weight_files
 from click.testing import CliRunner
 from PIL import Image
 
@@ -133,6 +134,33 @@ def test_translations_are_measured_beside_held_out_targets(runs, photos):
     assert found["beside"]["targets"]["periodic_artifacts_p4"]["value"] > 0
     assert "periodic_artifacts_p4" in found["metrics"] and "train" not in str(list(found["metrics"]))
     assert is_one_file(runs / "edges" / "evaluation.html")
+
+
+def test_lpips_of_pairs_stands_beside_the_others(runs, tmp_path):
+    weights = weight_files.write(tmp_path / "vgg16.ckpt", "vgg16")
+    options = ["--n", 5, "--lpips", f"vgg16:{weights}", "--out", tmp_path / "p.html"]
+    for name, beside in (("edges", ()), ("larger", ("bicubic (Pillow)",))):
+        result = invoke("evaluate", runs / name, *options)
+        assert result.exit_code == 0, result.output
+        found = of(tmp_path, "p")
+        (lpips,) = (metric for metric in found["metrics"] if metric.startswith("lpips_vgg_"))
+        assert found["metrics"][lpips]["value"] == pytest.approx(np.mean(found["each"][lpips])) and len(lpips) == 18
+        assert 0 < found["metrics"][lpips]["value"] and lpips in result.output and found["headline"] != lpips
+        assert all(lpips in found["beside"][other] for other in beside)
+
+    for name, asked, sentence in (
+        (
+            "told",
+            f"vgg16:{weights}",
+            "lpips_vgg_.* compares pictures with their targets, and those of .*told have none",
+        ),
+        ("edges", "packshot", "LPIPS has weights for vgg16:PATH and alexnet:PATH, not for 'packshot'"),
+        ("edges", f"vgg16:{tmp_path}/none", "vgg16 cannot be read from .*none: No such file"),
+        ("edges", f"alexnet:{weight_files.write(tmp_path / 'a', 'alexnet')}", "from 31 px a side, not 16 x 16"),
+    ):
+        result = invoke("evaluate", runs / name, "--n", 48, "--lpips", asked, "--out", tmp_path / "never.html")
+        assert result.exit_code == 2 and re.search(sentence, result.output), result.output
+        assert not (tmp_path / "never.html").exists()
 
 
 def test_what_was_trained_on_is_measured_with_a_warning(runs, photos, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from data.images import bicubic_float
-from trainer.features import packshot
+from models.features import packshot
 from trainer.features.catalogue import open_features
 from trainer.metrics.distribution import kid
 from trainer.metrics.names import of_sets
@@ -106,10 +106,13 @@ def test_what_a_network_does_not_have_is_said(encoder):
         encoder.probabilities(PICTURES)
 
 
-@pytest.mark.parametrize("spec", ["", "packshot:", "packshot:x", "resnet", "keras", "keras:", "file:", "inception:"])
+@pytest.mark.parametrize(
+    "spec", ["", "packshot:", "packshot:x", "resnet", "keras", "keras:", "vgg16", "alexnet:", "file:", "inception:"]
+)
 def test_an_unknown_kind_is_refused(spec):
     with pytest.raises(
-        ValueError, match=r"unknown features .*; have: packshot, inception\[:PATH\], keras:NAME, file:PATH"
+        ValueError,
+        match=r"unknown features .*; have: packshot, inception\[:PATH\], keras:NAME, vgg16:PATH, alexnet:PATH, file:PATH",
     ):
         open_features(spec)
 
@@ -190,7 +193,7 @@ def untrained(monkeypatch):
     def small(weights):
         assert weights == "imagenet"
         keras.utils.set_random_seed(0)
-        made.append(original(weights=None, input_shape=(96, 96, 3), minimalistic=True))
+        made.append(original(weights=None, minimalistic=True))
         return made[-1]
 
     monkeypatch.setattr(keras.applications, "MobileNetV3Small", small)
@@ -200,12 +203,12 @@ def untrained(monkeypatch):
 def test_a_network_of_keras(untrained):
     extractor = open_features("keras:MobileNetV3Small")
     (model,) = untrained
-    assert extractor.name.startswith("MobileNetV3Small-96-") and (extractor.size, extractor.classes) == (96, 1000)
-    batch = np.stack([bicubic_float(picture, (96, 96)) for picture in PICTURES])
+    assert extractor.name.startswith("MobileNetV3Small-224-") and (extractor.size, extractor.classes) == (224, 1000)
+    batch = np.stack([bicubic_float(picture, (224, 224)) for picture in PICTURES])
     chances = extractor.probabilities(PICTURES)
     np.testing.assert_allclose(chances, model.predict_on_batch(batch), rtol=1e-3)  # this network scales inside
     *shallow, last = extractor.maps(PICTURES)
-    assert [layer.shape[1] for layer in (*shallow, last)] == [48, 24, 12, 6, 3]
+    assert [layer.shape[1] for layer in (*shallow, last)] == [112, 56, 28, 14, 7]
     np.testing.assert_allclose(extractor.vectors(PICTURES), last.mean(axis=(1, 2)), rtol=1e-3, atol=1e-6)
 
 
@@ -223,8 +226,10 @@ def test_keras_is_asked_only_for_what_it_has(monkeypatch):
 
 
 def test_importing_does_not_import_tensorflow():
-    modules = "catalogue, packshot, inception, applications, saved, make_encoder, scenes, damage"
-    code = f"import sys; sys.modules['tensorflow'] = None; from trainer.features import {modules}; make_encoder.main(['--help'])"
+    code = "import sys; sys.modules['tensorflow'] = None\n"
+    code += "from models.features import catalogue, packshot, inception, applications, saved, torchvision\n"
+    code += "from trainer.features import catalogue, lpips, make_encoder, scenes, damage\n"
+    code += "make_encoder.main(['--help'])"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=Path(__file__).parent.parent, capture_output=True, text=True
     )

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from trainer.features import make_encoder, packshot
+from data.images import to_float
+from models.features import packshot
+from trainer.features import make_encoder
 from trainer.features.damage import blurred, compressed, faded, noisy
 from trainer.features.scenes import CANVAS, NOTHING, Scenes
 
@@ -54,7 +56,7 @@ def test_the_frozen_network_is_the_trained_one():
         norm = trunk.get_layer(f"norm{number}")
         norm.set_weights([random.uniform(0.5, 1.5, weights.shape) for weights in norm.get_weights()])
     pictures = random.uniform(0, 255, (2, 64, 64, 3)).astype(np.float32)
-    frozen = packshot.maps(pictures, make_encoder.folded(trunk, 9))
+    frozen = packshot.maps(to_float(pictures), make_encoder.folded(trunk, 9))
     for layer, expected in zip(frozen, trunk(pictures, training=False), strict=True):
         expected = np.asarray(expected, np.float32)
         assert layer.shape == expected.shape
@@ -69,7 +71,7 @@ def test_components_are_whitened(scenes):
     for depth, (channels, share) in enumerate(zip(packshot.DEPTHS, packshot.SHARES, strict=True)):
         assert found[f"matrix{depth}"].shape == (2 * channels[-1], share)
     first = [batch["pictures"][: make_encoder.SCENES] for batch in make_encoder.batches(scenes, range(144))]
-    pooled = packshot.pool(packshot.maps(np.concatenate(first), weights))
+    pooled = packshot.pool(packshot.maps(to_float(np.concatenate(first)), weights))
     rows = (pooled[0].numpy() - found["centre0"]) @ found["matrix0"]
     np.testing.assert_allclose(np.cov(rows[:, :4], rowvar=False, ddof=0), np.eye(4), atol=0.01)
     np.testing.assert_allclose(rows.mean(axis=0), 0, atol=0.01)

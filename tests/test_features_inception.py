@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from data.images import bicubic_float
-from trainer.features import inception
+from models.features import inception
 from trainer.features.catalogue import open_features
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (3, 40, 56, 3)).astype(np.uint8)

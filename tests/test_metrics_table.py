@@ -21,6 +21,7 @@ def built():
     found |= names.of_sets(inception_score, "toy-1", np.full((20, 2), 0.5))
     found |= of_pairs.measure(PICTURES, TARGETS, shave=2, extractor=extractor)
     found |= of_pictures.measure(PICTURES, period=4)
+    found |= {"lpips_alex_443c5bc3": None}  # `trainer.features.lpips` names it
     return [*found, *names.of_naturalness(PICTURES, Naturalness(np.zeros(36), np.eye(36), patch=16))]
 
 

@@ -14,7 +14,8 @@ from trainer.errors import Refused, refusing
 OPTIONS = (
     click.option("--data",       help="Pictures to measure with [default: for generation what was trained on, else the split beside it]", metavar="SOURCE"),
     click.option("--held-out",   help="Real pictures not trained on, to tell copying from learning [default: the split beside the training one]", metavar="SOURCE"),
-    click.option("--features",   help="What looks at the pictures: packshot, inception[:PATH], keras:NAME or file:PATH", metavar="SPEC", default="packshot"),
+    click.option("--features",   help="What looks at the pictures: packshot, inception[:PATH], keras:NAME, vgg16:PATH, alexnet:PATH or file:PATH", metavar="SPEC", default="packshot"),
+    click.option("--lpips",      help="Measure LPIPS of pairs too: alexnet:PATH or vgg16:PATH", metavar="SPEC"),
     click.option("--n", "count", help="Pictures [default: as many as the data has; 10,000 made ones or 1,000 pairs at most]", metavar="N", type=click.IntRange(1)),
     click.option("--seed",       help="Seed of the first made picture; the others follow", metavar="N", type=click.IntRange(0), default=0),
     click.option("--truncation", help="Below 1: more typical, less varied pictures", metavar="X", type=click.FloatRange(0, 2), default=1.0),
@@ -36,13 +37,14 @@ Examples:
   packshot evaluate runs/photos
   packshot evaluate runs/photos --held-out folder:photos/validation --n 3000
   packshot evaluate models/espcn/3 --data pairs:Set5/x4 --out set5.html --json set5.json
+  packshot evaluate runs/edges --lpips alexnet:alexnet.ckpt
 """)
 @click.argument("run_or_export", type=PATH)
 @options
 @click.option("--out",             help="Page to write [default: evaluation.html in the run's folder]", metavar="HTML", type=PATH)
 @click.option("--json", "as_json", help="Numbers for machines [default: beside the page]", metavar="FILE", type=PATH)
 # fmt: on
-def evaluate(run_or_export, out, as_json, features, **asked):
+def evaluate(run_or_export, out, as_json, features, lpips, **asked):
     """Measure a model: a page with pictures for people, and JSON for machines."""
     from data import outputs
     from trainer.evaluation import report
@@ -55,7 +57,7 @@ def evaluate(run_or_export, out, as_json, features, **asked):
         out = out or _default(run_or_export)
         as_json = as_json or f"{os.path.splitext(out)[0]}.json"
         outputs.check([out, as_json], by)
-        (evaluation,) = _measure([open_model(run_or_export, say)], features, asked)
+        (evaluation,) = _measure([open_model(run_or_export, say)], features, lpips, asked)
         outputs.write_json(as_json, report.as_values(evaluation), by)
         outputs.write(out, page(evaluation), by)
     for note in evaluation.notes:
@@ -80,7 +82,7 @@ Examples:
 @click.option("--out",             help="Page to write", metavar="HTML", type=PATH, default="comparison.html")
 @click.option("--json", "as_json", help="Numbers for machines [default: beside the page]", metavar="FILE", type=PATH)
 # fmt: on
-def compare(runs_or_exports, out, as_json, features, ratings, **asked):
+def compare(runs_or_exports, out, as_json, features, lpips, ratings, **asked):
     """Measure several models alike, rank them, and show them side by side."""
     from data import outputs
     from trainer.evaluation.comparison import compare as ranked
@@ -98,7 +100,7 @@ def compare(runs_or_exports, out, as_json, features, ratings, **asked):
         outputs.check([out, as_json], by)
         rated = read_ratings(ratings) if ratings else None
         models = [open_model(path, say) for path in runs_or_exports]
-        comparison = ranked(_measure(models, features, asked), names, rated)
+        comparison = ranked(_measure(models, features, lpips, asked), names, rated)
         outputs.write_json(as_json, comparison.as_values(), by)
         outputs.write(out, comparison_page(comparison), by)
     click.echo(comparison.headline)
@@ -111,13 +113,14 @@ for _command in (evaluate, compare):
     _command.help += f" SOURCE is one of {', '.join(KINDS)}."
 
 
-def _measure(models, features, asked):
+def _measure(models, features, lpips, asked):
     """An evaluation of each model, all alike."""
     from trainer.evaluation.request import Request
-    from trainer.features.catalogue import open_features
+    from trainer.features.catalogue import open_features, open_lpips
     from trainer.tasks.measure import measure_all
 
-    return measure_all(models, Request(**asked), open_features(features), _track)
+    request = Request(**asked, lpips=lpips and open_lpips(lpips))
+    return measure_all(models, request, open_features(features), _track)
 
 
 def _track(items, total, what):

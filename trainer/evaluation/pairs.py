@@ -29,7 +29,7 @@ class PairEvaluator:
     Args:
         targets: uint8 [height, width, 3] each. extractor: see `trainer.features.catalogue`.
         shave: px cut from each border first. period: px of a grid that is looked for.
-        headline: the measure that comes first, where it can be taken.
+        headline: the measure that comes first, where it can be taken. lpips: see `trainer.features.lpips`; None leaves it out.
     """
 
     targets: Sequence[np.ndarray]
@@ -37,6 +37,7 @@ class PairEvaluator:
     shave: int
     period: int
     headline: Measure
+    lpips: object = None
 
     def measure(
         self, pictures: Sequence[np.ndarray], track: Callable[[Iterable], Iterable] = iter
@@ -56,6 +57,8 @@ class PairEvaluator:
 
     def _measure(self, pictures, targets, track):
         each = of_pairs.measure(pictures, targets, shave=self.shave, extractor=self.extractor, track=track)
+        if self.lpips is not None:
+            each[self.lpips.name] = self.lpips.distances(track(zip(pictures, targets, strict=True)))
         each = dict(sorted(each.items(), key=lambda item: measure_of(item[0]) is not self.headline))
         return means(each) | self.alone(pictures), each
 

@@ -1,1 +1,1 @@
-"""Networks that turn pictures into what the measures of sets compare: one kind of network a file."""
+"""The networks of `models.features` behind a NumPy interface, as the measures take them; and how packshot's own was made."""

@@ -1,46 +1,37 @@
-"""Open an extractor by what the user typed. Importing this module does not import TensorFlow."""
+"""Open an extractor, or LPIPS, by what the user typed. Importing this module does not import TensorFlow."""
 
-from data import files
 from data.errors import UserError
+from models.features.catalogue import open_network
 from trainer.features.extractor import Extractor
-
-KINDS = ("packshot", "inception[:PATH]", "keras:NAME", "file:PATH")
+from trainer.features.lpips import Lpips
 
 
 def open_features(spec: str) -> Extractor:
-    """Open what `spec` names, one of `KINDS`.
+    """An extractor on the network that `spec` names: see `models.features.catalogue`.
 
     Raises UserError, one sentence for the user, when the kind is unknown, and when a network cannot be had or cannot be used.
     """
-    kind, colon, rest = spec.partition(":")
-    if kind not in _OPENERS or (colon and not rest) or (rest and kind == "packshot") or (not rest and kind in _NAMED):
-        raise UserError(f"unknown features {spec!r}; have: {', '.join(KINDS)}")
-    return _OPENERS[kind](rest)
+    import tensorflow as tf
+
+    network = open_network(spec)
+    shape = [tf.TensorSpec([None, network.size, network.size, 3], tf.float32)]
+
+    def running(function):
+        return tf.function(lambda pictures: function(pictures / 127.5 - 1.0), shape)
+
+    return Extractor(
+        name=network.name,
+        size=network.size,
+        to_vectors=running(network.vectors),
+        to_maps=running(lambda pictures: list(network.maps(pictures).values())) if network.layers else None,
+        to_probabilities=running(network.probabilities) if network.classes else None,
+        classes=network.classes,
+        batch=network.batch,
+    )
 
 
-def _packshot(rest):
-    from trainer.features.packshot import open_packshot
-
-    return open_packshot()
-
-
-def _inception(path):
-    from trainer.features.inception import open_inception
-
-    return open_inception(files.resolve(path) if path else None)
-
-
-def _keras(name):
-    from trainer.features.applications import open_application
-
-    return open_application(name)
-
-
-def _file(path):
-    from trainer.features.saved import open_saved
-
-    return open_saved(files.resolve(path))
-
-
-_OPENERS = {"packshot": _packshot, "inception": _inception, "keras": _keras, "file": _file}
-_NAMED = ("keras", "file")  # that need what stands behind the colon
+def open_lpips(spec: str) -> Lpips:
+    """LPIPS on the network that `spec` names, `vgg16:PATH` or `alexnet:PATH`. Raises UserError for others, and as `open_features` does."""
+    if spec.partition(":")[0] not in ("vgg16", "alexnet"):
+        raise UserError(f"LPIPS has weights for vgg16:PATH and alexnet:PATH, not for {spec!r}")
+    return Lpips(open_network(spec))

@@ -1,7 +1,6 @@
 """What every network is to the measures: pictures in, vectors, maps or class probabilities out."""
 
-import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,14 +9,6 @@ from data.errors import UserError
 from data.images import bicubic_float
 
 Pictures = np.ndarray | Sequence[np.ndarray]
-
-
-def digest(weights: Mapping[str, np.ndarray]) -> str:
-    """The first eight hex digits of the SHA-256 of named arrays: what tells two networks of one name apart."""
-    found = hashlib.sha256()
-    for name, array in sorted(weights.items()):
-        found.update(f"{name} {array.dtype.str} {array.shape}".encode() + array.tobytes())
-    return found.hexdigest()[:8]
 
 
 @dataclass(frozen=True)
@@ -44,7 +35,7 @@ class Extractor:
         """Features float32 [n, d] of uint8 pictures [n, height, width, 3], or of a list of them in different sizes.
 
         Pictures of another size are brought to `size` x `size` as `data.images.bicubic_float` does. `progress` is called with the number
-        of pictures done since the last call, such as a tqdm bar's `update`. Raises ValueError for no pictures and for ones that are not
+        of pictures done since the last call, such as a tqdm bar's `update`. Raises UserError for no pictures and for ones that are not
         uint8 [height, width, 3].
         """
         return np.concatenate(list(self._run(self.to_vectors, pictures, progress)))
@@ -55,7 +46,9 @@ class Extractor:
         Raises UserError when the network's layers are not known.
         """
         if self.to_maps is None:
-            raise UserError(f"{self.name} has no layers to compare; take packshot, inception or keras:NAME")
+            raise UserError(
+                f"{self.name} has no layers to compare; take packshot, inception, keras:NAME, vgg16:PATH or alexnet:PATH"
+            )
         found = list(self._run(self.to_maps, pictures, progress, several=True))
         return [np.concatenate(layer) for layer in zip(*found, strict=True)]
 

@@ -6,7 +6,7 @@ Then the heads are thrown away, normalisation is folded into the convolutions, a
 The same seed and TensorFlow give the same scenes and the same start; sums in threads make the last digits differ, and so the name.
 
 Example:
-  python -m trainer.features.make_encoder --out trainer/features/encoder.npz
+  python -m trainer.features.make_encoder --out models/features/encoder.npz
 """
 
 import io
@@ -19,10 +19,10 @@ import numpy as np
 from tqdm import tqdm
 
 from data import files
-from data.images import bicubic_float
+from data.images import bicubic_float, to_float
 from data.sources.studio import Studio
-from trainer.features import packshot
-from trainer.features.extractor import digest
+from models.features import packshot
+from models.features.network import digest
 from trainer.features.scenes import PRINTS, Scenes
 
 SCENES = 48  # a step; two views of each
@@ -202,7 +202,7 @@ def whitening(scenes, weights, numbers):
 
     rounded = {name: tf.constant(array.astype(np.float16), tf.float32) for name, array in weights.items()}
     pooled = [
-        [rows.numpy() for rows in packshot.pool(packshot.maps(tf.constant(batch["pictures"][:SCENES]), rounded))]
+        [rows.numpy() for rows in packshot.pool(packshot.maps(to_float(batch["pictures"][:SCENES]), rounded))]
         for batch in batches(scenes, numbers)
     ]
     found = {}

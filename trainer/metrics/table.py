@@ -84,6 +84,7 @@ MEASURES = (
         "feature_distance", feature_distance, -1, "distance in the layers of the features' network (the arithmetic of LPIPS)",
         "Zhang et al. 2018",
     ),
+    LPIPS := Measure("lpips", feature_distance, -1, "distance in layers, weighed as people judge", "Zhang et al. 2018, version 0.1"),
     NIQE := Measure("niqe", niqe, -1, "distance from the statistics of sharp photos, without a target", "Mittal et al. 2013"),
 )
 # fmt: on

@@ -140,9 +140,9 @@ class PairTask(Task):
         against = self.pair_evaluator(some[self.target], vars(model.config), extractor)
         return live.of_pairs(make, against, seen=held_out is None)
 
-    def pair_evaluator(self, targets: Sequence[np.ndarray], settings: dict, extractor) -> PairEvaluator:
-        """Measures pictures against these targets; settings: of the family's config."""
-        return PairEvaluator(targets, extractor, self.shave(settings), self.period(settings), self.measure)
+    def pair_evaluator(self, targets: Sequence[np.ndarray], settings: dict, extractor, lpips=None) -> PairEvaluator:
+        """Measures pictures against these targets; settings: of the family's config. lpips: see `trainer.features.lpips`."""
+        return PairEvaluator(targets, extractor, self.shave(settings), self.period(settings), self.measure, lpips)
 
     def gather(self, model, request, extractor, track):
         return pairs.gather(model, request, lambda *arguments: self.read(model, *arguments, track))
@@ -156,7 +156,7 @@ class PairTask(Task):
         return pairs.evaluate(
             model,
             reference,
-            self.pair_evaluator(targets, model.run.settings, extractor),
+            self.pair_evaluator(targets, model.run.settings, extractor, request.lpips),
             made_by=self.made_by.format(view=model.run.view),
             alternatives=self.alternatives(reference.pairs),
             show=show,

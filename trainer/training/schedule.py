@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import keras
 import numpy as np
 
 from data.batch import REQUIRED
@@ -95,12 +94,7 @@ def open_held_out(wanted: EvaluationOptions, run: RunConfig, keys, view, rows, s
 
 
 def open_extractor(spec):
-    """The extractor of that name, computing in float32 whatever the run computes in."""
+    """The extractor of that name."""
     from trainer.features.catalogue import open_features
 
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32")
-    try:
-        return open_features(spec)
-    finally:
-        keras.config.set_dtype_policy(policy)
+    return open_features(spec)

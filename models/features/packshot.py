@@ -1,4 +1,4 @@
-"""The encoder that comes with packshot: a small network made by `trainer.features.make_encoder`, and run from one file of arrays.
+"""The encoder that comes with packshot: a small network made by `python -m trainer.features.make_encoder`, and run from one file of arrays.
 
 Plain 3x3 convolutions, each with a bias and a ReLU; the first of each depth halves the side. From each depth come the mean and the
 deviation of every channel over the picture, and of these the principal components over the training pictures, each scaled to deviation 1
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trainer.features.extractor import Extractor, digest
+from models.features.network import FeatureNetwork, digest
 
 SIZE = 128  # px; pictures of 64 px come in whole, twice as large, and ones of 128 px keep every pixel
 DEPTHS = ((24, 24), (40, 40), (80, 80), (144, 144), (192,))  # channels of the convolutions
@@ -19,27 +19,37 @@ LIMIT = 3.0
 FILE = Path(__file__).parent / "encoder.npz"
 
 
-def open_packshot(path: str | Path = FILE) -> Extractor:
+class Packshot(FeatureNetwork):
+    """The encoder of the named arrays `weights`: maps `depth1` to `depth5`, 384 features. Takes pictures of any size."""
+
+    size = SIZE
+    layers = compared = tuple(f"depth{number}" for number in range(1, 1 + len(DEPTHS)))
+
+    def __init__(self, weights):
+        import tensorflow as tf
+
+        self.name = f"packshot1-{digest(weights)}"
+        self._weights = {name: tf.constant(array, tf.float32) for name, array in weights.items()}
+
+    def _vectors(self, pictures):
+        return project(pool(maps(pictures, self._weights)), self._weights)
+
+    def _maps(self, pictures, layers):
+        found = maps(pictures, self._weights)
+        return [found[self.layers.index(name)] for name in layers]
+
+
+def open_packshot(path: str | Path = FILE) -> Packshot:
     """The encoder whose weights `path` holds. Raises OSError."""
     with np.load(path) as file:
-        weights = {name: file[name] for name in file.files}
-    import tensorflow as tf
-
-    tensors = {name: tf.constant(array, tf.float32) for name, array in weights.items()}
-    shape = tf.TensorSpec([None, SIZE, SIZE, 3], tf.float32)
-    return Extractor(
-        name=f"packshot1-{digest(weights)}",
-        size=SIZE,
-        to_vectors=tf.function(lambda pictures: project(pool(maps(pictures, tensors)), tensors), [shape]),
-        to_maps=tf.function(lambda pictures: maps(pictures, tensors), [shape]),
-    )
+        return Packshot({name: file[name] for name in file.files})
 
 
 def maps(pictures, weights) -> list:
-    """The output of each depth for float32 [n, height, width, 3] in [0, 255]."""
+    """The output of each depth for float32 [n, height, width, 3] in [-1, 1]."""
     import tensorflow as tf
 
-    found, here, number = [], pictures / 127.5 - 1.0, 0
+    found, here, number = [], pictures, 0
     for depth in DEPTHS:
         for layer in range(len(depth)):
             here = tf.nn.conv2d(here, weights[f"kernel{number}"], 1 if layer else 2, "SAME")

@@ -17,9 +17,8 @@ import urllib.request
 from pathlib import Path
 
 from data import files
-from data.cache import default_folder
 from data.errors import UserError
-from trainer.features.extractor import Extractor
+from models.features.network import FeatureNetwork
 
 FILE = "classify_image_graph_def.pb"
 SHA256 = "009d6814d1bc560d4e7b236e170e9b2d5ca6f4b57bd8037f6db05776204415c6"
@@ -34,11 +33,11 @@ LOGITS = "softmax/logits/MatMul"  # its second input are the weights
 LAYERS = ("pool:0", "pool_1:0", "mixed_2/join:0", "mixed_7/join:0", "mixed_10/join:0")
 
 
-def open_inception(path: str | None = None) -> Extractor:
+def open_inception(path: str | None = None) -> FeatureNetwork:
     """The network of the graph file `path`, or of the archive that holds it; without a path the cached file, fetched first if need be.
 
-    2,048 features, 1,008 classes, five layers of maps. Raises UserError for a file that cannot be read or is not this graph, and
-    when it cannot be fetched.
+    2,048 features, 1,008 classes, five layers of maps, which are to be had of pictures of any size. Raises UserError for a file that
+    cannot be read or is not this graph, and when it cannot be fetched.
     """
     import tensorflow as tf
 
@@ -52,27 +51,71 @@ def open_inception(path: str | None = None) -> Extractor:
     missing = [name for name in (INPUT, POOL, *LAYERS, LOGITS) if name.partition(":")[0] not in there]
     if missing:
         raise UserError(f"{path or FILE} is not the Inception graph of 2015: it has no {', '.join(missing)}")
+    return Inception(f"inception2015-{hashlib.sha256(content).hexdigest()[:8]}", graph)
 
-    # A graph of its own keeps its age: its normalisation is an operation that TensorFlow runs only for graphs of that time.
-    with tf.Graph().as_default() as place:
-        pictures = tf.compat.v1.placeholder(tf.float32, [None, SIZE, SIZE, 3])
-        pool, product, *layers = tf.import_graph_def(graph, {INPUT: pictures}, [POOL, LOGITS, *LAYERS], name="")
-        rows = tf.squeeze(pool, [1, 2])
-        probabilities = tf.nn.softmax(rows @ product.inputs[1])
-    session = tf.compat.v1.Session(graph=place)
 
-    def running(fetches):
-        return lambda batch: session.run(fetches, {pictures: batch})
+class Inception(FeatureNetwork):
+    """The network of a parsed graph, which is changed: normalisation is put into the words of today."""
 
-    return Extractor(
-        name=f"inception2015-{hashlib.sha256(content).hexdigest()[:8]}",
-        size=SIZE,
-        to_vectors=running(rows),
-        to_maps=running(layers),
-        to_probabilities=running(probabilities),
-        classes=probabilities.shape[1],
-        batch=32,
-    )
+    size = SIZE
+    layers = compared = tuple(name.removesuffix(":0") for name in LAYERS)
+    batch = 32
+
+    def __init__(self, name, graph):
+        import tensorflow as tf
+
+        self.name = name
+        _renew(graph)
+
+        def imported(pictures):
+            fetched = tf.import_graph_def(graph, {INPUT: pictures}, [*LAYERS, POOL, LOGITS], name="")
+            weights = fetched.pop().inputs[1]
+            rows = tf.squeeze(fetched[-1], [1, 2])
+            return fetched[:-1], rows, tf.nn.softmax(rows @ weights)
+
+        shape = tf.TensorSpec([None, None, None, 3], tf.float32)
+        whole = tf.compat.v1.wrap_function(imported, [shape])
+        self._layers, self._rows, self._chances = (
+            whole.prune(whole.inputs, outputs) for outputs in whole.structured_outputs
+        )
+        self.classes = self._chances.output_shapes[-1]
+
+    def _vectors(self, pictures):
+        return self._rows((pictures + 1.0) * 127.5)
+
+    def _probabilities(self, pictures):
+        return self._chances((pictures + 1.0) * 127.5)
+
+    def _maps(self, pictures, layers):
+        found = self._layers((pictures + 1.0) * 127.5)
+        return [found[self.layers.index(name)] for name in layers]
+
+
+def _renew(graph):
+    """Replace the normalisation of 2015, which TensorFlow runs only in graphs of that time, by the one that came after it.
+
+    BatchNormWithGlobalNormalization(x, mean, variance, beta, gamma) divides by sqrt(variance + epsilon) as FusedBatchNorm does; gamma
+    counts only where `scale_after_normalization` is set.
+    """
+    import tensorflow as tf
+
+    ones = []
+    for node in graph.node:
+        if node.op != "BatchNormWithGlobalNormalization":
+            continue
+        pictures, mean, variance, beta, gamma, *control = node.input
+        epsilon = node.attr["variance_epsilon"].f
+        if not node.attr["scale_after_normalization"].b:
+            gamma = f"{node.name}/ones"
+            one = tf.compat.v1.NodeDef(name=gamma, op="OnesLike", input=[beta])
+            one.attr["T"].type = tf.float32.as_datatype_enum
+            ones.append(one)
+        node.op, node.input[:] = "FusedBatchNormV3", [pictures, gamma, beta, mean, variance, *control]
+        node.attr.clear()
+        node.attr["T"].type = node.attr["U"].type = tf.float32.as_datatype_enum
+        node.attr["epsilon"].f = epsilon
+        node.attr["is_training"].b = False
+    graph.node.extend(ones)
 
 
 def _given(path):
@@ -84,7 +127,7 @@ def _given(path):
 
 def _cached():
     """The bytes of the cached graph file, fetched if it is not there or not whole."""
-    path = default_folder() / FILE
+    path = files.cache_folder() / FILE
     if path.is_file() and _is_right(content := path.read_bytes()):
         return content
     reasons = []

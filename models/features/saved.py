@@ -7,16 +7,18 @@ which are averaged over places. Scaling belongs into the network.
 import hashlib
 import os
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from data.errors import UserError
-from trainer.features.extractor import Extractor, digest
+from models.features.network import FeatureNetwork, digest
 
 
-def open_saved(path: str) -> Extractor:
-    """The network in `path`; its name is that of the file. Raises UserError when it is not there or not as above."""
+def open_saved(path: str) -> FeatureNetwork:
+    """The network in `path`, which has vectors and no maps; its name is that of the file. Raises UserError when it is not there or not as
+    above."""
     if os.path.isfile(path) and path.endswith(".keras"):
         network, shapes, made_of = _keras(path)
     elif os.path.isfile(os.path.join(path, "saved_model.pb")):
@@ -28,16 +30,31 @@ def open_saved(path: str) -> Extractor:
     _, size, width, _ = shapes[0]
     if not size or size != width:
         raise UserError(f"{path} must have an input with a fixed side, [None, side, side, 3], not {_shown(shapes)}")
-
-    def vectors(batch):
-        rows = np.asarray(network(batch))
-        return rows.mean(axis=(1, 2)) if rows.ndim == 4 else rows
-
-    found = vectors(np.zeros((2, size, size, 3), np.float32))
-    if found.ndim != 2 or len(found) != 2 or found.dtype.kind != "f":
-        raise UserError(f"{path} must give floats [n, d], not {found.dtype} {list(found.shape)} for 2 pictures")
+    rows = _only(network(np.zeros((2, size, size, 3), np.float32)))
+    if rows.shape.ndims not in (2, 4) or len(rows) != 2 or not rows.dtype.is_floating:
+        raise UserError(f"{path} must give floats [n, d], not {rows.dtype.name} {list(rows.shape)} for 2 pictures")
     word = re.sub(r"[^A-Za-z0-9.-]+", "-", Path(path).resolve().name.removesuffix(".keras"))
-    return Extractor(name=f"{word}-{size}-{made_of}", size=size, to_vectors=lambda b: vectors(b).astype(np.float32))
+    return Saved(f"{word}-{size}-{made_of}", size, network)
+
+
+class Saved(FeatureNetwork):
+    """A function from float32 [n, side, side, 3] in [0, 255] to features."""
+
+    def __init__(self, name, size, network):
+        self.name, self.size, self._network = name, size, network
+
+    def _vectors(self, pictures):
+        import tensorflow as tf
+
+        rows = tf.cast(_only(self._network((pictures + 1.0) * 127.5)), tf.float32)
+        return tf.reduce_mean(rows, axis=[1, 2]) if rows.shape.ndims == 4 else rows
+
+
+def _only(outputs):
+    import tensorflow as tf
+
+    (rows,) = tf.nest.flatten(outputs)
+    return rows
 
 
 def _keras(path):
@@ -50,7 +67,7 @@ def _keras(path):
     if len(model.outputs) != 1:
         raise UserError(f"{path} must have one output, not {len(model.outputs)}")
     weights = {f"{number:05}": array for number, array in enumerate(model.get_weights())}
-    return model.predict_on_batch, [tuple(tensor.shape) for tensor in model.inputs], digest(weights)
+    return partial(model, training=False), [tuple(tensor.shape) for tensor in model.inputs], digest(weights)
 
 
 def _saved_model(path):
@@ -71,7 +88,7 @@ def _saved_model(path):
         raise UserError(f"{path} must take float32, not {', '.join(spec.dtype.name for spec in inputs.values())}")
 
     def network(batch, _keep=loaded):  # a signature does not keep its variables alive
-        return signature(**{next(iter(inputs)): tf.constant(batch)})[outputs[0]]
+        return signature(**{next(iter(inputs)): tf.convert_to_tensor(batch)})[outputs[0]]
 
     made_of = hashlib.sha256()
     parts = [Path(path) / "saved_model.pb", *sorted((Path(path) / "variables").glob("variables.*"))]
