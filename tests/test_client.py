@@ -813,7 +813,7 @@ def test_no_tensorflow_is_imported(addresses):
 import json, sys
 for name in ("tensorflow", "tensorflow_serving", "keras"):
     sys.modules[name] = None
-from serving.client import Client, AsyncClient
+from serving.client.client import AsyncClient, Client
 from serving.client import picture_files
 for target in sys.argv[1:]:
     with Client(target) as client:
