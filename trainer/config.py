@@ -30,7 +30,7 @@ class RunConfig:
     view: str
     seed: int
     strategy: str
-    precision: str
+    precision: str  # one of PRECISIONS; "auto" until `trainer.loop` has settled it, never in a run's folder
     conditional: bool
     augment: str
     settings: dict

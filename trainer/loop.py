@@ -42,11 +42,15 @@ class Cadence:
     steps_per_execution: int | None = None  # steps TensorFlow takes in one call; None: what suits the family
 
 
-def describe(run: RunConfig, folder: RunDir, measuring: Measuring, accept_new_data: bool, say) -> dict:
-    """What `--dry-run` says of the data. Builds the model and reads up to the first picture that can be used, and changes nothing.
+def describe(
+    run: RunConfig, folder: RunDir, measuring: Measuring, accept_new_data: bool, say
+) -> tuple[RunConfig, dict]:
+    """(the run with its precision settled, facts of its data), for `--dry-run`. Builds the model and reads up to the first picture that
+    can be used, and changes nothing.
 
     Raises ValueError or OSError, as `train` would.
     """
+    run = _as_begun(run, folder, say)
     strategy = make_strategy(run.strategy) if workers() < 2 else tf.distribute.get_strategy()
     ready = _prepare(run, folder, measuring, strategy, accept_new_data, say)
     quarantine = Quarantine()
@@ -58,7 +62,7 @@ def describe(run: RunConfig, folder: RunDir, measuring: Measuring, accept_new_da
             quarantine.add("an example", str(error))
     else:
         raise ValueError(f"nothing usable was found in {run.data}. {quarantine.sentence()}")
-    return {
+    return ready.run, {
         "spec": ready.data.spec,
         "examples": ready.data.count,
         "classes": list(ready.data.classes),
@@ -71,8 +75,12 @@ def describe(run: RunConfig, folder: RunDir, measuring: Measuring, accept_new_da
 
 @dataclass(frozen=True)
 class Ready:
-    """What a run needs, found to be good. changed: how the data differ from those it was trained on, None when they do not."""
+    """What a run needs, found to be good. changed: how the data differ from those it was trained on, None when they do not.
+    choice: what `--precision auto` found, None when it had nothing to choose.
+    """
 
+    run: RunConfig
+    choice: precision.Choice | None
     source: object
     data: record.Data
     known: record.Record | None
@@ -81,9 +89,30 @@ class Ready:
     view: object
 
 
+def _as_begun(run, folder, say) -> RunConfig:
+    """The run in the precision it was begun in, when that is left to `auto`; unchanged when it is new.
+
+    Raises ValueError for a new run of several workers, who have to agree.
+    """
+    if run.precision != "auto":
+        return run
+    known = record.read(folder.record)
+    if files.exists(folder.config):
+        name = folder.read_config().precision
+    elif known and known.precision:
+        name = known.precision["chosen"]
+    elif workers() > 1:
+        raise ValueError(
+            f"--precision auto measures one machine, and TF_CONFIG names {workers()} workers, which have to compute alike: name a precision"
+        )
+    else:
+        return run
+    say(f"--precision auto: {name}, in which this run was begun")
+    return replace(run, precision=name)
+
+
 def _prepare(run, folder, measuring, strategy, accept_new_data, say) -> Ready:
     """All that can be refused before the pictures are read. Raises ValueError or OSError."""
-    set_precision(run.precision)
     config = configuration(run)
     folder.check(run)
     _check_measuring(measuring, strategy)
@@ -110,14 +139,21 @@ def _prepare(run, folder, measuring, strategy, accept_new_data, say) -> Ready:
             " is written down in the run"
         )
     classes = len(source.classes) if run.conditional else 0
-    precision.check(run, classes)
+    choice = None
+    if run.precision == "auto":
+        choice = precision.choose(run, classes, strategy, say)
+        say(f"--precision auto takes {choice.chosen}: {choice.why}")
+        run = replace(run, precision=choice.chosen)
+    else:
+        precision.check(run, classes)
+    set_precision(run.precision)
     try:
         with strategy.scope():
             model = make_model(run, classes)
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
         raise ValueError(f"the model is too large for the memory of this machine: {_first_line(error)}") from error
     memory.check(model, config.batch_size // strategy.num_replicas_in_sync)
-    return Ready(source, data, known, changed, model, view)
+    return Ready(run, choice, source, data, known, changed, model, view)
 
 
 def train(
@@ -145,9 +181,11 @@ def train(
     """
     with Lock(folder.root) as lock:
         with refusing():
+            run = _as_begun(run, folder, say)
             strategy = make_strategy(run.strategy, say)
             chief = is_chief(strategy)
             ready = _prepare(run, folder, measuring, strategy, accept_new_data, say)
+            run = ready.run
             was_there = files.exists(folder.root)
             if chief and was_there:
                 lock.take()
@@ -239,13 +277,18 @@ def _check_beginning(folder, known, say):
 
 
 def _write_record(folder, ready, step, say):
+    known = ready.known
     if ready.changed:
         say(f"going on with other data, as --accept-new-data allows: {ready.changed}; written down in {folder.record}")
-        record.write(folder.record, ready.known.changed(ready.data, step))
-    elif not ready.known or not step:
-        record.write(folder.record, record.Record(ready.data, saved=step > 0))
-    elif ready.known.data != ready.data:
-        record.write(folder.record, replace(ready.known, data=ready.data))
+        new = known.changed(ready.data, step)
+    elif known and step:
+        new = replace(known, data=ready.data)
+    else:
+        new = record.Record(ready.data, saved=step > 0, precision=known and known.precision)
+    if ready.choice:
+        new = replace(new, precision=asdict(ready.choice))
+    if new != known:
+        record.write(folder.record, new)
 
 
 def _note_saved(folder):

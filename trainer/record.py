@@ -25,11 +25,13 @@ class Data:
 class Record:
     """data: what it is trained on now. changes: {"step", "from", "to"} for each time that other data were accepted.
     saved: whether a checkpoint was ever written, so that it is noticed when there is none any more.
+    precision: the `trainer.precision.Choice` of `--precision auto` as a dict; None when the precision was named.
     """
 
     data: Data
     changes: tuple[dict, ...] = ()
     saved: bool = False
+    precision: dict | None = None
 
     def changed(self, data: Data, step: int) -> "Record":
         """The record of a run that goes on from `step` with other data."""
@@ -45,7 +47,7 @@ def read(path: str) -> Record | None:
     try:
         values = json.loads(files.read(path))
         data = Data(**values["data"] | {"classes": tuple(values["data"]["classes"])})
-        return Record(data, tuple(values["changes"]), values["saved"])
+        return Record(data, tuple(values["changes"]), values["saved"], values.get("precision"))
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(
             f"{path} is damaged and does not say what the run was trained on; put it back from a copy, or remove it, and what the data"

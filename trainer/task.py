@@ -130,7 +130,12 @@ def _flag(option, name, value, ctx):
     default=True,
 )
 @click.option("--strategy", help="Where to compute", type=click.Choice(STRATEGIES), default="auto")
-@click.option("--precision", help="What layers compute in", type=click.Choice(PRECISIONS), default="float32")
+@click.option(
+    "--precision",
+    help="What layers compute in; auto: float32 or mixed_bfloat16, measured when the run is begun (20 seconds and more)",
+    type=click.Choice([*PRECISIONS, "auto"]),
+    default="float32",
+)
 @click.option("--seed", help="Decides every random number of the run", metavar="N", type=Whole(0, 2**31 - 1), default=0)
 @click.option(
     "--log-steps",
@@ -225,7 +230,7 @@ def main(**options):
         root = options["job_dir"] or _vertex_root() or default_root(run.model, run.preset, run.data)
         folder, export_to = RunDir(root), _export_to(options, root, run)
         if options["dry_run"]:
-            found = loop.describe(run, folder, measuring, options["accept_new_data"], say)
+            run, found = loop.describe(run, folder, measuring, options["accept_new_data"], say)
             click.echo(json.dumps({"run": json.loads(run.to_json()), "job_dir": root, "data": found}, indent=2))
             return
     cadence = loop.Cadence(
