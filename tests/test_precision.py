@@ -101,18 +101,18 @@ def test_a_batch_beyond_the_memory_is_not_tried(monkeypatch):
 @pytest.mark.parametrize(
     "plain, half, chosen, ratio",
     [
-        ([0.2, 0.2, 0.2], [0.1, 0.1, 0.1], "mixed_bfloat16", 2.0),
-        ([0.222, 0.222], [0.2, 0.2], "mixed_bfloat16", 1.11),
-        ([0.218, 0.218], [0.2, 0.2], "float32", 1.09),
-        ([0.1, 0.1], [0.1, 0.1], "float32", 1.0),
-        ([0.1, 0.1], [0.2, 0.2], "float32", 0.5),
-        ([0.3, 0.1, 0.3], [0.9, 0.2, 0.2], "float32", 0.5),
+        ([0.2] * 3, [0.1] * 3, "mixed_bfloat16", 2.0),
+        ([0.222] * 3, [0.2] * 3, "mixed_bfloat16", 1.11),
+        ([0.218] * 3, [0.2] * 3, "float32", 1.09),
+        ([0.1] * 3, [0.1] * 3, "float32", 1.0),
+        ([0.1] * 3, [0.2] * 3, "float32", 0.5),
+        ([0.1, 0.3, 0.1], [0.2, 0.2, 0.9], "float32", 0.5),
     ],
 )
 def test_bfloat16_is_chosen_where_it_is_clearly_faster(plain, half, chosen, ratio):
     choice = precision.faster(plain, half)
     assert choice.chosen == chosen and choice.ratio == pytest.approx(ratio)
-    assert choice.seconds["float32"] / choice.seconds["mixed_bfloat16"] == pytest.approx(ratio)
+    assert choice.seconds == {"float32": sorted(plain)[1], "mixed_bfloat16": sorted(half)[1]}
     assert f"a step in mixed_bfloat16 is {ratio:.2f} times as fast as in float32" in choice.why
 
 
@@ -145,10 +145,8 @@ def test_auto_compares_the_very_run_and_a_dry_run_shows_what_it_takes(machine, t
     words = ["--model", "r3gan", "--batch_size=4", "--penalty_every=3", "--conditional", "--job-dir", tmp_path / "run"]
     result = train(*AUTO, *words, "--dry-run")
     assert result.exit_code == 0 and not (tmp_path / "run").exists()
-    assert (
-        "--precision auto takes mixed_bfloat16: a step in mixed_bfloat16 is 1.50 times as fast as in float32"
-        " (200.0 ms against 300.0 ms)\n"
-    ) in result.stderr
+    sentence = "takes mixed_bfloat16: a step in mixed_bfloat16 is 1.50 times as fast as in float32"
+    assert f"--precision auto {sentence}\n" in result.stderr
     run = json.loads(result.stdout)["run"]
     assert run["precision"] == "mixed_bfloat16"
     ((runs, classes, options),) = asked
@@ -285,7 +283,7 @@ def test_doctor_says_what_auto_takes_for_the_default_run(machine, monkeypatch):
     (((plain, half), classes, _),) = asked
     assert result.output.endswith(
         f"  bfloat16 {plain.model} {plain.preset}: a step in mixed_bfloat16 is 2.00 times as fast as in float32"
-        " (100.0 ms against 200.0 ms) -> --precision mixed_bfloat16\n"
+        " -> --precision mixed_bfloat16\n"
     )
     assert (plain.precision, half.precision, classes) == ("float32", "mixed_bfloat16", 0)
     assert plain.settings == half.settings and plain.preset != "tiny"
