@@ -3,15 +3,11 @@
 import importlib.metadata
 import platform
 import re
-import statistics
 
 import click
 
 from trainer.console import CONTEXT, say
 from trainer.errors import refusing
-
-ROUNDS, STEPS = 5, 4  # of a step in each precision; the default family's penalties come every fourth step
-ALIKE = 0.05  # of a difference in speed that is none
 
 
 def report() -> tuple[list[str], bool]:
@@ -75,29 +71,16 @@ def _devices():
 
 
 def _bfloat16():
-    """How fast steps of the default run are in bfloat16, measured in turns with steps in float32."""
+    """The precision that `--precision auto` takes for the default run, and why."""
+    import tensorflow as tf
+
+    from data.facts import Facts
     from trainer.commands import train
     from trainer.training import precision
 
-    options = train.main.make_context("train", [], resilient_parsing=True).params
-    runs = [train.resolve(options | {"precision": name}) for name in ("float32", "mixed_bfloat16")]
-    say("measuring steps in float32 and bfloat16")
-    try:
-        plain, half = precision.step_seconds(runs, rounds=ROUNDS, steps=STEPS)
-    except precision.Unable as error:
-        return str(error)
-    return verdict(f"{runs[0].model} {runs[0].preset}", plain, half)
-
-
-def verdict(what: str, plain: list[float], half: list[float]) -> str:
-    """What the rounds' seconds of a step in float32 and in bfloat16 say of this CPU."""
-    ratio = statistics.median(a / b for a, b in zip(plain, half, strict=True))
-    if ratio > 1 + ALIKE:
-        speed, advice = f"{ratio:.2f} times as fast", "use --precision mixed_bfloat16"
-    else:
-        speed = f"{ratio:.2f} times as fast" if ratio < 1 - ALIKE else "as fast"
-        advice = "stay with --precision float32"
-    return f"a step of {what} is {speed} as in float32 on this machine: {advice}"
+    run = train.resolve(train.main.make_context("train", [], resilient_parsing=True).params)
+    choice = precision.choose(run, Facts(), strategy=tf.distribute.get_strategy(), say=say)
+    return f"{run.model} {run.preset}: {choice.why} -> --precision {choice.chosen}"
 
 
 @click.command(context_settings=CONTEXT)

@@ -46,7 +46,7 @@ class RunConfig:
     view: str
     seed: int
     strategy: str
-    precision: str
+    precision: str  # one of PRECISIONS; "auto" until the training has settled it, never in a run's folder
     conditional: bool
     augment: str
     settings: dict

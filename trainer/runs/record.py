@@ -31,11 +31,13 @@ class Data:
 class Record:
     """data: what it is trained on now. changes: {"step", "from", "to"} for each time that other data were accepted.
     saved: whether a checkpoint was ever written, so that it is noticed when there is none any more.
+    precision: the `trainer.training.precision.Choice` of `--precision auto` as a dict; None when the precision was named.
     """
 
     data: Data
     changes: tuple[dict, ...] = ()
     saved: bool = False
+    precision: dict | None = None
 
     def changed(self, data: Data, step: int) -> "Record":
         """The record of a run that goes on from `step` with other data."""
@@ -53,7 +55,7 @@ def read(path: str) -> Record | None:
         data = values["data"]
         attributes = {name: tuple(known) for name, known in data.get("attributes", {}).items()}
         data = Data(**data | {"classes": tuple(data["classes"]), "attributes": attributes})
-        return Record(data, tuple(values["changes"]), values["saved"])
+        return Record(data, tuple(values["changes"]), values["saved"], values.get("precision"))
     except (ValueError, TypeError, KeyError) as error:
         raise UserError(
             f"{path} is damaged and does not say what the run was trained on; put it back from a copy, or remove it, and what the data"

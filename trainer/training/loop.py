@@ -49,7 +49,7 @@ class Ready:
     """A run that has been found to be good, and nothing is written yet.
 
     data: what the source holds now. known: the record of its folder. changed: how the data differ from those it was trained on, None when
-    they do not. say: function (sentence) for the user.
+    they do not. choice: what `--precision auto` found, None when it had nothing to choose. say: function (sentence) for the user.
     """
 
     run: RunConfig
@@ -60,6 +60,7 @@ class Ready:
     data: record.Data
     known: record.Record | None
     changed: str | None
+    choice: precision.Choice | None
     model: object
     view: object
     say: Callable[[str], None]
@@ -83,11 +84,12 @@ class Job(Ready):
 
 def describe(
     run: RunConfig, folder: RunDir, *, evaluation_options: EvaluationOptions, accept_new_data: bool = False, say
-) -> dict:
-    """What `--dry-run` says of the data. Builds the model and reads up to the first picture that can be used, and changes nothing.
+) -> tuple[RunConfig, dict]:
+    """(the run with its precision settled, what is known of its data), for `--dry-run`.
 
-    Raises UserError or OSError, as `train` would.
+    Builds the model and reads up to the first picture that can be used, and changes nothing. Raises UserError or OSError, as `train` would.
     """
+    run = _as_begun(run, folder, say)
     strategy = make_strategy(run.strategy) if workers() < 2 else tf.distribute.get_strategy()
     ready = _prepare(
         run, folder, strategy, evaluation_options=evaluation_options, accept_new_data=accept_new_data, say=say
@@ -101,7 +103,7 @@ def describe(
             quarantine.add("an example", str(error))
     else:
         raise UserError(f"nothing usable was found in {run.data}. {quarantine.sentence()}")
-    return {
+    return ready.run, {
         "spec": ready.data.spec,
         "examples": ready.data.count,
         "classes": list(ready.data.classes),
@@ -138,6 +140,7 @@ def train(
     """
     with Lock(folder.root) as lock:
         with refusing():
+            run = _as_begun(run, folder, say)
             strategy = make_strategy(run.strategy, say)
             ready = _prepare(
                 run, folder, strategy, evaluation_options=evaluation_options, accept_new_data=accept_new_data, say=say
@@ -163,9 +166,43 @@ def train(
             return _export(job, export_to, at_best=bool(evaluation_options.best or evaluation_options.patience))
 
 
+def _as_begun(run, folder, say) -> RunConfig:
+    """The run in the precision it was begun in, when that is left to `auto`; unchanged when it is new.
+
+    Raises UserError for a new run of several workers, who have to agree.
+    """
+    if run.precision != "auto":
+        return run
+    known = record.read(folder.record)
+    if files.exists(folder.config):
+        name = folder.read_config().precision
+    elif known and known.precision:
+        name = known.precision["chosen"]
+    elif workers() > 1:
+        raise UserError(
+            f"--precision auto measures one machine, and TF_CONFIG names {workers()} workers, which have to compute alike: name a precision"
+        )
+    else:
+        return run
+    say(f"--precision auto: {name}, in which this run was begun")
+    return replace(run, precision=name)
+
+
+def _choose_precision(run, facts, strategy, say):
+    """(the run with its precision settled, the `precision.Choice` of `auto` or None); layers compute in it from here on."""
+    choice = None
+    if run.precision == "auto":
+        choice = precision.choose(run, facts, strategy=strategy, say=say)
+        say(f"--precision auto takes {choice.chosen}: {choice.why}")
+        run = replace(run, precision=choice.chosen)
+    else:
+        precision.check(run, facts)
+    set_precision(run.precision)
+    return run, choice
+
+
 def _prepare(run, folder, strategy, *, evaluation_options, accept_new_data, say) -> Ready:
     """All that can be refused before the pictures are read. Raises UserError or OSError."""
-    set_precision(run.precision)
     config = configuration(run)
     folder.check(run)
     _check_evaluation(evaluation_options, strategy)
@@ -191,7 +228,7 @@ def _prepare(run, folder, strategy, *, evaluation_options, accept_new_data, say)
             f"{folder.root} was trained on other data: {changed}. Put the data back, or go on with the new ones by --accept-new-data, which"
             " is written down in the run"
         )
-    precision.check(run, facts)
+    run, choice = _choose_precision(run, facts, strategy, say)
     try:
         with strategy.scope():
             model = make_model(run, facts)
@@ -209,6 +246,7 @@ def _prepare(run, folder, strategy, *, evaluation_options, accept_new_data, say)
         data=data,
         known=known,
         changed=changed,
+        choice=choice,
         model=model,
         view=view,
         say=say,
@@ -326,14 +364,18 @@ def _check_beginning(folder, known, say):
 
 
 def _write_record(job):
-    path = job.folder.record
+    path, known = job.folder.record, job.known
     if job.changed:
         job.say(f"going on with other data, as --accept-new-data allows: {job.changed}; written down in {path}")
-        record.write(path, job.known.changed(job.data, job.restored))
-    elif not job.known or not job.restored:
-        record.write(path, record.Record(job.data, saved=job.restored > 0))
-    elif job.known.data != job.data:
-        record.write(path, replace(job.known, data=job.data))
+        new = known.changed(job.data, job.restored)
+    elif known and job.restored:
+        new = replace(known, data=job.data)
+    else:
+        new = record.Record(job.data, saved=job.restored > 0, precision=known and known.precision)
+    if job.choice:
+        new = replace(new, precision=asdict(job.choice))
+    if new != known:
+        record.write(path, new)
 
 
 def _note_saved(folder):
