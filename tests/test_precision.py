@@ -97,7 +97,7 @@ def test_a_fault_of_ours_is_left_to_the_run_itself(lacking):
 def test_a_batch_beyond_the_memory_is_not_tried(monkeypatch):
     monkeypatch.setattr(memory, "total", lambda: 1)
     with pytest.raises(ValueError, match="this machine has 0 GB of memory"):
-        precision._step(described("float32"), 0)
+        precision._step(described("float32"), Facts())
 
 
 # auto
@@ -216,10 +216,10 @@ def test_auto_takes_float32_where_bfloat16_does_not_work(lacking, end, why, tmp_
 def test_accelerators_are_not_measured(machine, monkeypatch):
     asked, run = machine(0.3, 0.2), described("float32")
     monkeypatch.setattr(precision, "_only_cpu", lambda: False)
-    choice = precision.choose(run, 0, tf.distribute.get_strategy(), pytest.fail)
+    choice = precision.choose(run, Facts(), strategy=tf.distribute.get_strategy(), say=pytest.fail)
     assert choice.chosen == "float32" and "nothing is measured where there is a GPU" in choice.why
     tpu = object.__new__(tf.distribute.TPUStrategy)
-    assert precision.choose(run, 0, tpu, pytest.fail).chosen == "mixed_bfloat16"
+    assert precision.choose(run, Facts(), strategy=tpu, say=pytest.fail).chosen == "mixed_bfloat16"
     assert not asked
 
 
