@@ -17,6 +17,7 @@ from data.errors import UserError
 from data.facts import Facts
 from models import augment as augmentations
 from models.catalogue import AUGMENTS
+from models.features.network import FeatureNetwork, digest
 from models.loss_scale import LossScale
 from models.random import StepRandom
 
@@ -52,6 +53,7 @@ class ImageModel(keras.Model):
         config: the family's frozen dataclass.
         facts: the conditions that the model is told, a `data.facts.Facts`.
         seed: int, from which all random numbers of training follow, together with the step.
+        parent: for a family with `WANTS`, the trained `ImageModel` of another run, whose family has that name in its `GIVES`. It is frozen.
 
     A family takes `task`, `sample(batch)` and `signatures()` from its task's class in `models.tasks`, and sets in `__init__` its
     optimisers and `self.network, self.ema = self.with_ema(...)`: what is trained, and its moving average, which is served.
@@ -59,13 +61,17 @@ class ImageModel(keras.Model):
 
     CONDITIONS = False  # whether it can be told facts of the data
     KEYS = ()  # of `data.batch.KEYS`: what the family reads of a batch beside what its task does
+    WANTS = None  # name of the interface that the model of another run has to lend it, as `self.parent`
+    GIVES = ()  # names of the interfaces that its own runs lend: it has their methods
     rows_per_step = 1  # batches of `batch_size` rows that one step consumes
     default_steps_per_execution = (
         1  # steps that TensorFlow takes in one call: more where a step lasts a few milliseconds only
     )
 
-    def __init__(self, config, *, facts=Facts(), seed=0):
+    def __init__(self, config, *, facts=Facts(), seed=0, parent=None):
         super().__init__(name="model")
+        if (parent is None) != (self.WANTS is None):
+            raise ValueError(f"{type(self).__module__} wants {self.WANTS} of a parent, and was given {parent}")
         if facts and not self.CONDITIONS:
             raise ValueError(f"{type(self).__module__} takes no conditions, and was given {', '.join(facts.names)}")
         self.config = config
@@ -74,6 +80,7 @@ class ImageModel(keras.Model):
         self.step = self._counter("step", "int64")
         self.loss_scale = LossScale() if keras.config.dtype_policy().compute_dtype == "float16" else None
         self._borrowed = []
+        self.parent = None if parent is None else self.frozen(parent)
         self._replica = threading.local()  # of a step: replicas take it in turns, each in a thread of its own
         self.built = True
 
@@ -92,10 +99,25 @@ class ImageModel(keras.Model):
         return network, average
 
     def frozen(self, network):
-        """The network, borrowed: it never moves and is in no checkpoint. It is exported where a signature reads it."""
-        network.trainable = False
+        """The network, borrowed: it never moves and is in no checkpoint. It is exported where a signature reads it.
+
+        Args:
+            network: a Keras model, or a `models.features.network.FeatureNetwork`.
+        """
+        if not isinstance(network, FeatureNetwork):
+            network.trainable = False
         self._borrowed.append(network)
         return network
+
+    def borrowed(self):
+        """Names of the frozen networks, each with a hash of its weights; sorted."""
+        return tuple(sorted(map(self._hashed, self._borrowed)))
+
+    def _hashed(self, network):
+        if isinstance(network, FeatureNetwork):
+            return network.name
+        name = "parent" if network is self.parent else network.name
+        return f"{name}-{digest({f'{place:05}': array for place, array in enumerate(network.get_weights())})}"
 
     def parts(self):
         """{name: network}: the networks that a checkpoint holds, each once. A part may be copied into another run by its name."""
@@ -120,7 +142,7 @@ class ImageModel(keras.Model):
             for place, variable in enumerate(owner.variables)
         }
         known = {id(variable) for variable in owned.values()}
-        known |= {id(variable.value) for network in self._borrowed for variable in network.variables}
+        known |= {id(variable.value) for network in self._borrowed for variable in getattr(network, "variables", ())}
         inner = {id(variable) for network in self.layers for variable in network.variables}
         others = [variable for variable in self.variables if id(variable.value) not in known]
         if lost := [variable.path for variable in others if id(variable) in inner]:
@@ -285,8 +307,8 @@ class TwoPlayer(ImageModel):
         augment: what the critic sees: "none", "diffaugment" or "ada".
     """
 
-    def __init__(self, config, *, facts=Facts(), seed=0, augment="none"):
-        super().__init__(config, facts=facts, seed=seed)
+    def __init__(self, config, *, facts=Facts(), seed=0, parent=None, augment="none"):
+        super().__init__(config, facts=facts, seed=seed, parent=parent)
         if augment not in AUGMENTS:
             raise UserError(f"unknown augment {augment!r}; have: {', '.join(AUGMENTS)}")
         self.augment = augment

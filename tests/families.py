@@ -24,12 +24,23 @@ def told(name, conditions=(LABEL,)):
 
 
 def tiny(name, *, facts=Facts(), seed=5, augment="none", **changes):
-    """The family's "tiny" model, with some settings changed; `augment` is for two players only."""
+    """The family's "tiny" model, with some settings changed; `augment` is for two players only.
+
+    One that wants an interface gets the tiny model of one that gives it.
+    """
     family = catalogue.load(name)
-    keras.utils.set_random_seed(seed)
     options = {"augment": augment} if issubclass(family.Model, TwoPlayer) else {}
+    if family.Model.WANTS:
+        options["parent"] = tiny(giving(family.Model.WANTS))
+    keras.utils.set_random_seed(seed)
     config = dataclasses.replace(family.PRESETS["tiny"], **changes)
     return family.Model(config, facts=facts, seed=seed, **options)
+
+
+def giving(interface):
+    """The first family that gives an interface and wants none itself."""
+    classes = {name: catalogue.load(name).Model for name in catalogue.names()}
+    return next(name for name, model in classes.items() if interface in model.GIVES and not model.WANTS)
 
 
 def batch(model, number=0, rows=None):

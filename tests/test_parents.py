@@ -1,16 +1,27 @@
-"""Runs that begin with the weights of another run."""
+"""Runs that begin with the weights of another run, or work with its networks."""
 
 import json
+import re
 import shutil
+import sys
+from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
+import test_conformance as promises
+import toy_codec
+import toy_prior
 from families import batch, tiny, values
-from running import checkpoint, train
+from running import checkpoint, invoke, train
 
 from data.errors import UserError
+from models import catalogue
+from models.features.catalogue import open_network
+from trainer import cli
 from trainer.runs.checkpoints import Checkpoints
-from trainer.runs.parents import initialise
+from trainer.runs.folder import RunDir
+from trainer.runs.parents import initialise, open_parent
 
 
 @pytest.fixture
@@ -102,3 +113,187 @@ def test_a_command_begins_with_another_run_and_goes_on_without_it(tmp_path, monk
     result = train(*common, "--init", "first", "--job-dir", "third")
     assert result.exit_code == 2 and "--init first: it holds no checkpoint" in result.output
     assert not (tmp_path / "third").exists()
+
+
+# Runs that work with the networks of another run
+
+
+@pytest.fixture
+def toys(monkeypatch):
+    """Two more families: `toy_codec` gives tokens, `toy_prior` wants them, and gives them on."""
+    known = catalogue.names() | dict.fromkeys(TOYS, "generation")
+    for name, module in TOYS.items():
+        monkeypatch.setitem(sys.modules, f"models.generation.{name}", module)
+        monkeypatch.setitem(promises.FAMILIES, name, "generation")
+    monkeypatch.setattr(catalogue, "names", lambda: known)
+
+
+TOYS = {"toy_codec": toy_codec, "toy_prior": toy_prior}
+PROMISES = [
+    promises.test_one_step_is_finite_and_moves_every_weight,
+    promises.test_a_generator_draws_by_the_row_and_by_one_function,
+    promises.test_parts_cover_the_state_once,
+    promises.test_same_seed_same_numbers,
+    promises.test_traced_equals_eager,
+    promises.test_xla_equals_no_xla,
+]
+
+
+@pytest.mark.parametrize("name", TOYS)
+def test_families_with_a_parent_keep_the_promises(name, toys, tmp_path, strategy):
+    for kept in PROMISES:
+        kept(name, **({"conditions": "none"} if "every_weight" in kept.__name__ else {}))
+    promises.test_two_replicas_equal_one(name, strategy=strategy)
+    promises.test_saving_and_restoring_goes_on_exactly(name, tmp_path=tmp_path)
+
+
+def test_a_parent_is_frozen_and_known_by_its_weights(toys):
+    model = tiny("toy_prior")
+    (name,) = model.borrowed()
+    assert re.fullmatch("parent-[0-9a-f]{8}", name) and not model.parent.trainable_weights
+    weight = model.parent.network.weights[0]
+    weight.assign(weight + 1)
+    assert model.borrowed() != (name,)
+    with pytest.raises(ValueError, match="wants tokens of a parent, and was given None"):
+        type(model)(model.config)
+
+
+def test_feature_networks_are_borrowed_by_name():
+    model = tiny("espcn")
+    saved = model.state().keys()
+    features = model.frozen(open_network("packshot"))
+    assert model.borrowed() == (features.name,) and model.state().keys() == saved
+
+
+COMMON = ["--preset", "tiny", "--data", "studio:40", "--images", 8]
+
+
+def prior(folder, parent, *more):
+    return train("--model", "toy_prior", *COMMON, "--parent", parent, "--job-dir", folder, *more)
+
+
+def record_of(folder):
+    return json.loads((Path(folder) / "record.json").read_text())
+
+
+def unchanged(result, folder):
+    assert result.exit_code == 2 and "Traceback" not in result.output and not Path(folder).exists()
+    return " ".join(result.output.split())
+
+
+@pytest.fixture
+def codec(toys, tmp_path, monkeypatch):
+    """The folder of a trained run that gives tokens."""
+    monkeypatch.chdir(tmp_path)
+    result = train("--model", "toy_codec", *COMMON, "--job-dir", "codec", "--no-export")
+    assert result.exit_code == 0, result.output
+    return "codec"
+
+
+def test_a_run_with_a_parent_is_whole_without_it(codec):
+    """It goes on, is exported and answers as before when the parent has gone; its checkpoints hold no weight of the parent."""
+    straight = prior("straight", codec, "--images", 16, "--no-export")
+    assert straight.exit_code == 0 and "works with the tokens of codec at step 2" in straight.output
+    assert prior("run", codec, "--no-export").exit_code == 0
+    there = record_of("run")
+    assert there["parent"] == {"run": "codec", "step": 2} and there["frozen"][0].startswith("parent-")
+    assert json.loads(Path("run/config.json").read_text())["parent"] == "codec"
+    assert {name.partition("/")[0] for name in checkpoint("run")} == {"network", "ema", "adam", "step"}
+    assert {name.partition("/")[0] for name in checkpoint("run/parent")} == {"network", "ema", "step"}
+    expected = {name: value for name, value in checkpoint("codec").items() if not name.startswith("adam")}
+    assert not equal(checkpoint("run/parent"), expected)
+
+    shutil.rmtree("codec")
+    result = prior("run", codec, "--images", 16)
+    assert result.exit_code == 0 and "going on at 8 of 16" in result.output, result.output
+    assert not equal(checkpoint("run"), checkpoint("straight")) and record_of("run") == there | {"saved": True}
+    result = invoke(cli.main, "export", "straight", "--to", "models")
+    assert result.exit_code == 0, result.output
+    for source in ("run", "models/toy_prior/1"):
+        assert invoke(cli.main, "sample", source, "--n", 4, "--out", f"{Path(source).name}.png").exit_code == 0
+    assert Path("run.png").read_bytes() == Path("1.png").read_bytes()
+
+
+def test_a_parent_that_has_trained_on_is_another(codec):
+    """The run goes on with its copy; a new one takes the parent as it is now."""
+    assert prior("run", codec, "--no-export").exit_code == 0
+    assert train("--model", "toy_codec", *COMMON, "--images", 16, "--job-dir", codec, "--no-export").exit_code == 0
+    assert prior("run", codec, "--images", 16, "--no-export").exit_code == 0
+    assert prior("new", codec, "--no-export").exit_code == 0
+    one, other = record_of("run"), record_of("new")
+    assert (one["parent"]["step"], other["parent"]["step"]) == (2, 4) and one["frozen"] != other["frozen"]
+    shutil.rmtree("run/parent")
+    for result in (prior("run", codec, "--images", 24), invoke(cli.main, "export", "run", "--to", "models")):
+        assert result.exit_code == 2
+        said = " ".join(result.output.split())
+        assert f"borrows the networks {one['frozen'][0]}, and what is there now is {other['frozen'][0]}" in said
+
+
+def test_the_best_of_a_parent_is_lent(codec):
+    model = tiny("toy_codec")
+    checkpoints = Checkpoints("codec/checkpoints", model.state())
+    checkpoints.keep_best({"step": 1, "metric": "kid", "value": 0.1, "images": 4})
+    assert "tokens of codec at step 1" in prior("run", codec, "--no-export").output
+    best = {name: value for name, value in values(model).items() if not name.startswith("adam")}
+    assert not equal(checkpoint("run/parent"), best)
+
+
+def test_a_parent_may_have_a_parent(codec):
+    """The copy holds both."""
+    assert prior("first", codec, "--no-export").exit_code == 0
+    assert prior("second", "first", "--no-export").exit_code == 0
+    shutil.rmtree("codec")
+    shutil.rmtree("first")
+    assert prior("second", "first", "--images", 16).exit_code == 0
+    assert json.loads(Path("second/parent/parent/config.json").read_text())["model"] == "toy_codec"
+    assert record_of("second/parent")["frozen"] == record_of("second/parent")["frozen"]
+
+
+def test_a_copy_that_was_not_finished_is_made_again(codec):
+    folder = Path("run/parent/checkpoints")
+    folder.mkdir(parents=True)
+    (folder / "step-9.index").write_bytes(b"half")
+    assert prior("run", codec, "--no-export").exit_code == 0
+    assert not (folder / "step-9.index").exists() and (folder / "step-2.index").exists()
+
+
+def test_a_parent_computes_in_float32(codec):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    parent = open_parent(RunDir(codec)).model
+    assert parent.network.layers[-1].compute_dtype == "float32"
+    assert keras.config.dtype_policy().name == "mixed_bfloat16"
+
+
+def test_a_parent_that_does_not_fit_gets_a_sentence(codec, tmp_path, monkeypatch):
+    assert train("--model", "espcn", *COMMON, "--job-dir", "enlarger", "--no-export").exit_code == 0
+    refused = {
+        "--parent enlarger: toy_prior wants tokens, and espcn gives nothing": prior("run", "enlarger"),
+        "nowhere is not a run folder": prior("run", "nowhere"),
+        "--parent codec: espcn takes nothing from another run": train(
+            "--model", "espcn", *COMMON, "--parent", codec, "--job-dir", "run"
+        ),
+        "toy_prior works with the tokens of another run: --parent RUN, of a model that gives them; have: toy_codec, toy_prior": train(
+            "--model", "toy_prior", *COMMON, "--job-dir", "run"
+        ),
+    }
+    for sentence, result in refused.items():
+        assert sentence in unchanged(result, "run")
+    for more in ([], ["--dry-run"]):
+        shutil.rmtree("codec/checkpoints", ignore_errors=True)
+        assert "codec has no checkpoint that can be read, and so nothing to lend" in unchanged(
+            prior("run", codec, *more), "run"
+        )
+
+
+def test_a_dry_run_reads_the_parent_and_leaves_nothing(codec):
+    result = prior("run", codec, "--dry-run")
+    assert result.exit_code == 0 and '"parent": "codec"' in result.output and not Path("run").exists()
+
+
+def test_other_runs_are_not_looked_for_where_the_environment_puts_this_one(codec):
+    result = prior("run", codec, "--no-export")
+    assert result.exit_code == 0
+    options = ["--model", "toy_codec", *COMMON, "--init", codec, "--job-dir", "child", "--no-export"]
+    result = train(*options, AIP_CHECKPOINT_DIR="elsewhere")
+    assert result.exit_code == 0 and "begins with network and ema of codec at step 2" in result.output
+    assert record_of("child")["init"] == {"run": "codec", "parts": ["network", "ema"], "step": 2}

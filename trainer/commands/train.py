@@ -100,6 +100,7 @@ def _flag(option, name, value, ctx):
 @click.option("--conditional",         help="Tell the model the categories of the data", is_flag=True)
 @click.option("--condition", "conditions", help="Tell the model something else that the data know of their pictures, such as colour; repeatable", metavar="NAME", multiple=True)
 @click.option("--init",                help="Begin with the weights of another run, of all parts that both have or of one: RUN#network", metavar="RUN", type=PATH)
+@click.option("--parent",              help="Run whose networks the model works with, where its family wants some; copied into the run's folder", metavar="RUN", type=PATH)
 @click.option("--set", "pairs",        help="Any setting of the family, repeatable", metavar="NAME=VALUE", multiple=True)
 # Training
 @click.option("--batch-size",          help="Pictures a step, over all replicas", metavar="N", type=Whole(1))
@@ -209,6 +210,7 @@ def resolve(options: dict, written_as_options=()) -> RunConfig:
         mirror=options["mirror"],
         conditions=tuple(name for name in dict.fromkeys(options["conditions"]) if name != LABEL),
         init=options["init"],
+        parent=options["parent"],
     )
 
 

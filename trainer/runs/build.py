@@ -35,12 +35,14 @@ def _check_encoding(name, value):
         ) from None
 
 
-def make_model(run: RunConfig, facts: Facts):
-    """The family's model for the run. UserError if the configuration is contradictory."""
+def make_model(run: RunConfig, facts: Facts, parent=None):
+    """The family's model for the run, with the model of its parent if it has one. UserError if the configuration is contradictory."""
     family = catalogue.load(run.model)
     config = configuration(run)
     keras.utils.set_random_seed(run.seed)
     options = {"augment": run.augment} if issubclass(family.Model, TwoPlayer) else {}
+    if parent is not None:
+        options["parent"] = parent
     return family.Model(config, facts=facts, seed=run.seed, **options)
 
 

@@ -53,6 +53,7 @@ class RunConfig:
     mirror: bool = True
     conditions: tuple[str, ...] = ()  # that the model is told besides the category
     init: str | None = None  # run, or run#part, whose weights it begins with
+    parent: str | None = None  # run that lends it its networks
 
     @property
     def told(self) -> tuple[str, ...]:

@@ -5,15 +5,13 @@ import posixpath
 import tensorflow as tf
 
 from data import files
-from data.catalogue import open_source
 from data.errors import UserError
 from serving.export.export import export, report
 from serving.export.layout import check_name, latest, versions
 from serving.export.patterns import is_pattern
-from trainer.runs import record
-from trainer.runs.build import make_facts, make_model
+from trainer.runs import parents
+from trainer.runs.build import make_model
 from trainer.runs.checkpoints import Checkpoints, best_facts, newest_step, steps
-from trainer.runs.config import RunConfig
 from trainer.runs.folder import RunDir
 from trainer.runs.strategy import set_precision
 
@@ -27,7 +25,7 @@ def export_run(run, model, *, data, step, export_to, say, version=None, best=Non
     """
     if run.precision != "float32":
         set_precision("float32")
-        trained, model = model.state(), make_model(run, model.facts)
+        trained, model = model.state(), make_model(run, model.facts, model.parent)
         for identifier, variable in model.state().items():
             variable.assign(trained[identifier])
     to, name = export_to
@@ -66,22 +64,15 @@ def export_checkpoint(
     folder = RunDir(root)
     run = folder.read_config()
     set_precision(run.precision)
-    data = trained_on(folder, run)
-    model = make_model(run, make_facts(run, data))
+    model, known, _ = parents.build(run, folder)
     checkpoints = Checkpoints(folder.checkpoints, model.state())
     best = checkpoints.restore_best() if at_best else None
     step = newest_step(folder.checkpoints) if at_best else checkpoints.restore(say)
     if not step and not at_best:
         raise UserError(f"{root} holds no checkpoint yet")
     return export_run(
-        run, model, data=data, step=step, export_to=(to, name or run.model), say=say, version=version, best=best
+        run, model, data=known.data, step=step, export_to=(to, name or run.model), say=say, version=version, best=best
     )
-
-
-def trained_on(folder: RunDir, run: RunConfig) -> record.Data:
-    """What the run was trained on, by its record; of runs that are older than records, what the data hold now."""
-    known = record.read(folder.record)
-    return known.data if known else record.Data.of(open_source(run.data, run.seed))
 
 
 def find_export(path: str, say, at_best=False) -> str:

@@ -15,12 +15,14 @@ from trainer.runs.config import Damaged, RunConfig, differences, from_environmen
 
 
 class RunDir:
-    """`config.json`, `record.json`, `checkpoints/`, `metrics.jsonl`, `tensorboard/`, `samples/`, `export/` under one root.
+    """`config.json`, `record.json`, `checkpoints/`, `metrics.jsonl`, `tensorboard/`, `samples/`, `export/` and `parent/`, the copy of the
+    run that lends it networks, under one root.
 
-    AIP_CHECKPOINT_DIR and AIP_TENSORBOARD_LOG_DIR, when set, stand in for the two folders they name.
+    AIP_CHECKPOINT_DIR and AIP_TENSORBOARD_LOG_DIR, when set, stand in for the two folders they name, unless it is another run's folder
+    (`of_another`).
     """
 
-    def __init__(self, root: str):
+    def __init__(self, root: str, *, of_another: bool = False):
         self.root = str(root).rstrip("/") or "/"
         self.config = posixpath.join(self.root, "config.json")
         self.record = posixpath.join(self.root, "record.json")
@@ -28,8 +30,12 @@ class RunDir:
         self.quarantine = posixpath.join(self.root, "left_out.json")
         self.samples = posixpath.join(self.root, "samples")
         self.exports = posixpath.join(self.root, "export")
-        self.checkpoints = from_environment("AIP_CHECKPOINT_DIR") or posixpath.join(self.root, "checkpoints")
-        self.tensorboard = from_environment("AIP_TENSORBOARD_LOG_DIR") or posixpath.join(self.root, "tensorboard")
+        self.parent = posixpath.join(self.root, "parent")
+        checkpoints, tensorboard = (
+            None if of_another else from_environment(name) for name in ("AIP_CHECKPOINT_DIR", "AIP_TENSORBOARD_LOG_DIR")
+        )
+        self.checkpoints = checkpoints or posixpath.join(self.root, "checkpoints")
+        self.tensorboard = tensorboard or posixpath.join(self.root, "tensorboard")
 
     def check(self, run: RunConfig) -> None:
         """Raise UserError if this folder cannot be that of `run`: a file is in its place, or a run with another configuration is

@@ -32,12 +32,17 @@ class Record:
     """data: what it is trained on now. changes: {"step", "from", "to"} for each time that other data were accepted.
     saved: whether a checkpoint was ever written, so that it is noticed when there is none any more.
     precision: the `trainer.training.precision.Choice` of `--precision auto` as a dict; None when the precision was named.
+    init: {"run", "parts", "step"} whose weights it began with. parent: {"run", "step"} that lends it networks.
+    frozen: names of networks that it borrows, each with a hash; None in records that are older.
     """
 
     data: Data
     changes: tuple[dict, ...] = ()
     saved: bool = False
     precision: dict | None = None
+    init: dict | None = None
+    parent: dict | None = None
+    frozen: tuple[str, ...] | None = None
 
     def changed(self, data: Data, step: int) -> "Record":
         """The record of a run that goes on from `step` with other data."""
@@ -55,7 +60,14 @@ def read(path: str) -> Record | None:
         data = values["data"]
         attributes = {name: tuple(known) for name, known in data.get("attributes", {}).items()}
         data = Data(**data | {"classes": tuple(data["classes"]), "attributes": attributes})
-        return Record(data, tuple(values["changes"]), values["saved"], values.get("precision"))
+        frozen = values.get("frozen")
+        return Record(
+            data=data,
+            changes=tuple(values["changes"]),
+            saved=values["saved"],
+            **{name: values.get(name) for name in ("precision", "init", "parent")},
+            frozen=None if frozen is None else tuple(frozen),
+        )
     except (ValueError, TypeError, KeyError) as error:
         raise UserError(
             f"{path} is damaged and does not say what the run was trained on; put it back from a copy, or remove it, and what the data"
@@ -66,6 +78,16 @@ def read(path: str) -> Record | None:
 def write(path: str, record: Record) -> None:
     """Write a record in one go. Raises OSError."""
     files.write_json(path, asdict(record))
+
+
+def check_frozen(path: str, known: Record | None, model) -> None:
+    """Raise UserError if the networks that a model borrows are not those that are written in the record at `path`."""
+    if known is None or known.frozen is None or known.frozen == model.borrowed():
+        return
+    raise UserError(
+        f"{path} says that the run borrows the networks {_named(known.frozen)}, and what is there now is {_named(model.borrowed())}: put"
+        " back what has changed, the run's own copy in parent/ or the file that was named, or train anew in another --job-dir"
+    )
 
 
 def difference(old: Data, new: Data, conditions: tuple[str, ...] = ()) -> str | None:

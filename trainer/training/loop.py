@@ -49,7 +49,8 @@ class Ready:
     """A run that has been found to be good, and nothing is written yet.
 
     data: what the source holds now. known: the record of its folder. changed: how the data differ from those it was trained on, None when
-    they do not. choice: what `--precision auto` found, None when it had nothing to choose. say: function (sentence) for the user.
+    they do not. choice: what `--precision auto` found, None when it had nothing to choose. parent: the run that lends it networks, if any.
+    init: whose weights it begins with, see `parents.initialise`. say: function (sentence) for the user.
     """
 
     run: RunConfig
@@ -61,6 +62,8 @@ class Ready:
     known: record.Record | None
     changed: str | None
     choice: precision.Choice | None
+    parent: parents.Parent | None
+    init: dict | None
     model: object
     view: object
     say: Callable[[str], None]
@@ -188,15 +191,15 @@ def _as_begun(run, folder, say) -> RunConfig:
     return replace(run, precision=name)
 
 
-def _choose_precision(run, facts, strategy, say):
+def _choose_precision(run, facts, *, lender, strategy, say):
     """(the run with its precision settled, the `precision.Choice` of `auto` or None); layers compute in it from here on."""
-    choice = None
+    choice, tried = None, replace(run, parent=lender and lender.root)
     if run.precision == "auto":
-        choice = precision.choose(run, facts, strategy=strategy, say=say)
+        choice = precision.choose(tried, facts, strategy=strategy, say=say)
         say(f"--precision auto takes {choice.chosen}: {choice.why}")
         run = replace(run, precision=choice.chosen)
     else:
-        precision.check(run, facts)
+        precision.check(tried, facts)
     set_precision(run.precision)
     return run, choice
 
@@ -228,14 +231,21 @@ def _prepare(run, folder, strategy, *, evaluation_options, accept_new_data, say)
             f"{folder.root} was trained on other data: {changed}. Put the data back, or go on with the new ones by --accept-new-data, which"
             " is written down in the run"
         )
-    run, choice = _choose_precision(run, facts, strategy, say)
+    lender = parents.lender(run, folder)
+    run, choice = _choose_precision(run, facts, lender=lender, strategy=strategy, say=say)
     try:
         with strategy.scope():
-            model = make_model(run, facts)
+            parent = lender and parents.open_parent(lender)
+            model = make_model(run, facts, parent and parent.model)
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
         raise UserError(f"the model is too large for the memory of this machine: {_first_line(error)}") from error
-    if run.init and not steps(folder.checkpoints):
-        parents.initialise(model, run.init, say)
+    begun, init = bool(steps(folder.checkpoints)), None
+    if begun:
+        record.check_frozen(folder.record, known, model)
+    elif run.init:
+        init = parents.initialise(model, run.init, say)
+    if parent:
+        say(f"works with the {model.WANTS} of {lender.root} at step {parent.step:,}")
     memory.check(model, config.batch_size // strategy.num_replicas_in_sync)
     return Ready(
         run=run,
@@ -247,6 +257,8 @@ def _prepare(run, folder, strategy, *, evaluation_options, accept_new_data, say)
         known=known,
         changed=changed,
         choice=choice,
+        parent=parent,
+        init=init,
         model=model,
         view=view,
         say=say,
@@ -292,6 +304,8 @@ def _open(job):
     """Make the run folder what it was at the restored step, and say what is trained on."""
     folder, progress = job.folder, job.progress
     folder.open(job.run)
+    if job.parent:
+        parents.keep(job.parent, folder)
     job.checkpoints.tidy()
     folder.forget_metrics_after(progress.step)
     loggers.forget_events_after(folder.tensorboard, progress.images if progress.step else -1)
@@ -371,7 +385,10 @@ def _write_record(job):
     elif known and job.restored:
         new = replace(known, data=job.data)
     else:
-        new = record.Record(job.data, saved=job.restored > 0, precision=known and known.precision)
+        new = record.Record(job.data, saved=job.restored > 0, precision=known and known.precision, init=job.init)
+        if job.parent:
+            new = replace(new, parent={"run": job.run.parent, "step": job.parent.step})
+    new = replace(new, frozen=job.model.borrowed())
     if job.choice:
         new = replace(new, precision=asdict(job.choice))
     if new != known:

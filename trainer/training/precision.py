@@ -171,12 +171,14 @@ def _step(run, facts):
 
     from data.batch import PICTURE, kind
     from trainer import tasks
+    from trainer.runs import parents
     from trainer.runs.build import make_model
     from trainer.runs.strategy import set_precision
     from trainer.training import memory
 
     set_precision(run.precision)
-    model = make_model(run, facts)
+    lender = parents.lender(run)
+    model = make_model(run, facts, lender and parents.open_parent(lender).model)
     memory.check(model, model.config.batch_size)
     config, random = model.config, np.random.default_rng(0)
     rows, batch = config.batch_size * model.rows_per_step, {}
