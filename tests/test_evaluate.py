@@ -10,7 +10,11 @@ import weight_files
 from click.testing import CliRunner
 from PIL import Image
 
+from data import views
+from data.cache import load_rows
+from data.catalogue import open_source
 from data.images import decode
+from models import catalogue as families
 from serving.export import offline
 from trainer import cli, task
 from trainer.features import catalogue
@@ -152,7 +156,7 @@ def test_lpips_of_pairs_stands_beside_the_others(runs, tmp_path):
         (
             "told",
             f"vgg16:{weights}",
-            "lpips_vgg_.* compares pictures with their targets, and those of .*told have none",
+            "lpips_vgg_.* compares pictures with their targets, and those of dcgan have none",
         ),
         ("edges", "packshot", "LPIPS has weights for vgg16:PATH and alexnet:PATH, not for 'packshot'"),
         ("edges", f"vgg16:{tmp_path}/none", "vgg16 cannot be read from .*none: No such file"),
@@ -202,6 +206,22 @@ def test_enlargements_are_measured_beside_bicubic(runs, tmp_path):
     made = list(offline.changed(runs / "larger" / "export", [decode((tmp_path / "LR" / "a.png").read_bytes())]))[0]
     expected = psnr(made[None], decode((tmp_path / "HR" / "a.png").read_bytes())[None], space="y", shave=2)
     assert found["each"]["psnr_y_shave2"][0] == pytest.approx(float(expected[0]))
+
+
+def test_changed_pictures_are_measured_as_a_set_where_the_family_says_so(runs, photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(families.load("pix2pix").Model, "EVALUATOR", "set")
+    options = ["--data", f"folder:{photos}/validation", "--n", 30, "--out", tmp_path / "s.html"]
+    result = invoke("evaluate", runs / "edges", *options)
+    assert result.exit_code == 0, result.output
+    found = of(tmp_path, "s")
+    assert found["headline"] == "kid_coarse-1_n30" and not found.get("each")
+    assert found["protocol"]["real pictures"] == found["protocol"]["made pictures"] == 30
+    assert {"source", "training_picture", "distance"} == found["copies"][0].keys()
+    rows = load_rows(open_source(f"folder:{photos}/validation", 0), views.translation(SIDE, "auto"), fit="crop")
+    some = rows.take(np.linspace(0, rows.count - 1, 30).astype(int))
+    made = np.stack(list(offline.changed(runs / "edges" / "export", some["source"])))
+    expected = kid(coarse(some["target"]), coarse(made))
+    assert found["metrics"][found["headline"]]["value"] == pytest.approx(expected.value)
 
 
 def test_models_are_ranked_with_the_difference_picture_by_picture(runs, tmp_path):

@@ -18,8 +18,9 @@ from toy_features import Toy, ToyWithLayers, open_toy
 
 from data.cache import Rows
 from data.facts import Facts
-from data.images import to_uint8
+from data.images import to_float, to_uint8
 from trainer import cli, tasks
+from trainer.metrics.distribution import kid
 from trainer.metrics.estimate import Estimate
 from trainer.metrics.table import measure_of
 from trainer.runs.checkpoints import Checkpoints
@@ -274,6 +275,24 @@ def test_one_evaluation_of_every_family(name):
     assert measure_of(evaluator.names[0]) is task.measure and task.measure.better
     assert best.choose(evaluator.names, task.measure.name) == evaluator.names[0]
     assert found["real_periodic_artifacts_p4"].value > 0 and "periodic_artifacts_p4" in found
+
+
+@pytest.mark.parametrize("name", ["espcn", "pix2pix"])
+def test_a_family_may_be_measured_as_a_set(name, monkeypatch):
+    model, rows = rows_of(name)
+    task = tasks.of(model)
+    monkeypatch.setattr(type(model), "EVALUATOR", "set")
+    as_set = tasks.of(model)
+    assert as_set is not task and as_set.name == task.name
+    evaluator = as_set.evaluator(model, rows, Toy(), held_out=rows, count=1_000)
+    found = evaluator.measure()
+    assert tuple(found) == evaluator.names and "24 made pictures" in evaluator.of
+    assert np.isfinite(list(found.values())).all() and not any("psnr" in measure for measure in found)
+    made = to_uint8(model.sample({task.source: to_float(rows.arrays[task.source])})).numpy()
+    expected = kid(Toy().vectors(rows.arrays[task.target]), Toy().vectors(made))
+    assert found[evaluator.names[0]].value == pytest.approx(expected.value)
+    monkeypatch.setattr(type(model), "EVALUATOR", None)
+    assert tasks.of(model) is task
 
 
 @pytest.mark.parametrize("name", FAMILIES)

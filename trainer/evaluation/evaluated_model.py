@@ -7,6 +7,7 @@ import numpy as np
 
 from data import files
 from data.errors import UserError
+from models import catalogue
 from serving.export import offline
 from serving.export.export import report
 from trainer.runs import exporting, history
@@ -34,6 +35,11 @@ class EvaluatedModel:
     fingerprint: str
     history: tuple[dict, ...]
     root: str | None
+
+    @property
+    def EVALUATOR(self) -> str | None:
+        """As the family says: see `models.base.ImageModel`."""
+        return catalogue.load(self.run.model).Model.EVALUATOR
 
     def generate(
         self, count: int, seed: int, label: np.ndarray | None, truncation: float, track

@@ -39,18 +39,18 @@ def maker(model, batch: dict[str, np.ndarray]) -> Callable[[], Iterator[np.ndarr
     return make
 
 
-def of_sets(make, count: int, *, rows, held_out, extractor, period: int) -> Evaluator:
+def of_sets(make, count: int, *, rows, held_out, extractor, period: int, key: str = "image") -> Evaluator:
     """Measures `count` pictures that `make` makes against up to `REFERENCE` rows of training, and memorisation with those held out.
 
     Args:
-        make: see `maker`. rows, held_out: `data.cache.Rows` with the key "image"; held_out may be None.
+        make: see `maker`. rows, held_out: `data.cache.Rows` with the key `key`; held_out may be None.
         extractor, period: see `SetEvaluator`.
 
     Raises UserError when there are too few pictures to measure with.
     """
-    real = _vectors(extractor, rows)
-    apart = None if held_out is None else _vectors(extractor, held_out)
-    some = rows.take(evenly(rows.count, min(rows.count, of_pictures.MOST)))["image"]
+    real = _vectors(extractor, rows, key)
+    apart = None if held_out is None else _vectors(extractor, held_out, key)
+    some = rows.take(evenly(rows.count, min(rows.count, of_pictures.MOST)))[key]
     artifacts = of_pictures.measure(some, period=period)
     evaluator = SetEvaluator(extractor, real, real, apart, period, artifacts)
     beside = f", {len(apart):,} held-out ones beside them" if apart is not None else ""
@@ -90,13 +90,13 @@ def _as_real(artifacts):
     return {of_real(name): value for name, value in artifacts.items()}
 
 
-def _vectors(extractor, rows):
+def _vectors(extractor, rows, key):
     """The features of up to `REFERENCE` pictures, float [n, d], read and looked at a block at a time."""
     indices = evenly(rows.count, min(rows.count, REFERENCE))
     with tqdm(desc="features", total=len(indices), unit="img", disable=None) as bar:
         found = []
         for block in _blocks(len(indices)):
-            found.append(extractor.vectors(rows.take(indices[block])["image"]))
+            found.append(extractor.vectors(rows.take(indices[block])[key]))
             bar.update(len(found[-1]))
     return np.concatenate(found)
 

@@ -70,7 +70,10 @@ class SetEvaluator:
 
 @dataclass(frozen=True)
 class Pictures:
-    """Real pictures uint8 [n, side, side, 3], their vectors [n, d], and labels int [n] when they have any."""
+    """Real pictures uint8 [n, side, side, 3], their vectors [n, d], and labels int [n] when they have any.
+
+    sources: uint8 [n, height, width, 3], of which the model makes pictures; None where it makes them from nothing.
+    """
 
     spec: str
     pictures: np.ndarray
@@ -78,6 +81,7 @@ class Pictures:
     labels: np.ndarray | None
     classes: tuple[str, ...]
     left_out: str | None
+    sources: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -97,31 +101,46 @@ class Reference:
         return SetEvaluator(self.extractor, self.real.vectors, train, held_out, self.period, artifacts)
 
 
-def gather(run: RunConfig, view, request: Request, *, extractor, period: int, track) -> Reference:
+def gather(
+    run: RunConfig,
+    view,
+    request: Request,
+    *,
+    extractor,
+    period: int,
+    track,
+    key: str = "image",
+    source: str | None = None,
+) -> Reference:
     """Read the pictures and extract their features.
 
     Args:
         run: of the model; says how pictures were squared, and what was trained on.
         view: what it trains on. extractor: see `trainer.features.catalogue`. period: see `SetEvaluator`.
         track: function (iterator, total, what) -> iterator.
+        key: of the real pictures in the rows of the view. source: of what the model makes pictures of, None where it takes nothing.
 
-    Raises UserError, one sentence, when a source that is asked for cannot be read; when `data` is given, what was trained on may be
-    elsewhere.
+    Raises UserError, one sentence, when LPIPS is asked for, and when a source that is asked for cannot be read; when `data` is given, what
+    was trained on may be elsewhere.
     """
+    if request.lpips is not None:
+        raise UserError(
+            f"{request.lpips.name} compares pictures with their targets, and those of {run.model} have none"
+        )
 
     @functools.cache
     def read(spec):
-        source = open_source(spec, run.seed)
+        opened = open_source(spec, run.seed)
         quarantine = Quarantine()
         rows = load_rows(
-            source, view, fit=run.fit, quarantine=quarantine, progress=lambda it, n: track(it, n, "reading")
+            opened, view, fit=run.fit, quarantine=quarantine, progress=lambda it, n: track(it, n, "reading")
         )
         chosen = rows.take(np.linspace(0, rows.count - 1, min(rows.count, request.count or MOST)).astype(int))
         labels = chosen.get("label")
-        vectors = extractor.vectors(chosen["image"])
+        vectors = extractor.vectors(chosen[key])
         classes = rows.classes if labels is not None else ()
         left_out = f"{spec}: {quarantine.sentence()}" if quarantine else None
-        return Pictures(spec, chosen["image"], vectors, labels, classes, left_out)
+        return Pictures(spec, chosen[key], vectors, labels, classes, left_out, chosen.get(source))
 
     held_out = request.held_out_of(run)
     real = read(request.data or run.data)
@@ -133,14 +152,21 @@ def gather(run: RunConfig, view, request: Request, *, extractor, period: int, tr
 
 
 def evaluate(model, reference: Reference, request: Request, track) -> Evaluation:
-    """Make pictures with the model's mix of categories, and measure them. Raises UserError when model and data do not fit."""
+    """Make pictures, of sources or from nothing with the real ones' mix of categories, and measure them.
+
+    Raises UserError when model and data do not fit.
+    """
     real, extractor, evaluator = reference.real, reference.extractor, reference.evaluator
     _check(model, reference)
-    count = request.count or len(real.pictures)
+    changes = real.sources is not None
+    count = len(real.pictures) if changes else request.count or len(real.pictures)
     labels = None if real.labels is None else np.resize(real.labels, count)
     conditional = bool(model.classes)
-    blocks = model.generate(count, request.seed, labels if conditional else None, request.truncation, track)
-    made = np.concatenate(list(blocks))
+    if changes:
+        made = np.stack(list(model.change(track(real.sources, count, "changing"))))
+    else:
+        blocks = model.generate(count, request.seed, labels if conditional else None, request.truncation, track)
+        made = np.concatenate(list(blocks))
     metrics, vectors = evaluator.measure([made], count)
     if extractor.classes:
         metrics |= _inception_score(extractor, made)
@@ -159,7 +185,11 @@ def evaluate(model, reference: Reference, request: Request, track) -> Evaluation
         closest = np.argsort(distances, kind="stable")[:_COPIES]
         galleries.append(_nearest_training(train, made, closest, places, distances))
         copies = [
-            {"seed": int(request.seed + i), "training_picture": int(places[i]), "distance": float(distances[i])}
+            {
+                "source" if changes else "seed": int(i if changes else request.seed + i),
+                "training_picture": int(places[i]),
+                "distance": float(distances[i]),
+            }
             for i in closest
         ]
     return Evaluation(
@@ -214,8 +244,8 @@ def _protocol(model, reference, request, count, conditional):
         "features": reference.extractor.name,
         "resolution": model.run.settings["resolution"],
         "made square by": model.run.fit,
-        "first seed": request.seed,
-        "truncation": request.truncation,
+        "first seed": None if reference.real.sources is not None else request.seed,
+        "truncation": None if reference.real.sources is not None else request.truncation,
         "categories of made pictures": "those of the real pictures"
         if conditional
         else "that of the nearest real picture",

@@ -5,7 +5,6 @@ import tensorflow as tf
 
 from data import views
 from data.batch import GENERATION
-from data.errors import UserError
 from data.images import grid, to_float, to_uint8
 from trainer.evaluation import live, sets
 from trainer.evaluation.live import evenly
@@ -51,10 +50,6 @@ class Generation(Task):
         return live.of_sets(make, count, rows=rows, held_out=held_out, extractor=extractor, period=PERIOD)
 
     def gather(self, model, request, extractor, track):
-        if request.lpips is not None:
-            raise UserError(
-                f"{request.lpips.name} compares pictures with their targets, and those of {model.name} have none"
-            )
         view = views.generation(model.run.settings["resolution"])
         return sets.gather(model.run, view, request, extractor=extractor, period=PERIOD, track=track)
 

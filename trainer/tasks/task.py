@@ -6,12 +6,13 @@ import numpy as np
 import tensorflow as tf
 
 from data.images import grid, to_float, to_uint8
-from trainer.evaluation import live, pairs
+from trainer.evaluation import live, pairs, sets
 from trainer.evaluation.live import Evaluator, evenly
 from trainer.evaluation.pairs import Pair, PairEvaluator
 from trainer.evaluation.report import Evaluation, Example
 from trainer.evaluation.request import Request
-from trainer.metrics.table import Measure
+from trainer.metrics.table import KID, Measure
+from trainer.runs.build import configuration
 
 MIRRORING = {"flip", "dihedral"}  # of `data.augment.AUGMENTATIONS`
 ROWS, COLUMNS = 8, 8  # of a sample grid
@@ -162,3 +163,29 @@ class PairTask(Task):
             show=show,
             track=track,
         )
+
+
+class AsSet(PairTask):
+    """Measures the changed pictures of a `PairTask` as a set, against real pictures under the key `target`: a family has
+    `EVALUATOR = "set"` where no picture has a target of its own."""
+
+    measure = KID
+    count = 1_000
+
+    def evaluator(self, model, rows, extractor, *, count, held_out=None, seed=0):
+        chosen = rows if held_out is None else held_out
+        count = min(count, chosen.count)
+        sources = chosen.take(evenly(chosen.count, count))[self.source]
+        make = live.maker(model, {self.source: to_float(tf.constant(sources)).numpy()})
+        period = self.period(vars(model.config))
+        return live.of_sets(
+            make, count, rows=rows, held_out=held_out, extractor=extractor, period=period, key=self.target
+        )
+
+    def gather(self, model, request, extractor, track):
+        view, period = self.view(configuration(model.run), model.run.view), self.period(model.run.settings)
+        keys = {"key": self.target, "source": self.source}
+        return sets.gather(model.run, view, request, extractor=extractor, period=period, track=track, **keys)
+
+    def evaluate(self, model, reference, request, extractor, track):
+        return sets.evaluate(model, reference, request, track)
