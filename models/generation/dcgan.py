@@ -18,7 +18,7 @@ import keras
 
 from models.base import TwoPlayer
 from models.layers.condition import join, label_inputs, logits
-from models.layers.conv import StridedConv2D, StridedConv2DTranspose
+from models.layers.conv import EqualPhases, StridedConv2D, StridedConv2DTranspose
 from models.layers.norm import FusedBatchNormalization
 from models.losses import penalties
 from models.losses.adversarial import objective
@@ -35,6 +35,7 @@ class Config:
     latent_size: int = 100  # numbers in z
     width: int = 64  # channels next to the picture; doubled at every halving
     widest: int = 512  # channels at most
+    equal_phases: bool = True  # keep the generator's transposed convolutions from drawing a grid
     embedding_size: int = 32  # numbers in the embedding of a category
     objective: str = "non_saturating"
     critic_steps: int = 1  # critic steps for one generator step
@@ -54,7 +55,7 @@ PRESETS = {
     "64": Config(64),
     "32": Config(32),
     "128": Config(128),
-    "paper": Config(64, 128, 10_000_000, width=128, widest=1024, ema_images=0),
+    "paper": Config(64, 128, 10_000_000, width=128, widest=1024, equal_phases=False, ema_images=0),
     "wgan": Config(objective="wgan", critic_steps=5, optimizer="rmsprop", learning_rate=5e-5, images=1_000_000),
     "wgan_gp": Config(
         objective="wgan_gp", critic_steps=5, learning_rate=1e-4, beta_1=0.0, beta_2=0.9, images=1_000_000
@@ -96,14 +97,17 @@ def build_generator(config, classes, name):
     latent, labels = keras.Input((config.latent_size,), name="latent"), label_inputs(classes)
     x = join(latent, labels, classes, config.embedding_size)
     first, *rest = widths(config)
+    even = EqualPhases(2) if config.equal_phases else None
     x = keras.layers.Dense(4 * 4 * first, use_bias=False, kernel_initializer=start())(x)
     x = keras.layers.Reshape((4, 4, first))(x)
     for channels in [*rest, None]:
         x = FusedBatchNormalization(gamma_initializer=start_gamma())(x)
         x = keras.layers.ReLU()(x)
         if channels:
-            x = keras.layers.Conv2DTranspose(channels, 4, 2, "same", use_bias=False, kernel_initializer=start())(x)
-    x = StridedConv2DTranspose(3, 2, kernel_initializer=start())(x)
+            x = keras.layers.Conv2DTranspose(
+                channels, 4, 2, "same", use_bias=False, kernel_initializer=start(), kernel_constraint=even
+            )(x)
+    x = StridedConv2DTranspose(3, 2, kernel_initializer=start(), kernel_constraint=even)(x)
     return keras.Model([latent, *labels], keras.layers.Activation("tanh", dtype="float32")(x), name=name)
 
 

@@ -18,7 +18,7 @@ import keras
 
 from models.base import TwoPlayer
 from models.layers.condition import join, label_inputs, logits
-from models.layers.conv import GroupedConv2D, StridedConv2D, StridedConv2DTranspose
+from models.layers.conv import GroupedConv2D, StridedConv2D
 from models.layers.resample import Downsample2x, Upsample2x
 from models.losses import penalties
 from models.losses.adversarial import objective
@@ -36,13 +36,14 @@ class Config:
     batch_size: int = 64  # pictures a step
     images: int = 200_000  # length of training, pictures
     latent_size: int = 64  # numbers in z
-    channels: tuple[int, ...] = (128, 96, 64, 32)  # of the stages, from 4x4 px upwards, each twice as wide
-    blocks: tuple[int, ...] = (1, 1, 1, 1)  # residual blocks of the stages
+    channels: tuple[int, ...] = (128, 96, 64, 32, 32)  # of the stages, from 4x4 px upwards, each twice as wide
+    blocks: tuple[int, ...] = (1, 1, 1, 1, 1)  # residual blocks of the stages
     expansion: int = 2  # inner channels of a block / outer channels
     group_width: int = 16  # channels a group of the 3x3 convolution
     patch: int = (
-        1  # stride in px of the convolution at the picture's end of both networks, whose side is twice that (1: 1)
+        1  # stride in px of the critic's first convolution, of twice that side, in place of its widest stages (1: 1x1)
     )
+    last_side: int = 1  # px, of the generator's last convolution
     embedding_size: int = 32  # numbers in the embedding of a category
     gamma: float = 1.0  # weight of R1 and R2 (each enters as gamma / 2)
     penalty_every: int = 1  # steps between two penalised ones; the penalty is multiplied by it
@@ -71,29 +72,31 @@ PRESETS = {
     "cpu-64": Config(
         64,
         16,
-        100_000,
-        channels=(192, 128, 96),
-        blocks=(1, 1, 1),
+        60_000,
+        channels=(192, 128, 64, 32, 16),
+        blocks=(1, 1, 1, 1, 0),
         patch=4,
+        last_side=3,
         gamma=5.0,
         penalty_every=4,
         learning_rate=1e-3,
         learning_rate_end=1e-4,
-        burn_in_images=100_000,
+        burn_in_images=60_000,
         ema_images=3_000,
     ),
     "cpu-32": Config(
         32,
         16,
-        100_000,
-        channels=(192, 128, 96),
-        blocks=(1, 1, 1),
+        60_000,
+        channels=(192, 128, 64, 32),
+        blocks=(1, 1, 1, 1),
         patch=2,
+        last_side=3,
         gamma=2.0,
         penalty_every=4,
         learning_rate=1e-3,
         learning_rate_end=1e-4,
-        burn_in_images=100_000,
+        burn_in_images=60_000,
         ema_images=3_000,
     ),
     "32": Config(32, 256, 10_000_000, channels=(384,) * 4, blocks=(2,) * 4, gamma=0.5, ema_images=500_000),
@@ -173,10 +176,7 @@ def build_generator(config, classes, name):
             x = Upsample2x()(match(x, channels))
         for _ in range(blocks):
             x = block(x, config, layers)
-    if config.patch == 1:
-        x = match(x, 3)
-    else:
-        x = StridedConv2DTranspose(3, config.patch, use_bias=False, kernel_initializer=initializer())(x)
+    x = keras.layers.Conv2D(3, config.last_side, padding="same", use_bias=False, kernel_initializer=initializer())(x)
     return keras.Model([latent, *labels], keras.layers.Activation("linear", dtype="float32")(x), name=name)
 
 
@@ -184,16 +184,20 @@ def build_critic(config, classes, name):
     """(pictures [batch, resolution, resolution, 3] [, label [batch]]) -> logits float32 [batch]."""
     picture = keras.Input((config.resolution, config.resolution, 3), name="picture")
     labels = label_inputs(classes)
-    layers = sum(config.blocks)
+    count = int(math.log2(config.resolution // config.patch)) - 1
+    stages = list(zip(config.channels, config.blocks, strict=True))[:count]
+    layers = sum(blocks for _, blocks in stages)
+    channels, _ = stages[-1]
     if config.patch == 1:
-        x = match(picture, config.channels[-1])
+        x = match(picture, channels)
     else:
-        x = StridedConv2D(config.channels[-1], config.patch, use_bias=False, kernel_initializer=initializer())(picture)
-    for stage, blocks in reversed(list(enumerate(config.blocks))):
+        x = StridedConv2D(channels, config.patch, use_bias=False, kernel_initializer=initializer())(picture)
+    for stage, (channels, blocks) in reversed(list(enumerate(stages))):
+        x = match(x, channels)
         for _ in range(blocks):
             x = block(x, config, layers)
         if stage:
-            x = match(Downsample2x()(x), config.channels[stage - 1])
+            x = Downsample2x()(x)
     x = Reading()(x)
     return keras.Model([picture, *labels], logits(x, labels, classes, initializer, use_bias=False), name=name)
 
@@ -205,13 +209,13 @@ class Model(Generation, TwoPlayer):
         super().__init__(config, classes=classes, seed=seed, augment=augment)
         if len(config.blocks) != len(config.channels):
             raise ValueError(f"channels={config.channels} and blocks={config.blocks} must name as many stages")
-        if config.patch != 1 and config.patch % 2:
-            raise ValueError(f"patch must be 1 or even, not {config.patch}")
-        if 4 * 2 ** (len(config.channels) - 1) * config.patch != config.resolution:
+        widest = 4 * 2 ** (len(config.channels) - 1)
+        if widest != config.resolution:
             raise ValueError(
-                f"{len(config.channels)} stages from 4x4 px with patch={config.patch} make"
-                f" {4 * 2 ** (len(config.channels) - 1) * config.patch} px, not resolution={config.resolution}"
+                f"{len(config.channels)} stages from 4x4 px make {widest} px, not resolution={config.resolution}"
             )
+        if config.patch not in [2**power for power in range(len(config.channels))]:
+            raise ValueError(f"patch must be a power of two and at most {widest // 4}, not {config.patch}")
         self.objective = objective("relativistic")
         self.network, self.average = self.twins(lambda name: build_generator(config, classes, name))
         self.critic = build_critic(config, classes, "critic")
