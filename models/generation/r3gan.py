@@ -43,6 +43,7 @@ class Config:
     patch: int = (
         1  # stride in px of the critic's first convolution, of twice that side, in place of its widest stages (1: 1x1)
     )
+    skips: bool = False  # every stage of the generator adds a picture of its own size to the larger ones
     last_side: int = 1  # px, of the generator's last convolution
     embedding_size: int = 32  # numbers in the embedding of a category
     gamma: float = 1.0  # weight of R1 and R2 (each enters as gamma / 2)
@@ -76,6 +77,7 @@ PRESETS = {
         channels=(192, 128, 64, 32, 16),
         blocks=(1, 1, 1, 1, 0),
         patch=4,
+        skips=True,
         last_side=3,
         gamma=5.0,
         penalty_every=4,
@@ -91,6 +93,7 @@ PRESETS = {
         channels=(192, 128, 64, 32),
         blocks=(1, 1, 1, 1),
         patch=2,
+        skips=True,
         last_side=3,
         gamma=2.0,
         penalty_every=4,
@@ -171,13 +174,21 @@ def build_generator(config, classes, name):
     x = join(latent, labels, classes, config.embedding_size)
     layers = sum(config.blocks)
     x = Basis(config.channels[0])(x)
-    for stage, (channels, blocks) in enumerate(zip(config.channels, config.blocks, strict=True)):
-        if stage:
+    picture = None
+    for stage, (channels, blocks) in enumerate(zip(config.channels, config.blocks, strict=True), start=1):
+        if stage > 1:
             x = Upsample2x()(match(x, channels))
         for _ in range(blocks):
             x = block(x, config, layers)
-    x = keras.layers.Conv2D(3, config.last_side, padding="same", use_bias=False, kernel_initializer=initializer())(x)
-    return keras.Model([latent, *labels], keras.layers.Activation("linear", dtype="float32")(x), name=name)
+        if config.skips or stage == len(config.channels):
+            side, gain = config.last_side if stage == len(config.channels) else 1, 1.0
+            if config.skips:
+                gain = len(config.channels) ** -0.5
+            colours = keras.layers.Conv2D(
+                3, side, padding="same", use_bias=False, kernel_initializer=initializer(gain)
+            )(x)
+            picture = colours if picture is None else Upsample2x()(picture) + colours
+    return keras.Model([latent, *labels], keras.layers.Activation("linear", dtype="float32")(picture), name=name)
 
 
 def build_critic(config, classes, name):
