@@ -96,7 +96,7 @@ class Generator(nn.Module):
                 self.colours.append(conv(width, 3, config["last_side"]))
             elif config["skips"]:
                 self.colours.append(conv(width, 3, 1))
-        self.double = Double()
+        self.enlarge = Double()
 
     def forward(self, x):
         pictures = []
@@ -105,7 +105,7 @@ class Generator(nn.Module):
             pictures.append(x)
         picture, *others = [colour(x) for colour, x in zip(self.colours, pictures[-len(self.colours) :], strict=True)]
         for other in others:
-            picture = self.double(picture) + other
+            picture = self.enlarge(picture) + other
         return picture
 
 

@@ -2,7 +2,8 @@
 
 Radford, Metz and Chintala, "Unsupervised Representation Learning with Deep Convolutional GANs", ICLR 2016 (arXiv 1511.06434): strided
 and transposed convolutions, batch normalisation in both networks except at the pictures, ReLU up, leaky ReLU down, Adam 2e-4 with
-beta1 0.5, weights drawn with deviation 0.02.
+beta1 0.5, weights drawn with deviation 0.02. One departure, except in the preset `paper`: after each step the kernels of the generator's
+transposed convolutions are projected to ones that draw no grid of two pixels (`EqualPhases`).
 
 Batch: `image` [, `label`]. Objectives: non_saturating, minimax, lsgan, wgan (weights clipped), wgan_gp (layer
 normalisation in the critic, since batch normalisation ties rows together), hinge, relativistic.

@@ -4,9 +4,10 @@ Huang, Gokaslan, Kuleshov and Tompkin, "The GAN is dead; long live the GAN! A Mo
 (arXiv 2501.05441). No normalisation, no style network, no minibatch statistics: ResNeXt blocks with grouped 3x3 convolutions, fix-up
 initialisation, smooth resampling, an averaged generator.
 
-Batch: `image` [, `label`]. The presets `32` to `256` follow the paper's widths for a GPU; `cpu-32` and `cpu-64` are narrow
-ones for two CPU cores, whose first and last convolutions step over several pixels, and which take the penalties on every
-fourth step.
+Batch: `image` [, `label`]. The presets `32` to `256` follow the paper's widths for a GPU; `cpu-32` and `cpu-64` are narrow ones for two
+CPU cores and depart from it: the critic's first convolution steps over several pixels, the generator adds up pictures of all its stages
+(Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN", section 4.1), and the penalties are taken on every fourth
+step.
 
     python -m trainer.task --model r3gan --preset cpu-64 --data folder:PHOTOS --augment ada
 """
@@ -43,7 +44,7 @@ class Config:
     patch: int = (
         1  # stride in px of the critic's first convolution, of twice that side, in place of its widest stages (1: 1x1)
     )
-    skips: bool = False  # every stage of the generator adds a picture of its own size to the larger ones
+    skips: bool = False  # the generator's picture is the sum of pictures made by all its stages, doubled to its size
     last_side: int = 1  # px, of the generator's last convolution
     embedding_size: int = 32  # numbers in the embedding of a category
     gamma: float = 1.0  # weight of R1 and R2 (each enters as gamma / 2)
@@ -74,7 +75,7 @@ PRESETS = {
         64,
         16,
         60_000,
-        channels=(192, 128, 64, 32, 16),
+        channels=(192, 128, 96, 32, 16),
         blocks=(1, 1, 1, 1, 0),
         patch=4,
         skips=True,
@@ -90,7 +91,7 @@ PRESETS = {
         32,
         16,
         60_000,
-        channels=(192, 128, 64, 32),
+        channels=(192, 128, 96, 32),
         blocks=(1, 1, 1, 1),
         patch=2,
         skips=True,
@@ -180,13 +181,11 @@ def build_generator(config, classes, name):
             x = Upsample2x()(match(x, channels))
         for _ in range(blocks):
             x = block(x, config, layers)
-        if config.skips or stage == len(config.channels):
-            side, gain = config.last_side if stage == len(config.channels) else 1, 1.0
-            if config.skips:
-                gain = len(config.channels) ** -0.5
-            colours = keras.layers.Conv2D(
-                3, side, padding="same", use_bias=False, kernel_initializer=initializer(gain)
-            )(x)
+        last = stage == len(config.channels)
+        if config.skips or last:
+            side = config.last_side if last else 1
+            start = initializer(len(config.channels) ** -0.5 if config.skips else 1.0)
+            colours = keras.layers.Conv2D(3, side, padding="same", use_bias=False, kernel_initializer=start)(x)
             picture = colours if picture is None else Upsample2x()(picture) + colours
     return keras.Model([latent, *labels], keras.layers.Activation("linear", dtype="float32")(picture), name=name)
 
