@@ -63,9 +63,7 @@ class ImageModel(keras.Model):
     KEYS = ()  # of `data.batch.KEYS`: what the family reads of a batch beside what its task does
     WANTS = None  # name of the interface that the model of another run has to lend it, as `self.parent`
     GIVES = ()  # names of the interfaces that its own runs lend: it has their methods
-    EVALUATOR = (
-        None  # "set": pictures made of others are measured as a set against real ones, and not each against its target
-    )
+    EVALUATOR = None  # "set": pictures made of others are measured as a set, and not each against its target
     rows_per_step = 1  # batches of `batch_size` rows that one step consumes
     default_steps_per_execution = (
         1  # steps that TensorFlow takes in one call: more where a step lasts a few milliseconds only

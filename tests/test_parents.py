@@ -1,5 +1,6 @@
 """Runs that begin with the weights of another run, or work with its networks."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -16,12 +17,14 @@ from families import batch, tiny, values
 from running import checkpoint, invoke, train
 
 from data.errors import UserError
+from data.facts import Facts
 from models import catalogue
 from models.features.catalogue import open_network
 from trainer import cli
 from trainer.runs.checkpoints import Checkpoints, prefix, read
 from trainer.runs.folder import RunDir
 from trainer.runs.parents import initialise, open_parent
+from trainer.training import precision
 
 
 @pytest.fixture
@@ -263,6 +266,14 @@ def test_a_parent_computes_in_float32(codec):
     parent = open_parent(RunDir(codec)).model
     assert parent.network.layers[-1].compute_dtype == "float32"
     assert keras.config.dtype_policy().name == "mixed_bfloat16"
+
+
+def test_a_precision_is_tried_with_the_parent(codec):
+    """In a process apart, which is told where the parent lies."""
+    assert prior("run", codec, "--no-export").exit_code == 0
+    copied = dataclasses.replace(RunDir("run").read_config(), parent="run/parent")
+    shutil.rmtree("codec")
+    assert np.isfinite(precision._step(copied, Facts())()).all()
 
 
 def test_a_parent_that_does_not_fit_gets_a_sentence(codec, tmp_path, monkeypatch):
