@@ -145,9 +145,9 @@ def test_an_export_is_read_through_the_same_door(tmp_path, extended):
     extended(0.5)
     subject = open_model(str(version), print)
     assert subject.run.settings["extra"] == 0.5 and subject.as_values()["run"]["schema"] == SCHEMA
-    facts = json.loads((version / REPORT).read_text())
-    facts["facts"]["configuration"]["settings"]["colour"] = "red"
-    (version / REPORT).write_text(json.dumps(facts))
+    written = json.loads((version / REPORT).read_text())
+    written["metadata"]["configuration"]["settings"]["colour"] = "red"
+    (version / REPORT).write_text(json.dumps(written))
     with pytest.raises(UserError, match=f"the export.json of {version} has the setting colour, which is not known"):
         open_model(str(version), print)
 

@@ -60,7 +60,7 @@ class Config:
 
 
 PRESETS = {
-    "tiny": Config(16, 8, 64, latent_size=8, width=8, widest=16, equal_phases=True, embedding_size=4, ema_images=500),
+    "tiny": Config(16, 8, 64, latent_size=8, width=8, widest=16, embedding_size=4, ema_images=500),
     "64": Config(64, equal_phases=True),
     "32": Config(32, equal_phases=True),
     "128": Config(128, equal_phases=True),
