@@ -97,13 +97,13 @@ class Reference:
         return SetEvaluator(self.extractor, self.real.vectors, train, held_out, self.period, artifacts)
 
 
-def gather(run: RunConfig, view, request: Request, *, extractor, period: int, track) -> Reference:
+def gather(run: RunConfig, view, request: Request, *, extractor, period: int, progress) -> Reference:
     """Read the pictures and extract their features.
 
     Args:
         run: of the model; says how pictures were squared, and what was trained on.
         view: what it trains on. extractor: see `trainer.features.catalogue`. period: see `SetEvaluator`.
-        track: function (iterator, total, what) -> iterator.
+        progress: see `data.progress`.
 
     Raises UserError, one sentence, when a source that is asked for cannot be read; when `data` is given, what was trained on may be
     elsewhere.
@@ -113,9 +113,7 @@ def gather(run: RunConfig, view, request: Request, *, extractor, period: int, tr
     def read(spec):
         source = open_source(spec, run.seed)
         quarantine = Quarantine()
-        rows = load_rows(
-            source, view, fit=run.fit, quarantine=quarantine, progress=lambda it, n: track(it, n, "reading")
-        )
+        rows = load_rows(source, view, fit=run.fit, quarantine=quarantine, progress=progress)
         chosen = rows.take(np.linspace(0, rows.count - 1, min(rows.count, request.count or MOST)).astype(int))
         labels = chosen.get("label")
         vectors = extractor.vectors(chosen["image"])
@@ -132,14 +130,14 @@ def gather(run: RunConfig, view, request: Request, *, extractor, period: int, tr
     return Reference(extractor, real, train, read(held_out) if held_out else None, period)
 
 
-def evaluate(model, reference: Reference, request: Request, track) -> Evaluation:
+def evaluate(model, reference: Reference, request: Request, progress) -> Evaluation:
     """Make pictures with the model's mix of categories, and measure them. Raises UserError when model and data do not fit."""
     real, extractor, evaluator = reference.real, reference.extractor, reference.evaluator
     _check(model, reference)
     count = request.count or len(real.pictures)
     labels = None if real.labels is None else np.resize(real.labels, count)
     conditional = bool(model.classes)
-    blocks = model.generate(count, request.seed, labels if conditional else None, request.truncation, track)
+    blocks = model.generate(count, request.seed, labels if conditional else None, request.truncation, progress)
     made = np.concatenate(list(blocks))
     metrics, vectors = evaluator.measure([made], count)
     if extractor.classes:

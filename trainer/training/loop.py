@@ -18,7 +18,7 @@ from data.errors import UserError
 from data.facts import LABEL
 from data.quarantine import Quarantine
 from models import catalogue
-from trainer import tasks
+from trainer import console, tasks
 from trainer.errors import Refused, Stopped, refusing
 from trainer.runs import history, parents, record
 from trainer.runs.build import configuration, make_facts, make_model
@@ -262,7 +262,7 @@ def _load(ready) -> Job:
         fit=run.fit,
         most=enough_rows(config.images),
         quarantine=quarantine,
-        progress=loggers.counting,
+        progress=console.progress,
         say=ready.say,
     )
     _check_values(run, model.facts, rows, quarantine)

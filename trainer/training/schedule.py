@@ -11,10 +11,10 @@ from data.errors import UserError
 from data.held_out import sibling_split
 from data.quarantine import Quarantine
 from trainer import tasks
+from trainer.console import progress
 from trainer.evaluation.live import Evaluator
 from trainer.runs.config import EvaluationOptions, RunConfig
 from trainer.training import best
-from trainer.training.loggers import counting
 
 EVALUATIONS = 10  # a run, unless they would cost too much
 SHORT = 20_000  # pictures; shorter runs, and the preset "tiny", are measured only when it is asked for
@@ -86,7 +86,7 @@ def open_held_out(wanted: EvaluationOptions, run: RunConfig, keys, view, rows, s
         return None
     apart = open_source(spec, run.seed + 1)
     quarantine = Quarantine()
-    held_out = load_rows(apart, view, fit=run.fit, quarantine=quarantine, progress=counting, say=say)
+    held_out = load_rows(apart, view, fit=run.fit, quarantine=quarantine, progress=progress, say=say)
     quarantine.tell(say, of=f"{spec}: ")
     if all(np.array_equal(held_out.arrays[key], rows.arrays[key]) for key in keys):
         raise UserError(f"--eval-data {spec} is what is trained on; it takes pictures that are not")
