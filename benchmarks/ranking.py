@@ -128,7 +128,7 @@ def read(spec, size):
     "--export", "exports", multiple=True, metavar="NAME=FOLDER", help="models to rank, the best first; repeatable"
 )
 @click.option("--neighbours", metavar="FILE", help="a PNG of photos and what the features take for most like them")
-def main(data, held_out, features, size, exports, neighbours):
+def main(*, data, held_out, features, size, exports, neighbours):
     with refusing():
         extractor = open_features(features)
         pictures, labels, classes = read(data, size)

@@ -39,7 +39,7 @@ PEAK_RATE = 2e-3
 @click.option("--backdrops", default=1200, type=click.IntRange(min=1), show_default=True, help="drawn beforehand")
 @click.option("--whitened-on", default=WHITENED_ON, type=click.IntRange(min=200), show_default=True, help="scenes")
 @click.option("--seed", default=0, show_default=True)
-def main(out, steps, products, backdrops, whitened_on, seed):
+def main(*, out, steps, products, backdrops, whitened_on, seed):
     began = time.monotonic()
     scenes = Scenes(seed, products, backdrops, progress)
     weights, terms = train(scenes, steps, seed)

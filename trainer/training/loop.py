@@ -285,7 +285,7 @@ def _load(ready) -> Job:
 def _make_schedule(job, evaluation_options):
     if not (job.chief and job.progress.left):
         return None
-    return make_schedule(evaluation_options, job.run, job.model, job.view, job.rows, job.say)
+    return make_schedule(evaluation_options, job.run, job.model, view=job.view, rows=job.rows, say=job.say)
 
 
 def _open(job):

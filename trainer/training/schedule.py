@@ -37,7 +37,7 @@ class EvaluationSchedule:
         return self.patience is not None and passed >= self.patience
 
 
-def make_schedule(wanted: EvaluationOptions, run: RunConfig, model, view, rows, say) -> EvaluationSchedule | None:
+def make_schedule(wanted: EvaluationOptions, run: RunConfig, model, *, view, rows, say) -> EvaluationSchedule | None:
     """The schedule by which a run is measured; None: not at all.
 
     What nobody asked for is never a reason to refuse a training: `say` tells why there are no evaluations then.
@@ -53,7 +53,7 @@ def make_schedule(wanted: EvaluationOptions, run: RunConfig, model, view, rows, 
     if not every:
         return None
     try:
-        held_out = open_held_out(wanted, run, REQUIRED[task.name], view, rows, say)
+        held_out = open_held_out(wanted, run, REQUIRED[task.name], view=view, rows=rows, say=say)
         extractor = open_extractor(wanted.features)
         evaluator = task.evaluator(model, rows, extractor, count=count, held_out=held_out, seed=run.seed)
         metric = best.choose(evaluator.names, wanted.best or task.measure.name)
@@ -75,7 +75,7 @@ def usual_every(wanted: EvaluationOptions, preset: str | None, images: int, pric
     return max(-(-images // EVALUATIONS), price)
 
 
-def open_held_out(wanted: EvaluationOptions, run: RunConfig, keys, view, rows, say):
+def open_held_out(wanted: EvaluationOptions, run: RunConfig, keys, *, view, rows, say):
     """Rows of pictures that are not trained on, or None when there are none.
 
     Drawn ones (`studio`) are drawn with another seed. Raises UserError when --eval-data cannot be used, or is, by these keys, what is
