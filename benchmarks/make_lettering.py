@@ -26,6 +26,7 @@ from data.inspection.survey import picture_of
 from data.inspection.thresholds import SIDE
 from data.sources.parallel import ordered_map
 from data.sources.studio import Studio
+from trainer.console import progress
 from trainer.errors import refusing
 from trainer.features.make_encoder import folded
 
@@ -74,7 +75,7 @@ def read(photos) -> list[np.ndarray]:
         except BadPicture:
             return np.zeros((0, 0, 3), np.uint8)
 
-    found = tqdm(ordered_map(opened, taken.pictures(names)), "reading", len(names), disable=None)
+    found = progress(ordered_map(opened, taken.pictures(names)), len(names), "reading")
     return [picture for picture in found if min(picture.shape[:2]) >= CROP // 2] + drawings()
 
 

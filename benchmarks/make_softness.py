@@ -10,7 +10,6 @@ from itertools import chain
 import click
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from benchmarks.defects import blurred, resized, saved, shaken
 from benchmarks.make_lettering import drawings
@@ -20,6 +19,7 @@ from data.inspection import inventory, softness
 from data.inspection.survey import picture_of
 from data.inspection.thresholds import SIDE
 from data.sources.parallel import ordered_map
+from trainer.console import progress
 from trainer.errors import refusing
 
 RIDGE = 1e-4  # of the number of photos
@@ -42,7 +42,7 @@ def main(photos, out, seed):
     names = sorted(entry.name for entry, _ in taken.pictures())[::2]
     pictures = chain((load() for _, load in taken.pictures(names)), drawings())
     pairs = ordered_map(lambda item: _measured(item[1], item[0], seed), enumerate(pictures))
-    rows = np.stack([pair for pair in tqdm(pairs, "measuring", disable=None) if pair is not None])
+    rows = np.stack([pair for pair in progress(pairs, None, "measuring") if pair is not None])
     sound, spoilt = rows[:, 0], rows[:, 1:].reshape(-1, rows.shape[2])
     weights = fit(sound, spoilt)
     buffer = io.BytesIO()

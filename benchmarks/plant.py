@@ -23,7 +23,7 @@ from data.inspection import inventory
 from data.inspection.findings import find_defects
 from data.inspection.kinds import KINDS
 from data.inspection.survey import survey
-from trainer.commands.inspect import track
+from trainer.console import progress
 
 HEAD = "| planted | finding | planted | found | recall |\n|---|---|---|---|---|"
 UNTOUCHED = "| finding | untouched pictures flagged | of them | precision, at the least |\n|---|---|---|---|"
@@ -121,8 +121,8 @@ def main(photos, each, seed, missed):
     with tempfile.TemporaryDirectory() as folder:
         planted = plant(inventory.take(f"folder:{photos}"), Path(folder), each, seed)
         begun = time.perf_counter()
-        records = survey(taken := inventory.take(f"folder:{folder}"), track)
-        findings = find_defects(taken, records, track)
+        records = survey(taken := inventory.take(f"folder:{folder}"), progress)
+        findings = find_defects(taken, records, progress)
         seconds = time.perf_counter() - begun
     print(f"{len(records):,} pictures in {seconds:.0f} s, {os.cpu_count()} cores, Python {platform.python_version()}\n")
     print("\n".join(tables(planted, findings, len(records))))

@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator
 
 import click
 import numpy as np
-from tqdm import tqdm
 
 from data.catalogue import open_source
 from data.images import grid, save_png
 from data.quarantine import Quarantine
+from trainer.console import progress
 from trainer.errors import refusing
 from trainer.features.catalogue import open_features
 from trainer.features.damage import blurred, compressed, faded, noisy
@@ -112,7 +112,7 @@ def line(name, grades, values) -> str:
 def read(spec, size):
     """Pictures uint8 [n, size, size, 3] and labels int [n] of a source, in an order shuffled with a fixed seed."""
     source = open_source(spec)
-    examples = tqdm(source.examples(size, "crop", Quarantine()), total=source.count, unit="picture", disable=None)
+    examples = progress(source.examples(size, "crop", Quarantine()), source.count, "reading")
     found = [(example["image"], example["label"]) for example in examples]
     pictures, labels = np.stack([image for image, _ in found]), np.array([label for _, label in found])
     order = np.random.default_rng(0).permutation(len(pictures))
@@ -128,7 +128,7 @@ def read(spec, size):
     "--export", "exports", multiple=True, metavar="NAME=FOLDER", help="models to rank, the best first; repeatable"
 )
 @click.option("--neighbours", metavar="FILE", help="a PNG of photos and what the features take for most like them")
-def main(data, held_out, features, size, exports, neighbours):
+def main(*, data, held_out, features, size, exports, neighbours):
     with refusing():
         extractor = open_features(features)
         pictures, labels, classes = read(data, size)

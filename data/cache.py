@@ -24,6 +24,7 @@ import numpy as np
 from data import batch as contract
 from data import files
 from data.errors import UserError
+from data.progress import silent
 from data.quarantine import Quarantine
 
 MEMORY_SHARE = 0.25  # of what the machine has free
@@ -80,7 +81,7 @@ class Rows:
 
 
 def load_rows(
-    source, view, *, fit="crop", cache_dir=None, memory=None, most=MOST_ROWS, quarantine=None, progress=None, say=None
+    source, view, *, fit="crop", cache_dir=None, memory=None, most=MOST_ROWS, quarantine=None, progress=silent, say=None
 ) -> Rows:
     """The rows that `view` makes of the examples of `source`.
 
@@ -89,7 +90,7 @@ def load_rows(
         memory: bytes that may be kept in memory; default a quarter of what is free.
         most: rows made of examples that give several each: so many are drawn, from all examples alike, always the same.
         quarantine: takes what is left out.
-        progress: function (examples, total or None) -> wrapped iterator, as tqdm is.
+        progress: is handed the examples; see `data.progress`.
         say: function (sentence) for the user, who is told of what is written to disk before it is.
 
     Raises:
@@ -107,7 +108,7 @@ def load_rows(
     draw = _Draw(max(1, most // (source.count or FEW_EXAMPLES)))
     try:
         examples = source.examples(view.size, fit, read)
-        for number, example in enumerate(progress(examples, source.count) if progress else examples):
+        for number, example in enumerate(progress(examples, source.count, "reading")):
             try:
                 rows = view.rows(example, functools.partial(draw, number))
             except UserError as error:

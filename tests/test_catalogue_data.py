@@ -1,5 +1,6 @@
 """Sources are opened by what the user typed; prepared shards and TensorFlow Datasets read like any other."""
 
+import itertools
 import json
 import sys
 import types
@@ -69,8 +70,13 @@ def test_studio_gets_its_count_and_seed(monkeypatch):
 def test_prepared_png_shards_give_the_same_examples_in_the_same_order(shop, tmp_path, shards):
     source, told = open_source(str(shop)), []
     out = tmp_path / "out"
-    facts = tfrecord.write(source, str(out), 8, "crop", shards, progress=told.append)
-    assert told == [1, 2, 3, 4, 5, 6, 7] and facts == json.loads((out / "dataset.json").read_text())
+
+    def progress(items, total, what):
+        told.append((total, what))
+        yield from items
+
+    facts = tfrecord.write(source, str(out), 8, "crop", shards, progress=progress)
+    assert told == [(7, "writing")] and facts == json.loads((out / "dataset.json").read_text())
     names = [f"pictures-{i:05}-of-{shards:05}.tfrecord" for i in range(shards)]
     assert sorted(path.name for path in out.iterdir()) == ["dataset.json", *names]
 
@@ -156,9 +162,9 @@ def test_a_padded_mask_is_padded_with_background(tmp_path):
 
 
 def test_preparing_that_fails_leaves_nothing_that_looks_ready(shop, tmp_path):
-    def interrupt(count):
-        if count == 3:
-            raise KeyboardInterrupt
+    def interrupt(items, total, what):
+        yield from itertools.islice(items, 3)
+        raise KeyboardInterrupt
 
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):

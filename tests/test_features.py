@@ -25,9 +25,17 @@ def encoder():
 
 def test_vectors_do_not_depend_on_the_other_pictures(encoder):
     many = np.concatenate([PICTURES] * 15)  # more than a batch
-    progress = []
-    found = encoder.vectors(many, progress.append)
-    assert found.shape == (75, sum(packshot.SHARES)) and found.dtype == np.float32 and progress == [64, 11]
+    told = []
+
+    def progress(batches, total, what):
+        for count, batch in batches:
+            told.append((count, len(batch), total))
+            yield count, batch
+
+    found = encoder.vectors(many, progress)
+    assert (
+        found.shape == (75, sum(packshot.SHARES)) and found.dtype == np.float32 and told == [(64, 64, 2), (11, 64, 2)]
+    )
     alone = encoder.vectors(PICTURES[3:4])
     np.testing.assert_allclose(found[3::5], np.repeat(alone, 15, axis=0), atol=1e-5)
     assert np.abs(found).max() <= packshot.LIMIT and np.abs(found[3] - found[4]).max() > 0.1

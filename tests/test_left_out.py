@@ -9,10 +9,11 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from data import files
+from data import files, views
 from data.catalogue import open_source
 from data.held_out import sibling_split
 from data.images import BadPicture, grid, is_sheet, save_png
+from data.progress import silent
 from data.quarantine import Quarantine
 from data.sources import listing
 from data.sources.folder import Folder
@@ -328,10 +329,10 @@ def test_an_evaluation_tells_what_was_left_out(tmp_path):
     fill(tmp_path, "*24")
     (tmp_path / "bad.jpg").write_bytes(b"")
     (tmp_path / "a.dng").write_bytes(b"x")
-    run = SimpleNamespace(data=str(tmp_path), seed=0, fit="crop", settings={"resolution": 16})
+    run = SimpleNamespace(data=str(tmp_path), seed=0, fit="crop")
     request = SimpleNamespace(data=None, count=None, held_out_of=lambda run: None)
     extractor = SimpleNamespace(vectors=lambda pictures: pictures.reshape(len(pictures), -1))
-    reference = sets.gather(run, request, extractor, lambda items, total, what: items)
+    reference = sets.gather(run, views.generation(16), request, extractor=extractor, period=8, progress=silent)
     assert list(sets._left_out(reference)) == [
         f"{tmp_path}: 1 picture was left out: bad.jpg (the file is empty); 1 other file was passed over (1 .dng)."
     ]

@@ -84,9 +84,17 @@ def test_a_model_is_measured_with_pictures_of_the_size_that_was_asked_for(tmp_pa
         {"images": np.zeros([1, 4, 6, 3], np.uint8)},
         fixed=(lambda x: {"y": 2.0 * x}, {"x": ([None, 2], tf.float32)}),
     )
-    ticks = []
-    found = sizing.measure(version, cpus=1, pixels=16, progress=ticks.append)
-    assert sum(ticks) == len(sizing.SIZES) * (sizing.ROUNDS + 1)
+    told = []
+
+    def progress(items, total, what):
+        told.append(total)
+        for item in items:
+            told.append(item)
+            yield item
+
+    found = sizing.measure(version, cpus=1, pixels=16, progress=progress)
+    runs = [*sizing.SIZES] * (sizing.ROUNDS + 1)
+    assert told == [len(runs) + 1, *runs, found]
     assert found.request == {"images": "uint8 [16, 16, 3]"}
     assert tuple(found.seconds) == sizing.SIZES and min(found.seconds.values()) > 0
     assert list(found.run_bytes.values()) == sorted(found.run_bytes.values())  # a peak never falls

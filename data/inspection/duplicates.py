@@ -8,7 +8,7 @@ IJCAI 1981), and must agree at 64x64 in their finest detail and in colour, every
 remain two, and so do a chair in red and in blue, and shirts that differ by a print or by the colour of a seam.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
@@ -17,6 +17,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from data.inspection.thresholds import COLOUR_APART, DETAIL_ALIKE, LAYOUT_ALIKE, PART_APART, TANGENT_ALIKE
+from data.progress import Progress, silent
 
 SIDE = 64  # px, of the small copy that is kept of a picture: 12 KB
 _LAYOUT, _TANGENTS = 8, 16  # px, to which colours are reduced for the first two measures
@@ -44,18 +45,18 @@ def small_copy(picture: np.ndarray) -> np.ndarray | None:
 def find(
     digests: Sequence[str],
     copies: Sequence[np.ndarray | None],
-    track: Callable[[Iterable, int, str], Iterable] = lambda items, total, what: items,
+    progress: Progress = silent,
 ) -> list[list[int]]:
     """Groups of the indices of pictures that are copies of each other, each group and all groups in order.
 
-    `digests` are of the files' bytes, `copies` what `small_copy` gave. `track` wraps the pairs that are aligned.
+    `digests` are of the files' bytes, `copies` what `small_copy` gave. `progress` is handed the pairs that are aligned.
     """
     first: dict[str, int] = {}
     links = [(first.setdefault(digest, index), index) for index, digest in enumerate(digests)]
     compared = [index for index in first.values() if copies[index] is not None]
     if len(compared) > 1:
         pairs = _similar_pairs(np.stack([copies[index] for index in compared]))
-        for one, other in track(pairs, len(pairs), "comparing"):
+        for one, other in progress(pairs, len(pairs), "comparing"):
             if are_copies(copies[compared[one]], copies[compared[other]]):
                 links.append((compared[one], compared[other]))
     return groups(links, len(digests))

@@ -10,7 +10,8 @@ from data.inspection import duplicates, variants
 from data.inspection import thresholds as limit
 from data.inspection.inventory import Inventory
 from data.inspection.kinds import KINDS
-from data.inspection.survey import Record, Track
+from data.inspection.survey import Record
+from data.progress import Progress, silent
 
 _ALIKE = 12  # grey levels of a channel by which a ground may differ from another of its colour
 _BEST_KEPT = {"test": 0, "validation": 1, "train": 2, "": 3}  # splits, from that whose copy is kept
@@ -34,16 +35,14 @@ class Finding:
         return KINDS[self.kind].severity
 
 
-def find_defects(
-    inventory: Inventory, records: Sequence[Record], track: Track = lambda items, total, what: items
-) -> list[Finding]:
+def find_defects(inventory: Inventory, records: Sequence[Record], progress: Progress = silent) -> list[Finding]:
     """All findings, in the order of `KINDS` and within a kind the worst first."""
     good = [record for record in records if record.readable]
     found = [Finding("unreadable", (r.entry.name,), r.reason) for r in records if not r.readable]
     found += [Finding("unreadable", (name,), reason) for name, reason in inventory.unread.items]
     found += [Finding("stray", (name,), "lies beside the class folders") for name in inventory.strays]
     found += [Finding("not_a_picture", (name,), kind) for name, kind in inventory.others]
-    found += _copies(good, track)
+    found += _copies(good, progress)
     usual = float(np.median([min(r.width, r.height) for r in good])) if good else 0.0
     white = background_shares(records)["white"]
     for record in good:
@@ -59,9 +58,9 @@ def find_defects(
     return sorted(found, key=lambda finding: (place[finding.kind], -finding.score, finding.pictures))
 
 
-def _copies(records, track):
+def _copies(records, progress):
     again = set()
-    for group in duplicates.find([r.digest for r in records], [r.copy for r in records], track):
+    for group in duplicates.find([r.digest for r in records], [r.copy for r in records], progress):
         copies = sorted((records[index] for index in group), key=_worth)
         again.update(id(record) for record in copies[1:])
         names = tuple(record.entry.name for record in copies)
@@ -76,7 +75,7 @@ def _copies(records, track):
         if len(splits) == 1:
             yield Finding("exact_duplicate" if exact else "near_duplicate", names, how, len(names))
     single = [record for record in records if id(record) not in again]
-    for group in variants.find([record.copy for record in single], track):
+    for group in variants.find([record.copy for record in single], progress):
         names = tuple(single[index].entry.name for index in group)
         yield Finding("colour_variant", names, f"one product in {len(names)} colours", len(names))
 

@@ -1,6 +1,6 @@
 """The report as one HTML page: every picture is inside it, nothing is loaded, and no script runs."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from data.inspection.inventory import Inventory
 from data.inspection.kinds import KINDS
 from data.inspection.report import shown
 from data.inspection.survey import picture_of
+from data.progress import Progress, silent
 from data.sources.parallel import ordered_map
 
 SIDE = 160  # px, of the pictures in the page
@@ -23,12 +24,12 @@ def page(
     inventory: Inventory,
     found: Sequence[Finding],
     report: dict,
-    track: Callable[[Iterable, int | None, str], Iterable] = lambda items, total, what: items,
+    progress: Progress = silent,
 ) -> str:
     """HTML of `report` (see report.as_values), with the pictures of the worst findings of each kind."""
     kinds = [(kind, list(group)) for kind, group in groupby(found, key=lambda finding: finding.kind)]
     wanted = {name for _, group in kinds for finding in group[:_FINDINGS] for name in finding.pictures[:_PICTURES]}
-    uris = _data_uris(inventory, wanted, track)
+    uris = _data_uris(inventory, wanted, progress)
     classes = sorted({label for counts in report["splits"].values() for label in counts})
     sections = [_section(kind, group, uris) for kind, group in kinds]
     return pages.render(
@@ -60,7 +61,7 @@ def _card(finding, uris):
     }
 
 
-def _data_uris(inventory, wanted, track):
+def _data_uris(inventory, wanted, progress):
     """{name: data URI of a small JPEG} of the wanted pictures that can be read."""
 
     def small(item):
@@ -70,4 +71,4 @@ def _data_uris(inventory, wanted, track):
         except (BadPicture, OSError):
             return entry.name, None
 
-    return dict(track(ordered_map(small, inventory.pictures(wanted)), len(wanted), "drawing"))
+    return dict(progress(ordered_map(small, inventory.pictures(wanted)), len(wanted), "drawing"))

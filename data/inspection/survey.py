@@ -1,7 +1,7 @@
 """One pass over all pictures, which leaves a small record of each: nothing later needs to decode them all again."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,11 +16,10 @@ from data.inspection.inventory import Entry, Inventory
 from data.inspection.lettering import Line, lines
 from data.inspection.softness import softness
 from data.inspection.thresholds import REPEATED_PLACED, SIDE
+from data.progress import Progress, silent
 from data.sources.parallel import ordered_map
 
 _SMALL = 128  # px, the longer side for exposure and background
-
-Track = Callable[[Iterable, int | None, str], Iterable]
 
 
 @dataclass
@@ -48,17 +47,16 @@ class Record:
         return not self.reason
 
 
-def survey(inventory: Inventory, track: Track = lambda items, total, what: items) -> list[Record]:
+def survey(inventory: Inventory, progress: Progress = silent) -> list[Record]:
     """A record of every picture, in order.
 
-    `track` wraps what is iterated, with its length if known and what is done, to show progress. Raises SourceError
-    when a source cannot be read at all.
+    `progress` is handed the pictures (`data.progress`). Raises SourceError when a source cannot be read at all.
     """
     shared = overlays.Shared()
     workers = 32 if files.is_remote(inventory.root) else None
     examined = ordered_map(lambda item: _examine(*item, shared), inventory.pictures(), workers)
-    records = list(track(examined, inventory.count, "reading"))
-    _find_marks(inventory, records, shared.candidates(), track)
+    records = list(progress(examined, inventory.count, "reading"))
+    _find_marks(inventory, records, shared.candidates(), progress)
     return records
 
 
@@ -111,12 +109,12 @@ def _extent(content, picture):
     return width, height
 
 
-def _find_marks(inventory, records, candidates, track):
+def _find_marks(inventory, records, candidates, progress):
     """Look again at the pictures of a shape that may share a mark, and note who carries it; then at all others."""
     frames = {mark.frame for mark in candidates}
     again = {record.entry.name: record for record in records if record.frame in frames and record.frame}
     likenesses = dict(
-        _looked_at(inventory, again, lambda picture, frame: _likenesses(picture, frame, candidates), track)
+        _looked_at(inventory, again, lambda picture, frame: _likenesses(picture, frame, candidates), progress)
     )
     true = []
     for frame in frames:
@@ -129,12 +127,12 @@ def _find_marks(inventory, records, candidates, track):
         for name, row in zip(names[carries], table[carries][:, are_true], strict=True):
             again[name].mark = marks[row.argmax()].box
     others = {record.entry.name: record for record in records if record.frame and not record.mark} if true else {}
-    for name, (like, box) in _looked_at(inventory, others, lambda picture, _: _best_place(picture, true), track):
+    for name, (like, box) in _looked_at(inventory, others, lambda picture, _: _best_place(picture, true), progress):
         if like >= REPEATED_PLACED:
             others[name].mark = box
 
 
-def _looked_at(inventory, records, look, track) -> Iterator[tuple[str, object]]:
+def _looked_at(inventory, records, look, progress) -> Iterator[tuple[str, object]]:
     """Yield the name of each of `records` and what `look` makes of its picture and frame."""
 
     def examine(item):
@@ -143,7 +141,7 @@ def _looked_at(inventory, records, look, track) -> Iterator[tuple[str, object]]:
 
     if records:
         pictures = inventory.pictures(records.keys())
-        yield from track(ordered_map(examine, pictures), len(records), "looking for a common mark")
+        yield from progress(ordered_map(examine, pictures), len(records), "looking for a common mark")
 
 
 def _likenesses(picture, frame, candidates):

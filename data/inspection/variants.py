@@ -5,7 +5,7 @@ small window of the one picture must follow from that of the other by some mixtu
 pixel: a print that only one of them has does not.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -13,6 +13,7 @@ from scipy import ndimage
 
 from data.inspection.duplicates import SIDE, alike, colour_differences, groups, unit
 from data.inspection.thresholds import COLOUR_APART, EDGES_ALIKE, OUTLINES_ALIKE, PART_APART, UNEXPLAINED
+from data.progress import Progress, silent
 
 _CELLS = 16  # a side, over which edges are averaged for the first comparison
 _WINDOW, _STEP = 8, 4  # px
@@ -22,9 +23,9 @@ _FEWEST = 6  # windows that must differ
 
 def find(
     copies: Sequence[np.ndarray | None],
-    track: Callable[[Iterable, int, str], Iterable] = lambda items, total, what: items,
+    progress: Progress = silent,
 ) -> list[list[int]]:
-    """Groups of the indices of pictures that differ in colour alone, of what `duplicates.small_copy` gave; `track` wraps the pairs."""
+    """Groups of the indices of pictures that differ in colour alone, of what `duplicates.small_copy` gave."""
     compared = [index for index, copy in enumerate(copies) if copy is not None]
     if len(compared) < 2:
         return []
@@ -32,7 +33,7 @@ def find(
     outlines = np.stack([_edges(copies[index]) for index in compared])
     outlines = outlines.reshape(-1, _CELLS, cell, _CELLS, cell).mean(axis=(2, 4)).reshape(len(compared), -1)
     pairs = [(compared[one], compared[other]) for one, other in alike(unit(outlines), OUTLINES_ALIKE)]
-    pairs = track(pairs, len(pairs), "comparing")
+    pairs = progress(pairs, len(pairs), "comparing")
     return groups([pair for pair in pairs if are_variants(*(copies[index] for index in pair))], len(copies))
 
 

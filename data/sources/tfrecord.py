@@ -8,7 +8,6 @@ first order again.
 import json
 import posixpath
 import uuid
-from collections.abc import Callable
 from contextlib import ExitStack
 from fnmatch import fnmatchcase
 
@@ -17,6 +16,7 @@ import numpy as np
 from data import batch as contract
 from data import files
 from data.images import BadPicture, decode, encode_jpeg, encode_png, square
+from data.progress import Progress, silent
 from data.quarantine import Quarantine
 from data.sources.parallel import ordered_map, read_good
 from data.sources.protocol import Source, SourceError, digest, join
@@ -32,13 +32,13 @@ def write(
     fit: str,
     shards: int,
     *,
-    progress: Callable[[int], None] | None = None,
+    progress: Progress = silent,
     encoding: str = "png",
     quarantine: Quarantine | None = None,
 ) -> dict:
     """Write `source` as `shards` files under `out_dir` and return what `dataset.json` then holds.
 
-    `encoding` is png (exact) or jpeg (quality 95; masks stay PNG); `progress` is called with the number written so far; `quarantine`
+    `encoding` is png (exact) or jpeg (quality 95; masks stay PNG); `progress` is handed what is written (`data.progress`); `quarantine`
     takes what is left out. Files have their final names only when all are complete, and none is left by a failure. Raises SourceError when
     there are shards already, or nothing can be read, and OSError when they cannot be written.
     """
@@ -61,11 +61,10 @@ def write(
             with ExitStack() as stack:
                 writers = [stack.enter_context(tf.io.TFRecordWriter(path)) for path in temporary]
                 examples = source.examples(size, fit, quarantine)
-                for record in ordered_map(lambda example: _serialise(example, ENCODINGS[encoding]), examples):
+                records = ordered_map(lambda example: _serialise(example, ENCODINGS[encoding]), examples)
+                for record in progress(records, source.count, "writing"):
                     writers[count % shards].write(record)
                     count += 1
-                    if progress:
-                        progress(count)
             for path, name in zip(temporary, names, strict=True):
                 tf.io.gfile.rename(path, join(out_dir, name), overwrite=True)
                 made.append(join(out_dir, name))

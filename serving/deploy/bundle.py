@@ -15,13 +15,14 @@ import platform
 import re
 import shutil
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 from google.protobuf import text_format
 
 from data import files as paths
 from data.errors import UserError
+from data.progress import Progress, silent
 from serving.deploy import command, compose, envoy, keys, kserve, kubernetes, monitoring, readme, sizing, vertex
 from serving.deploy.documents import json_text
 from serving.deploy.spec import SERVER_IMAGE, BundleSpec, Model, kubernetes_name
@@ -48,15 +49,14 @@ def bundle(
     pixels: int = 256,
     timed: bool = True,
     image: str = SERVER_IMAGE,
-    progress: Callable[[int, int], object] = lambda runs, total: None,
+    progress: Progress = silent,
 ) -> BundleSpec:
     """Write the bundle of the models in the local folder `models_dir` into `out`, and return what was decided.
 
     `only` names the models to take (default: all). `latency_limit` is what a batch may take, in seconds; `cpus` is how
     many a server will have (default: as many as this process); `pixels` is the side of the pictures sent to a model that
     takes any size. With `timed` False nothing is timed, and batch sizes are those of `models_dir`'s batching.config.
-    `progress` is called with the runs made since its last call, and how many there are in all. Raises BundleRefused
-    and sizing.CannotMeasure.
+    `progress` is handed the runs of each model (`data.progress`). Raises BundleRefused and sizing.CannotMeasure.
     """
     out, models_dir = os.path.abspath(out), os.path.abspath(_local(models_dir))
     _check_place(out)
@@ -70,7 +70,6 @@ def bundle(
     cpus = cpus or here
     found = _find_models(models_dir, list(only))
     models_config, loaded = _models_config(models_dir, found)
-    total = len(found) * len(sizing.SIZES) * (sizing.ROUNDS + 1)
     models = tuple(
         Model(
             name,
@@ -81,7 +80,7 @@ def bundle(
                 cpus=cpus,
                 pixels=pixels,
                 timed=timed,
-                progress=lambda runs: progress(runs, total),
+                progress=progress,
             ),
         )
         for name in found

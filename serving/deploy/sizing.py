@@ -11,13 +11,14 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from data import quiet
 from data.errors import UserError
+from data.progress import Progress, silent
 
 SIZES = (1, 2, 4, 8, 16, 32)
 ROUNDS = 9  # that count; one more goes before them, to warm up
@@ -102,14 +103,12 @@ def memory(models: Iterable[tuple[int, int, int | None]], runs: int) -> int:
     return -int(-(SERVER_BYTES + loaded + running) // ROUND_TO) * ROUND_TO
 
 
-def measure(
-    version: str, *, cpus: int, pixels: int, timed: bool = True, progress: Callable[[int], object] = lambda runs: None
-) -> Measurement:
+def measure(version: str, *, cpus: int, pixels: int, timed: bool = True, progress: Progress = silent) -> Measurement:
     """Load the version of a model in the folder `version`, and time batches of SIZES rows of its main signature.
 
     The rows are those of the warm-up file; where a picture may have any size it is `pixels` square. Sizes take turns
-    for ROUNDS rounds, so that a busy moment of the machine meets all of them. `progress` is called with the number of
-    runs made since its last call, len(SIZES) * (ROUNDS + 1) in all. Raises CannotMeasure.
+    for ROUNDS rounds, so that a busy moment of the machine meets all of them. `progress` is handed the runs, and the
+    answer after them. Raises CannotMeasure.
     """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
@@ -122,17 +121,24 @@ def measure(
         process.start()
         theirs.close()
         try:
-            while isinstance(said := ours.recv(), int):
-                progress(said)
+            replies = len(SIZES) * (ROUNDS + 1) + 1 if timed else 1
+            *_, reply = progress(_replies(ours), replies, f"measuring {version}")
         except EOFError:
             process.join()
             raise CannotMeasure(f"{version}: {_last_words(process.exitcode, log.read())}") from None
         finally:
             process.terminate()
             process.join()
-    if isinstance(said, str):
-        raise CannotMeasure(f"{version}: {said}")
-    return said
+    if isinstance(reply, str):
+        raise CannotMeasure(f"{version}: {reply}")
+    return reply
+
+
+def _replies(connection):
+    """What `_measure_and_send` sends, up to the answer. Raises EOFError when its process ends before."""
+    while isinstance(reply := connection.recv(), int):
+        yield reply
+    yield reply
 
 
 def _last_words(exit_code, log):
@@ -141,7 +147,7 @@ def _last_words(exit_code, log):
 
 
 def _measure_and_send(connection, log, version, *, cpus, pixels, timed):
-    """Send runs made as they are made, then a Measurement, or the sentence of what went wrong."""
+    """Send a number for each run, then a Measurement, or the sentence of what went wrong."""
     with open(log, "w") as file:  # the chatter of TensorFlow, that would tear the progress bar
         os.dup2(file.fileno(), sys.stderr.fileno())
     quiet.stop()
@@ -155,7 +161,7 @@ def _measure_and_send(connection, log, version, *, cpus, pixels, timed):
         connection.send(str(error))
 
 
-def _measure_here(version, pixels, timed, progress):
+def _measure_here(version, pixels, timed, send):
     from serving.export.patterns import plain
     from serving.export.session import Session
 
@@ -174,7 +180,7 @@ def _measure_here(version, pixels, timed, progress):
                     runs[size].append(time.perf_counter() - start)
                 else:
                     run_bytes[size] = _peak_bytes() - loaded
-                progress(1)
+                send(size)
         return Measurement(
             request={alias: _described(value.dtype, value.shape) for alias, value in row.items()},
             seconds={size: statistics.median(taken) for size, taken in runs.items()},

@@ -3,7 +3,7 @@
 import click
 
 from trainer.commands.options import PATH, named, numbers
-from trainer.console import CONTEXT, say
+from trainer.console import CONTEXT, progress, say
 from trainer.errors import Refused, refusing
 
 
@@ -29,8 +29,6 @@ def main(export_or_run, photos, best, signature, others, out, **options):
 
     A photo that cannot be used is named and left out; the others go on. No photo is ever written over.
     """
-    from tqdm import tqdm
-
     from serving.export import offline
     from trainer.photos import pairs, partners, told, write
     from trainer.runs.exporting import find_export
@@ -42,9 +40,7 @@ def main(export_or_run, photos, best, signature, others, out, **options):
         export = find_export(export_or_run, say, best)
         results = offline.apply(export, sources, signature, inputs, numbers(options["set"]))
         failed = 0
-        for (photo, target), result in zip(
-            work, tqdm(results, total=len(work), unit="photo", disable=None), strict=True
-        ):
+        for (photo, target), result in zip(work, progress(results, len(work), "changing"), strict=True):
             error = result if isinstance(result, Exception) else write(target, result)
             if error:
                 failed += 1

@@ -3,7 +3,7 @@
 import click
 
 from trainer.commands.options import PATH
-from trainer.console import CONTEXT, say
+from trainer.console import CONTEXT, progress, say
 from trainer.errors import refusing
 
 
@@ -31,16 +31,9 @@ def main(models_dir, out, only, latency_ms, cpus, pixels, no_measure, image):
     Measures each model, chooses batch sizes and memory, and writes settings for TensorFlow Serving, docker compose with Envoy,
     Prometheus and Grafana, Kubernetes and KServe manifests, a recipe for Vertex AI, and a README that says in which order.
     """
-    from tqdm import tqdm
-
     from serving.deploy import bundle
 
-    with refusing(), tqdm(unit="run", disable=no_measure or None) as bar:
-
-        def progress(runs, total):
-            bar.total = total
-            bar.update(runs)
-
+    with refusing():
         spec = bundle.bundle(
             models_dir,
             out,

@@ -7,7 +7,7 @@ import click
 from data import files
 from data.catalogue import KINDS
 from trainer.commands.options import PATH
-from trainer.console import CONTEXT, say
+from trainer.console import CONTEXT, progress, say
 from trainer.errors import Refused, refusing
 
 # fmt: off
@@ -120,13 +120,7 @@ def _measure(models, features, lpips, asked):
     from trainer.tasks.measure import measure_all
 
     request = Request(**asked, lpips=lpips and open_lpips(lpips))
-    return measure_all(models, request, open_features(features), _track)
-
-
-def _track(items, total, what):
-    from tqdm import tqdm
-
-    return tqdm(items, total=total, desc=what, unit="", disable=None, leave=False)
+    return measure_all(models, request, open_features(features), progress)
 
 
 def _default(run_or_export):

@@ -6,7 +6,7 @@ from data.catalogue import KINDS
 from data.inspection.kinds import DROPPABLE
 from data.inspection.kinds import KINDS as FINDINGS
 from trainer.commands.options import PATH
-from trainer.console import CONTEXT, say
+from trainer.console import CONTEXT, progress, say
 from trainer.errors import Refused, refusing
 
 BY = "packshot inspect"
@@ -43,8 +43,8 @@ def main(data, out, as_json, fix, drop, strict):
     with refusing():
         taken = inventory.take(data)
         _check(taken, (out, as_json, fix), fix, drop)
-        records = survey(taken, track)
-        found = find_defects(taken, records, track)
+        records = survey(taken, progress)
+        found = find_defects(taken, records, progress)
         kept = cleaning.kept(records, found, drop)
         said = verdict.sentences(records, found, len(kept))
         values = report.as_values(taken, records, found, said, len(kept))
@@ -53,7 +53,7 @@ def main(data, out, as_json, fix, drop, strict):
             outputs.write_json(as_json, values, BY)
             say(f"for machines: {as_json}")
         if out:
-            outputs.write(out, page(taken, found, values, track), BY)
+            outputs.write(out, page(taken, found, values, progress), BY)
             say(f"page: {out}")
         if fix:
             content, odd = cleaning.cleaned_list(taken.spec, kept, len(records))
@@ -81,12 +81,6 @@ def _check(taken, targets, fix, drop):
     if kind == "list":
         inputs.append(split_option(rest)[0])
     outputs.check(filter(None, targets), BY, inputs)
-
-
-def track(items, total, what):
-    from tqdm import tqdm
-
-    return tqdm(items, total=total, desc=what, unit="img" if what != "comparing" else "pair", disable=None, leave=False)
 
 
 def _tell(values, found):

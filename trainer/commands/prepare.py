@@ -4,7 +4,7 @@ import click
 
 from data.catalogue import KINDS
 from trainer.commands.options import PATH
-from trainer.console import CONTEXT, say
+from trainer.console import CONTEXT, progress, say
 from trainer.errors import refusing
 
 
@@ -23,8 +23,6 @@ Example:
 # fmt: on
 def main(source, out, size, fit, shards):
     """Decode a source once and write it as TFRecord shards, which read fast from anywhere."""
-    from tqdm import tqdm
-
     from data import catalogue, outputs
     from data.quarantine import Quarantine
     from data.sources import tfrecord
@@ -33,10 +31,7 @@ def main(source, out, size, fit, shards):
     with refusing():
         outputs.check_folder(out)
         opened, quarantine = catalogue.open_source(source), Quarantine()
-        with tqdm(total=opened.count, unit="img", disable=None) as bar:
-            summary = tfrecord.write(
-                opened, out, size, fit, shards, progress=lambda count: bar.update(count - bar.n), quarantine=quarantine
-            )
+        summary = tfrecord.write(opened, out, size, fit, shards, progress=progress, quarantine=quarantine)
         quarantine.tell(say, path=join(out, "left_out.json"))
     say(f"{summary['count']} examples in {shards} shards: {out}")
 

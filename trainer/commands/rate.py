@@ -8,7 +8,7 @@ from data import files
 from data.catalogue import KINDS
 from data.errors import UserError
 from trainer.commands.options import PATH
-from trainer.console import CONTEXT, say
+from trainer.console import CONTEXT, progress, say
 from trainer.errors import refusing
 
 
@@ -51,8 +51,6 @@ def page(exports_or_runs, out, data, photos, n, repeats, text, seed):
     One file with everything in it: open it from a disk, mail it, or put it on any web server. Sides are shuffled, pairs come equally often,
     and models that know categories are compared within one. What the page does not tell is in the key beside it, NAME.key.json.
     """
-    from tqdm import tqdm
-
     from data import catalogue, outputs
     from trainer.rating import systems
     from trainer.rating.page import build
@@ -70,8 +68,7 @@ def page(exports_or_runs, out, data, photos, n, repeats, text, seed):
         found = [exporting.find_export(path, say) for path in exports_or_runs]
         group = systems.together([systems.load(path) for path in found], named)
         repeats = n // 10 if repeats is None else repeats
-        with tqdm(total=len(found) + bool(source), unit="system", disable=None) as bar:
-            questions, gallery = group.show(source, photos, n, repeats, seed, bar.update, say)
+        questions, gallery = group.show(source, photos, n, repeats=repeats, seed=seed, progress=progress, say=say)
         if source:
             named, found = [*named, systems.REAL], [*found, data]
         html, key = build(questions, gallery, named, found, text)

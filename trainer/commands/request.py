@@ -13,7 +13,7 @@ import click
 from data.errors import UserError
 from trainer.commands import connection
 from trainer.commands.options import PATH, VERSION, conditions, named, numbers
-from trainer.console import CONTEXT, say
+from trainer.console import CONTEXT, progress, say
 from trainer.errors import Refused
 
 ROWS = 16  # pictures asked for at once
@@ -147,7 +147,6 @@ Examples:
 def generate(context, seed, n, label, condition, truncation, out, **options):
     """Make one PNG file for each seed. The same seed gives the same picture."""
     import numpy as np
-    from tqdm import tqdm
 
     from data import outputs
     from data.images import encode_png
@@ -167,7 +166,8 @@ def generate(context, seed, n, label, condition, truncation, out, **options):
         suffix = "".join(f"-{key}-{_in_a_name(value)}" for key, (_, value) in values.items() if value is not None)
         targets = {one: os.path.join(out, f"seed-{one}{suffix}.png") for one in seeds}
         outputs.check(targets.values(), GENERATE, folder=out)
-        with tqdm(total=len(seeds), unit="img", disable=None) as bar:
+
+        def pictures():
             for start in range(0, len(seeds), ROWS):
                 part = np.array(seeds[start : start + ROWS], np.int64)
                 inputs = {seed_alias: part} | asked.numbers(signature, knobs, len(part))
@@ -175,9 +175,10 @@ def generate(context, seed, n, label, condition, truncation, out, **options):
                 contents = asked.output(images, inputs, name)
                 if not signature.outputs[images].file:
                     contents = map(encode_png, contents)
-                for one, content in zip(part, contents, strict=True):
-                    outputs.write(targets[one], content, GENERATE)
-                    bar.update()
+                yield from zip(part, contents, strict=True)
+
+        for one, content in progress(pictures(), len(seeds), "generating"):
+            outputs.write(targets[one], content, GENERATE)
     say(f"{len(seeds)} pictures: {out}")
 
 
@@ -203,7 +204,6 @@ def apply(context, photos, out, parallel, as_is, signature, others, **options):
     A photo that cannot be used is named and left out; the others go on.
     """
     import numpy as np
-    from tqdm import tqdm
 
     from serving.client.picture_files import to_file
     from serving.wire import errors, interface
@@ -240,7 +240,7 @@ def apply(context, photos, out, parallel, as_is, signature, others, **options):
         failed = 0
         try:
             results = pool.map(send, *zip(*work, strict=True), *(partners(photos, sources, paths[x]) for x in paths))
-            for (source, _), error in zip(work, tqdm(results, total=len(work), unit="photo", disable=None), strict=True):
+            for (source, _), error in zip(work, progress(results, len(work), "changing"), strict=True):
                 if error is not None:
                     failed += 1
                     say(connection.sentence(told(source, error)))

@@ -42,18 +42,18 @@ class EvaluatedModel:
         return catalogue.load(self.run.model).Model.EVALUATOR
 
     def generate(
-        self, count: int, seed: int, label: np.ndarray | None, truncation: float, track
+        self, count: int, seed: int, label: np.ndarray | None, truncation: float, progress
     ) -> Iterator[np.ndarray]:
         """`count` pictures from nothing, picture i by the seed `seed + i`: blocks uint8 [n, height, width, 3].
 
         Args:
             label: int [count], or None for a model that knows no categories.
-            track: function (iterator, total, what) -> iterator, such as a progress bar.
+            progress: see `data.progress`.
         """
         conditions = {} if label is None else {"label": label}
         numbers = {} if truncation == 1 else {"truncation": truncation}
         parts = offline.samples(self.path, count, seed, conditions, numbers)
-        return track(parts, -(-count // offline.BATCH), "making")
+        return progress(parts, -(-count // offline.BATCH), "making")
 
     def change(self, pictures: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """A uint8 [height, width, 3] picture for each of these, one at a time."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from data.images import to_uint8
+from trainer.console import progress
 from trainer.evaluation.pairs import PairEvaluator
 from trainer.evaluation.sets import SetEvaluator
 from trainer.metrics import of_pictures
@@ -93,12 +93,8 @@ def _as_real(artifacts):
 def _vectors(extractor, rows, key):
     """The features of up to `REFERENCE` pictures, float [n, d], read and looked at a block at a time."""
     indices = evenly(rows.count, min(rows.count, REFERENCE))
-    with tqdm(desc="features", total=len(indices), unit="img", disable=None) as bar:
-        found = []
-        for block in _blocks(len(indices)):
-            found.append(extractor.vectors(rows.take(indices[block])[key]))
-            bar.update(len(found[-1]))
-    return np.concatenate(found)
+    blocks = progress(_blocks(len(indices)), -(-len(indices) // TOGETHER), "features")
+    return np.concatenate([extractor.vectors(rows.take(indices[block])[key]) for block in blocks])
 
 
 def _blocks(count):

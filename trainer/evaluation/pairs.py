@@ -9,6 +9,7 @@ import numpy as np
 
 from data.catalogue import open_source
 from data.errors import UserError
+from data.progress import Progress, silent
 from data.quarantine import Quarantine
 from trainer.evaluation.report import Evaluation, Example, Gallery, side_by_side
 from trainer.evaluation.request import Request
@@ -40,10 +41,10 @@ class PairEvaluator:
     lpips: object = None
 
     def measure(
-        self, pictures: Sequence[np.ndarray], track: Callable[[Iterable], Iterable] = iter
+        self, pictures: Sequence[np.ndarray], progress: Progress = silent
     ) -> tuple[dict[str, Estimate], dict[str, np.ndarray]]:
         """(measures, values of each pair float64 [n]) by their full names, the headline first; see `of_pairs.measure`."""
-        return self._measure(pictures, self.targets, track)
+        return self._measure(pictures, self.targets, progress)
 
     def alone(self, pictures: Sequence[np.ndarray]) -> dict[str, Estimate]:
         """Measures that take no targets: periodic artifacts, and naturalness of those that hold several of its patches."""
@@ -52,13 +53,15 @@ class PairEvaluator:
     def names(self) -> tuple[str, ...]:
         """The full names that `measure` finds of as many pictures."""
         black = np.zeros_like(self.targets[0])
-        metrics, _ = self._measure([black], [np.bitwise_not(black)], iter)
+        metrics, _ = self._measure([black], [np.bitwise_not(black)], silent)
         return (*metrics, *(name for name in self.alone(self.targets) if name not in metrics))
 
-    def _measure(self, pictures, targets, track):
-        each = of_pairs.measure(pictures, targets, shave=self.shave, extractor=self.extractor, track=track)
+    def _measure(self, pictures, targets, progress):
+        each = of_pairs.measure(pictures, targets, shave=self.shave, extractor=self.extractor, progress=progress)
         if self.lpips is not None:
-            each[self.lpips.name] = self.lpips.distances(track(zip(pictures, targets, strict=True)))
+            each[self.lpips.name] = self.lpips.distances(
+                progress(zip(pictures, targets, strict=True), len(targets), "measuring by LPIPS")
+            )
         each = dict(sorted(each.items(), key=lambda item: measure_of(item[0]) is not self.headline))
         return means(each) | self.alone(pictures), each
 
@@ -123,7 +126,7 @@ def evaluate(
     made_by: str,
     alternatives: Mapping[str, Sequence[np.ndarray]],
     show: Callable[[Pair, np.ndarray, str], Example],
-    track,
+    progress,
 ) -> Evaluation:
     """Send the sources through the model, and measure what it makes of them.
 
@@ -133,8 +136,8 @@ def evaluate(
         show: function (pair, made picture, name) -> the example of that name.
     """
     pairs, extractor = reference.pairs, evaluator.extractor
-    made = list(model.change(track((pair.source for pair in pairs), len(pairs), "changing")))
-    metrics, each = evaluator.measure(made, lambda items: track(items, len(made), "measuring"))
+    made = list(model.change(progress((pair.source for pair in pairs), len(pairs), "changing")))
+    metrics, each = evaluator.measure(made, progress)
     baselines = {name: evaluator.measure(pictures)[0] for name, pictures in alternatives.items()}
     baselines[TARGETS] = evaluator.alone(evaluator.targets)
     if reference.others is not None and min(len(pairs), len(reference.others)) >= of_sets.LEAST:

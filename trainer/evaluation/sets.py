@@ -108,7 +108,7 @@ def gather(
     *,
     extractor,
     period: int,
-    track,
+    progress,
     key: str = "image",
     source: str | None = None,
 ) -> Reference:
@@ -117,7 +117,7 @@ def gather(
     Args:
         run: of the model; says how pictures were squared, and what was trained on.
         view: what it trains on. extractor: see `trainer.features.catalogue`. period: see `SetEvaluator`.
-        track: function (iterator, total, what) -> iterator.
+        progress: see `data.progress`.
         key: of the real pictures in the rows of the view. source: of what the model makes pictures of, None where it takes nothing.
 
     Raises UserError, one sentence, when LPIPS is asked for, and when a source that is asked for cannot be read; when `data` is given, what
@@ -132,9 +132,7 @@ def gather(
     def read(spec):
         opened = open_source(spec, run.seed)
         quarantine = Quarantine()
-        rows = load_rows(
-            opened, view, fit=run.fit, quarantine=quarantine, progress=lambda it, n: track(it, n, "reading")
-        )
+        rows = load_rows(opened, view, fit=run.fit, quarantine=quarantine, progress=progress)
         chosen = rows.take(np.linspace(0, rows.count - 1, min(rows.count, request.count or MOST)).astype(int))
         labels = chosen.get("label")
         vectors = extractor.vectors(chosen[key])
@@ -151,7 +149,7 @@ def gather(
     return Reference(extractor, real, train, read(held_out) if held_out else None, period)
 
 
-def evaluate(model, reference: Reference, request: Request, track) -> Evaluation:
+def evaluate(model, reference: Reference, request: Request, progress) -> Evaluation:
     """Make pictures, of sources or from nothing with the real ones' mix of categories, and measure them.
 
     Raises UserError when model and data do not fit.
@@ -163,9 +161,9 @@ def evaluate(model, reference: Reference, request: Request, track) -> Evaluation
     labels = None if real.labels is None else np.resize(real.labels, count)
     conditional = bool(model.classes)
     if changes:
-        made = np.stack(list(model.change(track(real.sources, count, "changing"))))
+        made = np.stack(list(model.change(progress(real.sources, count, "changing"))))
     else:
-        blocks = model.generate(count, request.seed, labels if conditional else None, request.truncation, track)
+        blocks = model.generate(count, request.seed, labels if conditional else None, request.truncation, progress)
         made = np.concatenate(list(blocks))
     metrics, vectors = evaluator.measure([made], count)
     if extractor.classes:

@@ -7,6 +7,7 @@ import numpy as np
 
 from data.errors import UserError
 from data.images import bicubic_float
+from data.progress import Progress, silent
 
 Pictures = np.ndarray | Sequence[np.ndarray]
 
@@ -31,16 +32,16 @@ class Extractor:
     classes: int | None = None
     batch: int = 64
 
-    def vectors(self, pictures: Pictures, progress: Callable[[int], object] | None = None) -> np.ndarray:
+    def vectors(self, pictures: Pictures, progress: Progress = silent) -> np.ndarray:
         """Features float32 [n, d] of uint8 pictures [n, height, width, 3], or of a list of them in different sizes.
 
-        Pictures of another size are brought to `size` x `size` as `data.images.bicubic_float` does. `progress` is called with the number
-        of pictures done since the last call, such as a tqdm bar's `update`. Raises UserError for no pictures and for ones that are not
+        Pictures of another size are brought to `size` x `size` as `data.images.bicubic_float` does. `progress` is handed the
+        batches (`data.progress`). Raises UserError for no pictures and for ones that are not
         uint8 [height, width, 3].
         """
         return np.concatenate(list(self._run(self.to_vectors, pictures, progress)))
 
-    def maps(self, pictures: Pictures, progress: Callable[[int], object] | None = None) -> list[np.ndarray]:
+    def maps(self, pictures: Pictures, progress: Progress = silent) -> list[np.ndarray]:
         """Feature maps of several layers, float32 [n, height, width, channels] each, shallow ones first; arguments as for `vectors`.
 
         Raises UserError when the network's layers are not known.
@@ -52,18 +53,16 @@ class Extractor:
         found = list(self._run(self.to_maps, pictures, progress, several=True))
         return [np.concatenate(layer) for layer in zip(*found, strict=True)]
 
-    def probabilities(self, pictures: Pictures, progress: Callable[[int], object] | None = None) -> np.ndarray:
+    def probabilities(self, pictures: Pictures, progress: Progress = silent) -> np.ndarray:
         """Class probabilities float32 [n, classes]; arguments as for `vectors`. Raises UserError when the network is no classifier."""
         if self.to_probabilities is None:
             raise UserError(f"{self.name} is no classifier; take inception or keras:NAME")
         return np.concatenate(list(self._run(self.to_probabilities, pictures, progress)))
 
     def _run(self, network, pictures, progress, several=False):
-        for count, batch in self._batches(pictures):
+        for count, batch in progress(self._batches(pictures), -(-len(pictures) // self.batch), "features"):
             found = network(batch)
             yield [np.asarray(rows)[:count] for rows in found] if several else np.asarray(found)[:count]
-            if progress:
-                progress(count)
 
     def _batches(self, pictures) -> Iterator[tuple[int, np.ndarray]]:
         """How many pictures, and float32 [batch, size, size, 3] that begins with them."""

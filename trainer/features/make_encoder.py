@@ -23,6 +23,7 @@ from data.images import bicubic_float, to_float
 from data.sources.studio import Studio
 from models.features import packshot
 from models.features.network import digest
+from trainer.console import progress
 from trainer.features.scenes import PRINTS, Scenes
 
 SCENES = 48  # a step; two views of each
@@ -38,10 +39,9 @@ PEAK_RATE = 2e-3
 @click.option("--backdrops", default=1200, type=click.IntRange(min=1), show_default=True, help="drawn beforehand")
 @click.option("--whitened-on", default=WHITENED_ON, type=click.IntRange(min=200), show_default=True, help="scenes")
 @click.option("--seed", default=0, show_default=True)
-def main(out, steps, products, backdrops, whitened_on, seed):
+def main(*, out, steps, products, backdrops, whitened_on, seed):
     began = time.monotonic()
-    with tqdm(total=products + backdrops, unit="drawing", disable=None) as bar:
-        scenes = Scenes(seed, products, backdrops, bar.update)
+    scenes = Scenes(seed, products, backdrops, progress)
     weights, terms = train(scenes, steps, seed)
     weights |= whitening(scenes, weights, range(steps * SCENES, steps * SCENES + whitened_on))
     weights = {name: array.astype(np.float16) for name, array in weights.items()}

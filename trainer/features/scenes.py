@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
+from data.progress import Progress, silent
 from data.sources.studio import Studio
 from trainer.features.damage import blurred, compressed, faded, noisy
 
@@ -46,19 +47,15 @@ class View:
 class Scenes:
     """A stock of products, backdrops and cloth, of which every scene is made anew."""
 
-    def __init__(self, seed: int, products: int, backdrops: int, progress=lambda count: None):
+    def __init__(self, seed: int, products: int, backdrops: int, progress: Progress = silent):
         self.seed = seed
         studio = Studio(products, seed)
-        self.products = []
-        for index in range(products):
-            self.products.append(studio.example(index, CANVAS))
-            progress(1)
+        drawn = progress(range(products), products, "drawing products")
+        self.products = [studio.example(index, CANVAS) for index in drawn]
         random = np.random.default_rng([seed, 1])
         self.clouds = [_clouds(random, random.uniform(0.6, 1.6)) for _ in range(64)]
-        self.backdrops = []
-        for _ in range(backdrops):
-            self.backdrops.append(_backdrop(random, self.clouds))
-            progress(1)
+        drawn = progress(range(backdrops), backdrops, "drawing backdrops")
+        self.backdrops = [_backdrop(random, self.clouds) for _ in drawn]
 
     def pair(self, index: int) -> list[tuple[Scene, View]]:
         """Two views of scene `index`, cut differently and spoilt alike; in half of the pairs the product lies elsewhere in the second."""

@@ -10,11 +10,11 @@ Example:
 import os
 
 import click
-from tqdm import tqdm
 
 from data import files
 from data.degrade import downscale
 from data.images import BadPicture, decode
+from trainer.console import progress
 from trainer.errors import refusing
 from trainer.metrics import naturalness
 
@@ -38,7 +38,8 @@ def main(folder, out, patch, shrink):
 
 
 def _pictures(folder, shrink):
-    for path in tqdm(list(files.walk(folder)), unit="picture", disable=None):
+    paths = list(files.walk(folder))
+    for path in progress(paths, len(paths), "reading"):
         try:
             picture = decode(files.read(os.path.join(folder, path)))
         except BadPicture as error:

@@ -1,9 +1,10 @@
 """Measures of pictures against their targets, one value a pair."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
+from data.progress import Progress, silent
 from trainer.metrics import names
 from trainer.metrics.table import DELTA_E, MS_SSIM_Y, PSNR_RGB, PSNR_Y, SSIM_RGB, SSIM_Y
 
@@ -17,7 +18,7 @@ def measure(
     *,
     shave: int,
     extractor=None,
-    track: Callable[[Iterable], Iterable] = iter,
+    progress: Progress = silent,
 ) -> dict[str, np.ndarray]:
     """PSNR and SSIM on luma and on RGB, MS-SSIM where it fits all, Delta-E, and the distance in the extractor's layers.
 
@@ -25,11 +26,11 @@ def measure(
         pictures, targets: n of uint8 [height, width, 3] each, a picture and its target alike in shape; pairs may differ in size.
         shave: px cut from each border first; by custom the scale of an enlargement, else 0.
         extractor: see `trainer.features.catalogue`; None leaves the last out, and so does one whose layers are not known.
-        track: what the pairs are taken through, such as a progress bar.
+        progress: is handed the pairs; see `data.progress`.
 
     Returns {full name: float64 [n]}. Raises UserError for arrays that are not such pictures.
     """
-    pairs = track(zip(pictures, targets, strict=True))
+    pairs = progress(zip(pictures, targets, strict=True), len(targets), "measuring")
     each = [_fidelity(a[np.newaxis], b[np.newaxis], shave) for a, b in pairs]
     everywhere = [name for name in each[0] if all(name in one for one in each)]
     found = {name: np.concatenate([one[name] for one in each]) for name in everywhere}

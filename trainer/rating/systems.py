@@ -3,15 +3,15 @@
 import contextlib
 import os
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
-from tqdm import tqdm
 
 from data import files
 from data.errors import UserError
 from data.images import BadPicture, decode, encode_png
+from data.progress import Progress
 from data.quarantine import Quarantine
 from serving.export import offline
 from serving.export.export import REPORT, report
@@ -78,34 +78,33 @@ class Generators:
         self.topics = sorted(self.classes[0])
 
     def show(
-        self, source, photos: str | None, count: int, repeats: int, seed: int, progress: Callable[[], None], say
+        self, source, photos: str | None, count: int, *, repeats: int, seed: int, progress: Progress, say
     ) -> tuple[list[Question], Gallery]:
         """`count` questions, `repeats` of them asked again, and what they show.
 
-        `source`, opened, gives the last system real pictures, unless it is None; `photos` are refused. `progress()` is called for
-        each system that is ready, `say(sentence)` for what the user should know. Raises UserError.
+        `source`, opened, gives the last system real pictures, unless it is None; `photos` are refused. `progress` is handed
+        the models (`data.progress`), `say(sentence)` for what the user should know. Raises UserError.
         """
         if photos:
             raise UserError("--photos is for models that take pictures; these make theirs from nothing")
         questions = plan(len(self.models) + (source is not None), count, repeats, len(self.topics), seed)
         needed = _needed(questions)
         made = {}
-        for number, (model, classes) in enumerate(zip(self.models, self.classes, strict=True)):
+        models = enumerate(zip(self.models, self.classes, strict=True))
+        for number, (model, classes) in progress(models, len(self.models), "making"):
             asked = [(side, topic) for side, topic in needed if side.system == number]
             rounds = 1 + max((side.picture for side, _ in asked), default=-1)
             # Without a label the classes take turns, so picture i is of class i % classes.
             drawn = offline.sample(model.path, rounds * len(classes), seed=seed * APART) if rounds else ()
             for side, topic in asked:
                 made[side, topic] = drawn[side.picture * len(classes) + classes.index(self.topics[topic])]
-            progress()
         if source is not None:
             asked = [(side, topic) for side, topic in needed if side.system == len(self.models)]
             size = max(map(len, made.values()))
-            made |= self._photos(source, asked, size, seed, say)
-            progress()
+            made |= self._photos(source, asked, size, seed=seed, progress=progress, say=say)
         return questions, Gallery(self.topics, made, None)
 
-    def _photos(self, source, asked, size, seed, say):
+    def _photos(self, source, asked, size, *, seed, progress, say):
         if self.conditional[0]:
             if missing := [name for name in self.topics if name not in source.classes]:
                 raise UserError(f"{source.spec} has no pictures of {_listed(missing)}")
@@ -119,7 +118,7 @@ class Generators:
             name = source.classes[example["label"]]
             return self.topics.index(name) if name in self.topics else None
 
-        found = draw(source, size, _fit(self.models), wanted, topic_of, seed, say)
+        found = draw(source, size, _fit(self.models), wanted, topic_of=topic_of, seed=seed, progress=progress, say=say)
         for topic, examples in found.items():
             if len(examples) < wanted[topic]:
                 what = f" of {self.topics[topic]}" if self.conditional[0] else ""
@@ -141,7 +140,7 @@ class Translators:
         self.task = kinds.pop()
 
     def show(
-        self, source, photos: str | None, count: int, repeats: int, seed: int, progress: Callable[[], None], say
+        self, source, photos: str | None, count: int, *, repeats: int, seed: int, progress: Progress, say
     ) -> tuple[list[Question], Gallery]:
         """As `Generators.show`. The pictures to start from are those of the folder `photos`, or made of those of `source`, whose targets
         are the last system's.
@@ -156,10 +155,11 @@ class Translators:
         if photos:
             sources = self._photos(photos, topics, seed, say)
         else:
-            sources, targets = self._pairs(source, topics, seed, say)
+            sources, targets = self._pairs(source, topics, seed=seed, progress=progress, say=say)
         needed = _needed(questions)
         made = {}
-        for number, (model, name) in enumerate(zip(self.models, self.named, strict=True)):
+        models = enumerate(zip(self.models, self.named, strict=True))
+        for number, (model, name) in progress(models, len(self.models), "making"):
             asked = [(side, topic) for side, topic in needed if side.system == number]
             results = offline.apply(model.path, (encode_png(sources[topic]) for _, topic in asked))
             for (side, topic), result in zip(asked, results, strict=True):
@@ -167,20 +167,20 @@ class Translators:
                     height, width, _ = sources[topic].shape
                     raise UserError(f"{name} could not use a picture of {width}x{height} px: {result}")
                 made[side, topic] = decode(result)
-            progress()
         if source is not None:
             made |= {(side, at): targets[at] for side, at in needed if side.system == len(self.models)}
-            progress()
         return questions, Gallery([""] * topics, made, sources)
 
-    def _pairs(self, source, count, seed, say):
+    def _pairs(self, source, count, *, seed, progress, say):
         """`count` (sources, targets), drawn from an opened source and made into pairs as the models' task does."""
         if self.task is None:
             raise UserError("--data needs models that say what their task is; for others use --photos")
         task, side = tasks.of(self.task), max(self._sides(), default=RATED)
         size, view = task.rated_view(side, self.models[0].configuration.get("view", "auto"), self._setting)
         view.check(source.keys)
-        found = draw(source, size, _fit(self.models), {0: count}, lambda _: 0, seed, say)[0]
+        found = draw(
+            source, size, _fit(self.models), {0: count}, topic_of=lambda _: 0, seed=seed, progress=progress, say=say
+        )[0]
         if len(found) < count:
             raise UserError(
                 f"{source.spec} has {len(found)} pictures, and this page needs {count}; ask for less by --n"
@@ -239,7 +239,9 @@ def together(models: Sequence[Model], named: Sequence[str]) -> Generators | Tran
     return (Generators if kinds[0] == "generate" else Translators)(models, named)
 
 
-def draw(source, size, fit, wanted: dict[int, int], topic_of, seed: int, say) -> dict[int, list[dict]]:
+def draw(
+    source, size, fit, wanted: dict[int, int], *, topic_of, seed: int, progress: Progress, say
+) -> dict[int, list[dict]]:
     """Up to `wanted[topic]` examples of each topic, drawn evenly from all of an opened source (reservoir sampling, Vitter 1985).
 
     Reads every example once. `topic_of(example)` gives a topic or None.
@@ -248,9 +250,7 @@ def draw(source, size, fit, wanted: dict[int, int], topic_of, seed: int, say) ->
     drawn = {topic: [] for topic in wanted}
     quarantine = Quarantine()
     quarantine.extend(source.left_out)
-    for example in tqdm(
-        source.examples(size, fit, quarantine), total=source.count, unit="img", leave=False, disable=None
-    ):
+    for example in progress(source.examples(size, fit, quarantine), source.count, "reading"):
         topic = topic_of(example)
         if topic not in wanted:
             continue

@@ -57,9 +57,9 @@ class Enhancement(PairTask):
         blocks = pair.source.repeat(times, axis=0).repeat(times, axis=1)
         return part, [("source", blocks[part]), ("bicubic", bicubic[part]), ("target", pair.target[part])]
 
-    def read(self, model, source, quarantine, count, track):
+    def read(self, model, source, quarantine, count, progress):
         examples = _whole(source, model.run, quarantine)
-        examples = track(examples, source.count and min(source.count, count), "reading")
+        examples = progress(examples, source.count and min(source.count, count), "reading")
         return (pair for _, pair in zip(range(count), examples, strict=False))
 
 

@@ -49,12 +49,12 @@ class Generation(Task):
         make = live.maker(model, {"seed": FIRST_SEED + np.arange(count)} | _conditions(model, rows, count))
         return live.of_sets(make, count, rows=rows, held_out=held_out, extractor=extractor, period=PERIOD)
 
-    def gather(self, model, request, extractor, track):
+    def gather(self, model, request, extractor, progress):
         view = views.generation(model.run.settings["resolution"])
-        return sets.gather(model.run, view, request, extractor=extractor, period=PERIOD, track=track)
+        return sets.gather(model.run, view, request, extractor=extractor, period=PERIOD, progress=progress)
 
-    def evaluate(self, model, reference, request, extractor, track):
-        return sets.evaluate(model, reference, request, track)
+    def evaluate(self, model, reference, request, extractor, progress):
+        return sets.evaluate(model, reference, request, progress)
 
 
 def _conditions(model, rows, count):

@@ -9,11 +9,11 @@ from trainer.evaluation.report import Evaluation
 from trainer.evaluation.request import Request
 
 
-def measure_all(models: Sequence[EvaluatedModel], request: Request, extractor, track) -> list[Evaluation]:
+def measure_all(models: Sequence[EvaluatedModel], request: Request, extractor, progress) -> list[Evaluation]:
     """An evaluation of each model, in their order.
 
     Args:
-        extractor: see `trainer.features.catalogue`. track: function (iterator, total, what) -> iterator, such as a progress bar.
+        extractor: see `trainer.features.catalogue`. progress: see `data.progress`.
 
     Raises UserError, one sentence, when they are of different tasks, when the data differ and none is named, and for data that cannot
     be read.
@@ -32,8 +32,8 @@ def measure_all(models: Sequence[EvaluatedModel], request: Request, extractor, t
         one, two = _protocol(first, task), _protocol(other, task)
         if one != two:
             raise UserError(f"{first.name} makes pictures by {one} and {other.name} by {two}: they do not compare")
-    reference = task.gather(first, request, extractor, track)
-    return [task.evaluate(model, reference, request, extractor, track) for model in models]
+    reference = task.gather(first, request, extractor, progress)
+    return [task.evaluate(model, reference, request, extractor, progress) for model in models]
 
 
 def _protocol(model, task):

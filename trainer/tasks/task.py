@@ -70,14 +70,14 @@ class Task:
         """
         raise NotImplementedError
 
-    def gather(self, model, request: Request, extractor, track):
+    def gather(self, model, request: Request, extractor, progress):
         """What exported models comparable with `model` are held against; takes `trainer.evaluation.evaluated_model.EvaluatedModel`.
 
         Raises UserError, one sentence, when the data cannot be read.
         """
         raise NotImplementedError
 
-    def evaluate(self, model, reference, request: Request, extractor, track) -> Evaluation:
+    def evaluate(self, model, reference, request: Request, extractor, progress) -> Evaluation:
         """Measure an exported model against what `gather` gave. Raises UserError when model and data do not fit."""
         raise NotImplementedError
 
@@ -106,7 +106,7 @@ class PairTask(Task):
         """By name, pictures that can be made of the sources without a model."""
         return {}
 
-    def read(self, model, source, quarantine, count: int, track) -> Iterator[Pair]:
+    def read(self, model, source, quarantine, count: int, progress) -> Iterator[Pair]:
         """Up to `count` pairs of an opened source, made as the run of an exported model made them."""
         raise NotImplementedError
 
@@ -145,10 +145,10 @@ class PairTask(Task):
         """Measures pictures against these targets; settings: of the family's config. lpips: see `trainer.features.lpips`."""
         return PairEvaluator(targets, extractor, self.shave(settings), self.period(settings), self.measure, lpips)
 
-    def gather(self, model, request, extractor, track):
-        return pairs.gather(model, request, lambda *arguments: self.read(model, *arguments, track))
+    def gather(self, model, request, extractor, progress):
+        return pairs.gather(model, request, lambda *arguments: self.read(model, *arguments, progress))
 
-    def evaluate(self, model, reference, request, extractor, track):
+    def evaluate(self, model, reference, request, extractor, progress):
         def show(pair, made, name):
             part, beside = self.references(pair)
             return Example(name, beside, [made[part]])
@@ -161,7 +161,7 @@ class PairTask(Task):
             made_by=self.made_by.format(view=model.run.view),
             alternatives=self.alternatives(reference.pairs),
             show=show,
-            track=track,
+            progress=progress,
         )
 
 

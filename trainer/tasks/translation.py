@@ -33,18 +33,18 @@ class Translation(PairTask):
     def rated_view(self, side, kind, setting):
         return side, views.translation(side, kind)
 
-    def read(self, model, source, quarantine, count, track):
+    def read(self, model, source, quarantine, count, progress):
         view = views.translation(model.run.settings["resolution"], model.run.view)
-        chosen = _rows(source, view, model.run.fit, count, track=track, quarantine=quarantine)
+        chosen = _rows(source, view, model.run.fit, count, progress=progress, quarantine=quarantine)
         labels = chosen.get("label", [None] * len(chosen["source"]))
         return (Pair(*pair) for pair in zip(chosen["source"], chosen["target"], labels, strict=True))
 
-    def gather(self, model, request, extractor, track):
-        reference = super().gather(model, request, extractor, track)
-        return reference if reference.seen else reference._replace(others=_trained_on(model.run, track))
+    def gather(self, model, request, extractor, progress):
+        reference = super().gather(model, request, extractor, progress)
+        return reference if reference.seen else reference._replace(others=_trained_on(model.run, progress))
 
 
-def _trained_on(run, track):
+def _trained_on(run, progress):
     """The pictures a translation was trained to make, uint8 [n, side, side, 3], `sets.MOST` at most; None when they are elsewhere."""
     try:
         source = open_source(run.data, run.seed)
@@ -52,10 +52,10 @@ def _trained_on(run, track):
         return None
     side, alone = run.settings["resolution"], "image" in source.keys
     view = views.generation(side) if alone else views.translation(side, run.view)
-    return _rows(source, view, run.fit, sets.MOST, track=track)["image" if alone else "target"]
+    return _rows(source, view, run.fit, sets.MOST, progress=progress)["image" if alone else "target"]
 
 
-def _rows(source, view, fit, count, *, track, quarantine=None):
+def _rows(source, view, fit, count, *, progress, quarantine=None):
     """Up to `count` rows of a source, evenly taken, as a dict of arrays."""
-    rows = load_rows(source, view, fit=fit, quarantine=quarantine, progress=lambda it, n: track(it, n, "reading"))
+    rows = load_rows(source, view, fit=fit, quarantine=quarantine, progress=progress)
     return rows.take(np.linspace(0, rows.count - 1, min(rows.count, count)).astype(int))

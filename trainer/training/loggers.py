@@ -17,6 +17,7 @@ from tensorboard.plugins.hparams import api as hparams
 from tqdm import tqdm
 
 from data import files
+from trainer.console import SECONDS
 from trainer.metrics.table import of_real
 
 
@@ -144,8 +145,6 @@ class Console:
     `headline` is the name of the one measure that evaluations are summed up by.
     """
 
-    SECONDS = 20  # between two plain lines
-
     def __init__(self, progress, headline=None):
         self._total = progress.steps * progress.rows
         self._start = progress.images
@@ -164,7 +163,7 @@ class Console:
             self._bar.set_postfix_str(text)
             return
         now = time.perf_counter()
-        if now - self._said < self.SECONDS and images < self._total and step > 1:
+        if now - self._said < SECONDS and images < self._total and step > 1:
             return
         self._said = now
         left = (now - self._began) / max(images - self._start, 1) * (self._total - images)
@@ -193,22 +192,6 @@ class Console:
     def close(self):
         if self._bar is not None:
             self._bar.close()
-
-
-def counting(examples, total):
-    """An iterator over `examples` that says how far it is: a bar on a terminal, a line now and then elsewhere."""
-    if sys.stderr.isatty():
-        return tqdm(examples, desc="reading", total=total, unit="img")
-    return _told(examples, total)
-
-
-def _told(examples, total):
-    said = time.monotonic()
-    for number, example in enumerate(examples):
-        yield example
-        if time.monotonic() - said > Console.SECONDS:
-            said = time.monotonic()
-            print(f"read {number + 1:,}{f' of {total:,}' if total else ''} pictures", file=sys.stderr, flush=True)
 
 
 def clock(seconds: float) -> str:

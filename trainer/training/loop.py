@@ -18,7 +18,7 @@ from data.errors import UserError
 from data.facts import LABEL
 from data.quarantine import Quarantine
 from models import catalogue
-from trainer import tasks
+from trainer import console, tasks
 from trainer.errors import Refused, Stopped, refusing
 from trainer.runs import history, parents, record
 from trainer.runs.build import configuration, make_facts, make_model
@@ -274,7 +274,7 @@ def _load(ready) -> Job:
         fit=run.fit,
         most=enough_rows(config.images),
         quarantine=quarantine,
-        progress=loggers.counting,
+        progress=console.progress,
         say=ready.say,
     )
     _check_values(run, model.facts, rows, quarantine)
@@ -297,7 +297,7 @@ def _load(ready) -> Job:
 def _make_schedule(job, evaluation_options):
     if not (job.chief and job.progress.left):
         return None
-    return make_schedule(evaluation_options, job.run, job.model, job.view, job.rows, job.say)
+    return make_schedule(evaluation_options, job.run, job.model, view=job.view, rows=job.rows, say=job.say)
 
 
 def _open(job):

@@ -11,10 +11,10 @@ from data.errors import UserError
 from data.held_out import sibling_split
 from data.quarantine import Quarantine
 from trainer import tasks
+from trainer.console import progress
 from trainer.evaluation.live import Evaluator
 from trainer.runs.config import EvaluationOptions, RunConfig
 from trainer.training import best
-from trainer.training.loggers import counting
 
 EVALUATIONS = 10  # a run, unless they would cost too much
 SHORT = 20_000  # pictures; shorter runs, and the preset "tiny", are measured only when it is asked for
@@ -37,7 +37,7 @@ class EvaluationSchedule:
         return self.patience is not None and passed >= self.patience
 
 
-def make_schedule(wanted: EvaluationOptions, run: RunConfig, model, view, rows, say) -> EvaluationSchedule | None:
+def make_schedule(wanted: EvaluationOptions, run: RunConfig, model, *, view, rows, say) -> EvaluationSchedule | None:
     """The schedule by which a run is measured; None: not at all.
 
     What nobody asked for is never a reason to refuse a training: `say` tells why there are no evaluations then.
@@ -53,7 +53,7 @@ def make_schedule(wanted: EvaluationOptions, run: RunConfig, model, view, rows, 
     if not every:
         return None
     try:
-        held_out = open_held_out(wanted, run, REQUIRED[task.name], view, rows, say)
+        held_out = open_held_out(wanted, run, REQUIRED[task.name], view=view, rows=rows, say=say)
         extractor = open_extractor(wanted.features)
         evaluator = task.evaluator(model, rows, extractor, count=count, held_out=held_out, seed=run.seed)
         metric = best.choose(evaluator.names, wanted.best or task.measure.name)
@@ -75,7 +75,7 @@ def usual_every(wanted: EvaluationOptions, preset: str | None, images: int, pric
     return max(-(-images // EVALUATIONS), price)
 
 
-def open_held_out(wanted: EvaluationOptions, run: RunConfig, keys, view, rows, say):
+def open_held_out(wanted: EvaluationOptions, run: RunConfig, keys, *, view, rows, say):
     """Rows of pictures that are not trained on, or None when there are none.
 
     Drawn ones (`studio`) are drawn with another seed. Raises UserError when --eval-data cannot be used, or is, by these keys, what is
@@ -86,7 +86,7 @@ def open_held_out(wanted: EvaluationOptions, run: RunConfig, keys, view, rows, s
         return None
     apart = open_source(spec, run.seed + 1)
     quarantine = Quarantine()
-    held_out = load_rows(apart, view, fit=run.fit, quarantine=quarantine, progress=counting, say=say)
+    held_out = load_rows(apart, view, fit=run.fit, quarantine=quarantine, progress=progress, say=say)
     quarantine.tell(say, of=f"{spec}: ")
     if all(np.array_equal(held_out.arrays[key], rows.arrays[key]) for key in keys):
         raise UserError(f"--eval-data {spec} is what is trained on; it takes pictures that are not")
