@@ -6,6 +6,7 @@ import tensorflow as tf
 from families import batch, tiny
 from PIL import Image
 
+from data.errors import UserError
 from models import catalogue
 from models.enhancement import srcnn
 
@@ -36,5 +37,5 @@ def test_it_learns_to_do_better_than_bicubic():
 
 def test_settings_must_fit():
     for changes, words in (({"scale": 5}, "scale must be 2, 3 or 4"), ({"kernels": (3, 3)}, "one layer more")):
-        with pytest.raises(ValueError, match=words):
-            srcnn.Model(catalogue.configure(srcnn, "tiny", changes))
+        with pytest.raises(UserError, match=words):
+            catalogue.configure(srcnn, "tiny", changes)

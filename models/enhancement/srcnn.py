@@ -14,10 +14,14 @@ from dataclasses import dataclass
 
 import keras
 
+from data.errors import UserError
+from data.facts import Facts
 from models.base import OnePlayer
 from models.layers.resample import Bicubic
 from models.losses.reconstruction import squared
+from models.optimizers import adam
 from models.schedules import Cosine
+from models.settings import check_numbers
 from models.tasks import Enhancement
 
 
@@ -36,6 +40,13 @@ class Config:
     learning_rate_end: float = 1e-5  # at the end of decay_images
     decay_images: int = 500_000  # length of the cosine from the one to the other
     ema_images: int = 5_000  # half-life of the averaged network, patches; 0: serve the trained one
+
+    def __post_init__(self):
+        check_numbers(self, "scale", "kernels", "widths")
+        if self.scale not in (2, 3, 4) or self.resolution % self.scale:
+            raise UserError(f"scale must be 2, 3 or 4 and divide resolution={self.resolution}, not {self.scale}")
+        if len(self.kernels) != len(self.widths) + 1:
+            raise UserError(f"kernels={self.kernels} must name one layer more than widths={self.widths}")
 
 
 PRESETS = {
@@ -65,16 +76,11 @@ class Model(Enhancement, OnePlayer):
 
     default_steps_per_execution = 8
 
-    def __init__(self, config, *, classes=0, seed=0):
-        super().__init__(config, classes=classes, seed=seed)
-        if config.scale not in (2, 3, 4) or config.resolution % config.scale:
-            raise ValueError(f"scale must be 2, 3 or 4 and divide resolution={config.resolution}, not {config.scale}")
-        if len(config.kernels) != len(config.widths) + 1:
-            raise ValueError(f"kernels={config.kernels} must name one layer more than widths={config.widths}")
+    def __init__(self, config, *, facts=Facts(), seed=0):
+        super().__init__(config, facts=facts, seed=seed)
         self.network, self.ema = self.with_ema(lambda name: build(config, name))
         rate = Cosine(config.learning_rate, config.learning_rate_end, config.decay_images // config.batch_size)
-        self.network_optimizer = keras.optimizers.Adam(rate, name="adam")
-        self.network_optimizer.build(self.network.trainable_weights)
+        self.network_optimizer = adam("adam", self.network, rate=rate)
 
     def terms(self, batch):
         return {"squared": squared(self.network(batch["low"], training=True), batch["high"])}

@@ -15,6 +15,24 @@ class KnownEmbedding(keras.layers.Embedding):
         return keras.ops.where(inputs[:, None] >= 0, vectors, keras.ops.zeros_like(vectors))
 
 
+@keras.saving.register_keras_serializable("packshot")
+class OneHot(keras.layers.Layer):
+    """A one in the place of each number, and all zeros for numbers below 0: int32 [batch] -> [batch, count]."""
+
+    def __init__(self, count, **kwargs):
+        super().__init__(**kwargs)
+        self.count = count
+
+    def call(self, inputs):
+        return keras.ops.one_hot(inputs, self.count, dtype=self.compute_dtype)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape, self.count)
+
+    def get_config(self):
+        return super().get_config() | {"count": self.count}
+
+
 def condition_inputs(facts):
     """One int32 input [batch] a condition of a `data.facts.Facts`, by its name; to be put behind the other inputs."""
     return [keras.Input((), dtype="int32", name=condition.name) for condition in facts]
@@ -30,16 +48,20 @@ def join(latent, inputs, facts, size):
     return keras.layers.Concatenate()([latent, *embeddings])
 
 
-def logits(features, inputs, facts, initializer=keras.initializers.GlorotUniform, use_bias=True):
+def logits(
+    features, inputs, facts, initializer=keras.initializers.GlorotUniform, *, use_bias=True, dense=keras.layers.Dense
+):
     """Critic features [batch, n] -> float32 logits [batch]: a linear map, plus the product of the features with an embedding of each
     condition (the projection discriminator, Miyato & Koyama 2018, eq. 3; conditions taken as independent given the picture).
 
     Args:
         initializer: function () -> a Keras initialiser.
         use_bias: False for a relativistic game, in which a bias has no effect.
+        dense: the layer that makes linear maps, called as `keras.layers.Dense` is. An embedding is one of a column of ones and zeros.
     """
-    total = keras.layers.Dense(1, use_bias=use_bias, kernel_initializer=initializer())(features)
+    total = dense(1, use_bias=use_bias, kernel_initializer=initializer())(features)
     for column, condition in zip(inputs, facts, strict=True):
-        embedding = KnownEmbedding(condition.count, features.shape[-1], initializer())(column)
+        known = OneHot(condition.count)(column)
+        embedding = dense(features.shape[-1], use_bias=False, kernel_initializer=initializer())(known)
         total = total + keras.layers.Dot(axes=1)([features, embedding])
     return keras.layers.Reshape((), dtype="float32")(total)
