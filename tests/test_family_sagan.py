@@ -1,5 +1,7 @@
 """What is particular to SAGAN."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -51,7 +53,7 @@ def test_attention_begins_as_the_identity_and_is_moved_by_its_gate():
 def test_attention_has_the_sizes_of_the_authors():
     """f and g: c / 8 channels, h: c / 2, of a quarter of the places; v back to c."""
     network = attending()
-    shapes = [layer.kernel.shape for layer in network.layers if isinstance(layer, SpectralConv2D)]
+    shapes = [tuple(layer.kernel.shape) for layer in network.layers if isinstance(layer, SpectralConv2D)]
     assert sorted(shapes) == sorted([(1, 1, 16, 2), (1, 1, 16, 2), (1, 1, 16, 8), (1, 1, 8, 16)])
     pooled = [layer.output.shape for layer in network.layers if isinstance(layer, keras.layers.MaxPooling2D)]
     assert sorted(pooled) == [(None, 2, 2, 2), (None, 2, 2, 8)]
@@ -68,18 +70,17 @@ def test_every_kernel_is_normalised():
 
 
 def test_parameters_of_the_papers_widths():
-    """64 px, base width 64: a block has 9 a b + 9 b b + a b weights and b biases."""
-    config = sagan.PRESETS["64"]
-    channels = (1024, 512, 256, 128, 64)
-    blocks = [10 * a * b + 9 * b * b for a, b in zip(channels, channels[1:], strict=False)]
-    attention = 2 * (128 * 16 + 16) + 128 * 64 + 64 + 64 * 128 + 128 + 1
-    generator = (128 + 1) * 16 * 1024 + sum(blocks) + sum(channels[1:]) + attention + 9 * 64 * 3 + 3
-    generator += sum(2 * a + 2 * b for a, b in zip(channels, channels[1:], strict=False)) + 2 * 64  # scales, shifts
-    assert trainable(sagan.build_generator(config, Facts(), "g")) == generator
-    ladder = [3, *reversed(channels[1:])]
-    blocks = [10 * a * b + 9 * b * b + 2 * b for a, b in zip(ladder, ladder[1:], strict=False)]
-    last = 10 * 512 * 1024 + 9 * 1024 * 1024 + 2 * 1024 + 1024 + 1
-    assert trainable(sagan.build_critic(config, Facts(), "c")) == sum(blocks) + attention + last
+    """64 px, base width 64: a block has 9 a b + 9 b b + a b weights; attention at 32 px, of 128 channels and in the critic of 64."""
+    config, channels = sagan.PRESETS["64"], (1024, 512, 256, 128, 64)
+    blocks = sum(10 * a * b + 9 * b * b + b + 2 * (a + b) for a, b in itertools.pairwise(channels))
+    ends = (128 + 1) * 16 * 1024 + 2 * 64 + 9 * 64 * 3 + 3
+    assert trainable(sagan.build_generator(config, Facts(), "g")) == blocks + ends + attention(128)
+    blocks = sum(10 * a * b + 9 * b * b + 2 * b for a, b in itertools.pairwise((3, 64, 128, 256, 512, 1024)))
+    assert trainable(sagan.build_critic(config, Facts(), "c")) == blocks + attention(64) + 1024 + 1
+
+
+def attention(c):
+    return 2 * (c * c // 8 + c // 8) + (c * c // 2 + c // 2) + (c // 2 * c + c) + 1
 
 
 def trainable(network):
@@ -95,18 +96,16 @@ def test_conditions_change_scales_and_shifts_and_unknown_ones_nothing():
     label, colour = np.array([0, 1, 2, -1]), np.array([1, -1, 0, -1])
     np.testing.assert_allclose(network([x, label, colour]), np.maximum(x, 0), rtol=1e-4)
     tables = [weight for weight in network.trainable_weights if weight.name == "embeddings"]
-    for number, table in enumerate(tables):
-        table.assign(normal(*table.shape, seed=number))
-    known = {table.shape[0]: [t.numpy() for t in tables if t.shape == table.shape] for table in tables}
+    for table in tables:
+        table.assign(normal(*table.shape, seed=table.shape[0]))
+    known = {table.shape[0]: table.numpy() for table in tables}
     expected = []
     for row in range(4):
-        here = x[row] / np.sqrt(1 + 1e-5)
-        scale, shift = np.zeros(3), np.zeros(3)
+        change = np.zeros(6)
         for condition, column in ((LABEL, label), (COLOUR, colour)):
             if column[row] >= 0:
-                scale += known[condition.count][0][column[row]]
-                shift += known[condition.count][1][column[row]]
-        expected.append(np.maximum(here * (1 + scale) + shift, 0))
+                change += known[condition.count][column[row]]
+        expected.append(np.maximum(x[row] / np.sqrt(1 + 1e-5) * (1 + change[:3]) + change[3:], 0))
     np.testing.assert_allclose(network([x, label, colour]), expected, rtol=1e-4, atol=1e-5)
 
 

@@ -10,6 +10,8 @@ Batch: `image` [, `label`]. The preset `64` has the paper's widths; `cpu-64` is 
     python -m trainer.task --model sagan --data folder:PHOTOS --conditional --augment diffaugment
 """
 
+import functools
+import operator
 from dataclasses import dataclass
 
 import keras
@@ -35,7 +37,7 @@ class Config:
     batch_size: int = 16  # pictures a critic step
     images: int = 150_000  # length of training, pictures
     latent_size: int = 128  # numbers in z
-    channels: tuple[int, ...] = (128, 96, 64, 48, 24)  # from 4x4 px upwards, each stage twice as wide
+    channels: tuple[int, ...] = (128, 96, 64, 32, 16)  # from 4x4 px upwards, each stage twice as wide
     attention: int = 16  # px, where the networks attend; 0: nowhere
     critic_steps: int = 1  # critic steps for one generator step
     generator_learning_rate: float = 1e-4  # of Adam
@@ -105,13 +107,15 @@ def attend(x):
 
 
 def normalised(x, conditions, facts):
-    """ReLU of batch normalisation, whose scale and shift each condition changes by an embedding that starts at 0."""
+    """ReLU of batch normalisation, whose scale and shift are changed by the sum of an embedding of each condition, which starts at 0."""
     x = FusedBatchNormalization()(x)
-    for column, condition in zip(conditions, facts, strict=True):
-        scale, shift = (
-            keras.layers.Reshape((1, 1, x.shape[-1]))(KnownEmbedding(condition.count, x.shape[-1], "zeros")(column))
-            for _ in range(2)
-        )
+    if conditions:
+        changes = [
+            KnownEmbedding(condition.count, 2 * x.shape[-1], "zeros")(column)
+            for column, condition in zip(conditions, facts, strict=True)
+        ]
+        change = keras.layers.Reshape((1, 1, 2 * x.shape[-1]))(functools.reduce(operator.add, changes))
+        scale, shift = keras.ops.split(change, 2, axis=-1)
         x = x + scale * x + shift
     return keras.layers.ReLU()(x)
 
