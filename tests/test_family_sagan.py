@@ -12,7 +12,7 @@ from data.errors import UserError
 from data.facts import Facts
 from models import catalogue
 from models.generation import sagan
-from models.layers.spectral import SpectralConv2D, SpectralDense
+from models.layers.spectral import SpectralConv2D, SpectralDense, SpectralEmbedding
 
 
 def normal(*shape, seed=0):
@@ -64,7 +64,11 @@ def test_every_kernel_is_normalised():
     model = tiny("sagan", facts=told("sagan"))
     for network in (model.network, model.critic):
         kernels = {weight.path for weight in network.trainable_weights if weight.name == "kernel"}
-        spectral = {layer.kernel.path for layer in network.layers if isinstance(layer, SpectralConv2D | SpectralDense)}
+        spectral = {
+            layer.kernel.path
+            for layer in network.layers
+            if isinstance(layer, SpectralConv2D | SpectralDense | SpectralEmbedding)
+        }
         assert kernels == spectral and kernels
     assert {weight.name for weight in model.critic.trainable_weights} == {"kernel", "bias", "gamma"}
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.layers.spectral import SpectralConv2D, SpectralDense
+from models.layers.spectral import SpectralConv2D, SpectralDense, SpectralEmbedding
 
 LAYERS = {
     "dense": (lambda **how: SpectralDense(5, **how), [3, 7]),
@@ -69,3 +69,14 @@ def test_shapes_and_configuration(name):
     again.build(inputs.shape)
     again.set_weights(layer.get_weights())
     np.testing.assert_array_equal(again(inputs), outputs)
+
+
+def test_an_embedding_is_a_row_of_the_normalised_table():
+    layer = SpectralEmbedding(4, 5, "he_normal")
+    numbers = np.array([2, -1, 0])
+    for _ in range(50):
+        layer(numbers, training=True)
+    rows = layer.kernel.numpy() / largest(layer)
+    np.testing.assert_allclose(layer(numbers), [rows[2], np.zeros(5), rows[0]], rtol=1e-4, atol=1e-6)
+    again = SpectralEmbedding.from_config(layer.get_config())
+    assert again(numbers).shape == layer.compute_output_shape(numbers.shape)

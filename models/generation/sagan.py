@@ -22,7 +22,7 @@ from data.facts import Facts
 from models.base import TwoPlayer
 from models.layers.condition import KnownEmbedding, condition_inputs, logits
 from models.layers.norm import FusedBatchNormalization
-from models.layers.spectral import SpectralConv2D, SpectralDense
+from models.layers.spectral import SpectralConv2D, SpectralDense, SpectralEmbedding
 from models.losses.adversarial import objective
 from models.optimizers import adam
 from models.settings import check_numbers
@@ -151,7 +151,8 @@ def build_critic(config, facts, name):
     y = keras.layers.ReLU()(SpectralConv2D(config.channels[0], 3)(keras.layers.ReLU()(x)))
     x = SpectralConv2D(config.channels[0], 3)(y) + SpectralConv2D(config.channels[0], 1, use_bias=False)(x)
     x = keras.ops.sum(keras.layers.ReLU()(x), axis=(1, 2))
-    return keras.Model([picture, *conditions], logits(x, conditions, facts, dense=SpectralDense), name=name)
+    total = logits(x, conditions, facts, dense=SpectralDense, embedding=SpectralEmbedding)
+    return keras.Model([picture, *conditions], total, name=name)
 
 
 class Model(Generation, TwoPlayer):

@@ -15,24 +15,6 @@ class KnownEmbedding(keras.layers.Embedding):
         return keras.ops.where(inputs[:, None] >= 0, vectors, keras.ops.zeros_like(vectors))
 
 
-@keras.saving.register_keras_serializable("packshot")
-class OneHot(keras.layers.Layer):
-    """A one in the place of each number, and all zeros for numbers below 0: int32 [batch] -> [batch, count]."""
-
-    def __init__(self, count, **kwargs):
-        super().__init__(**kwargs)
-        self.count = count
-
-    def call(self, inputs):
-        return keras.ops.one_hot(inputs, self.count, dtype=self.compute_dtype)
-
-    def compute_output_shape(self, input_shape):
-        return (*input_shape, self.count)
-
-    def get_config(self):
-        return super().get_config() | {"count": self.count}
-
-
 def condition_inputs(facts):
     """One int32 input [batch] a condition of a `data.facts.Facts`, by its name; to be put behind the other inputs."""
     return [keras.Input((), dtype="int32", name=condition.name) for condition in facts]
@@ -49,7 +31,14 @@ def join(latent, inputs, facts, size):
 
 
 def logits(
-    features, inputs, facts, initializer=keras.initializers.GlorotUniform, *, use_bias=True, dense=keras.layers.Dense
+    features,
+    inputs,
+    facts,
+    initializer=keras.initializers.GlorotUniform,
+    *,
+    use_bias=True,
+    dense=keras.layers.Dense,
+    embedding=KnownEmbedding,
 ):
     """Critic features [batch, n] -> float32 logits [batch]: a linear map, plus the product of the features with an embedding of each
     condition (the projection discriminator, Miyato & Koyama 2018, eq. 3; conditions taken as independent given the picture).
@@ -57,11 +46,10 @@ def logits(
     Args:
         initializer: function () -> a Keras initialiser.
         use_bias: False for a relativistic game, in which a bias has no effect.
-        dense: the layer that makes linear maps, called as `keras.layers.Dense` is. An embedding is one of a column of ones and zeros.
+        dense, embedding: classes of layers, called as `keras.layers.Dense` and `KnownEmbedding` are.
     """
     total = dense(1, use_bias=use_bias, kernel_initializer=initializer())(features)
     for column, condition in zip(inputs, facts, strict=True):
-        known = OneHot(condition.count)(column)
-        embedding = dense(features.shape[-1], use_bias=False, kernel_initializer=initializer())(known)
-        total = total + keras.layers.Dot(axes=1)([features, embedding])
+        vector = embedding(condition.count, features.shape[-1], initializer())(column)
+        total = total + keras.layers.Dot(axes=1)([features, vector])
     return keras.layers.Reshape((), dtype="float32")(total)

@@ -89,3 +89,25 @@ class SpectralDense(_Spectral):
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.filters)
+
+
+@keras.saving.register_keras_serializable("packshot")
+class SpectralEmbedding(_Spectral):
+    """A spectrally normalised table, and the zero vector for numbers below 0: int32 [batch] -> [batch, filters]."""
+
+    def __init__(self, count, filters, kernel_initializer="orthogonal", **kwargs):
+        super().__init__(filters, use_bias=False, kernel_initializer=kernel_initializer, **kwargs)
+        self.count = count
+
+    def build(self, input_shape):
+        self._add_weights(self.count, self.filters)
+
+    def call(self, inputs, training=False):
+        return tf.matmul(tf.one_hot(inputs, self.count, dtype=self.compute_dtype), self.normalised_kernel(training))
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape, self.filters)
+
+    def get_config(self):
+        config = super().get_config() | {"count": self.count}
+        return {name: value for name, value in config.items() if name != "use_bias"}
