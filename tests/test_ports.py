@@ -129,7 +129,7 @@ def to(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(to):
-    with watched(to, "vae", "inpaint", "inpaint_any", "told", "cut") as server:
+    with watched(to, "tint", "vae", "inpaint", "inpaint_any", "told", "cut") as server:
         yield server
 
 
