@@ -15,7 +15,7 @@ from watching import watched
 
 from data.facts import Condition
 from models import ports
-from models.signatures import Endpoint, derive
+from models.signatures import Endpoint, derive, names_of
 from models.tasks import Generation, Translation
 from serving.client.client import Client
 from serving.export import offline
@@ -87,6 +87,20 @@ def _cutter():
     }
 
 
+def _tint():
+    """Brightens pictures by what it is told of them."""
+    label = Condition("label", ("hats", "shoes"))
+
+    def tint(images, label, colour):
+        change = 0.4 * tf.cast(label, tf.float32) + 0.2 * tf.cast(colour, tf.float32)
+        return {"images": images + change[:, None, None, None]}
+
+    told = {"label": ports.Condition(label), "colour": ports.Condition(COLOUR)}
+    picture = ports.Picture(SIZE)
+    names = {"classes": names_of(label), "colour_values": names_of(COLOUR)}
+    return {"tint": Endpoint(tint, {"images": picture} | told, {"images": picture})} | names
+
+
 def _model(endpoints):
     return types.SimpleNamespace(signatures=lambda: derive(endpoints), serving_variables=list)
 
@@ -101,7 +115,13 @@ def to(tmp_path_factory):
         return tf.tanh(tf.tile((tint + z[:, 0])[:, None, None, None], [1, SIZE, SIZE, 3]))
 
     told = generator(painted, latent_size=2, resolution=SIZE, conditions=[("label", ("hats", "shoes")), COLOUR])
-    models = {"vae": Autoencoder(), "inpaint": Inpainter(), "inpaint_any": Inpainter(None), "told": told}
+    models = {
+        "tint": _model(_tint()),
+        "vae": Autoencoder(),
+        "inpaint": Inpainter(),
+        "inpaint_any": Inpainter(None),
+        "told": told,
+    }
     for name, model in (models | {"cut": _model(_cutter())}).items():
         export(model, str(to), name, metadata={})
     return to
@@ -109,7 +129,7 @@ def to(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(to):
-    with watched(to, "vae", "inpaint", "inpaint_any", "told", "cut") as server:
+    with watched(to, "tint", "vae", "inpaint", "inpaint_any", "told", "cut") as server:
         yield server
 
 
@@ -285,6 +305,28 @@ def test_conditions_are_named_on_the_command_line(to, server, tmp_path):
         ]:
             done = _run(*ask, *words)
             assert (done.exit_code, done.output) == (2, f"Error: {sentence}\n")
+
+
+def test_apply_tells_the_model_what_the_photos_are(to, server, tmp_path):
+    """The same for all of them; what may be unknown can be left out, and what may not is asked for."""
+    Image.fromarray(np.full((SIZE, SIZE, 3), 128, np.uint8)).save(tmp_path / "photo.png")
+    start = [tmp_path / "photo.png", "--signature", "tint", "--out"]
+    for number, ask in enumerate(
+        (["apply", to / "tint"], ["request", "--server", server.grpc, "--model", "tint", "apply"])
+    ):
+        out = tmp_path / str(number)
+        done = _run(*ask, *start, out, "--label", "shoes", "--condition", "colour=blue")
+        assert done.exit_code == 0, done.output
+        seen = np.array(Image.open(out / "photo.png")).astype(int)
+        assert np.abs(seen - (128 + 51 * 1 + 26 * 1)).max() <= 1
+        assert _run(*ask, *start, out, "--label", "shoes").exit_code == 0
+        for words, sentence in [
+            ([], "hats, shoes"),
+            (["--label", "boots"], "unknown label 'boots'; have: hats, shoes"),
+            (["--label", "shoes", "--condition", "style=flat"], "is told: label, colour"),
+        ]:
+            done = _run(*ask, *start, out, *words)
+            assert done.exit_code == 2 and sentence in done.output, done.output
 
 
 def test_apply_asks_any_signature_of_pictures_with_what_else_it_takes(to, server, tmp_path):

@@ -30,16 +30,26 @@ def join(latent, inputs, facts, size):
     return keras.layers.Concatenate()([latent, *embeddings])
 
 
-def logits(features, inputs, facts, initializer=keras.initializers.GlorotUniform, use_bias=True):
+def logits(
+    features,
+    inputs,
+    facts,
+    initializer=keras.initializers.GlorotUniform,
+    *,
+    use_bias=True,
+    dense=keras.layers.Dense,
+    embedding=KnownEmbedding,
+):
     """Critic features [batch, n] -> float32 logits [batch]: a linear map, plus the product of the features with an embedding of each
     condition (the projection discriminator, Miyato & Koyama 2018, eq. 3; conditions taken as independent given the picture).
 
     Args:
         initializer: function () -> a Keras initialiser.
         use_bias: False for a relativistic game, in which a bias has no effect.
+        dense, embedding: classes of layers, called as `keras.layers.Dense` and `KnownEmbedding` are.
     """
-    total = keras.layers.Dense(1, use_bias=use_bias, kernel_initializer=initializer())(features)
+    total = dense(1, use_bias=use_bias, kernel_initializer=initializer())(features)
     for column, condition in zip(inputs, facts, strict=True):
-        embedding = KnownEmbedding(condition.count, features.shape[-1], initializer())(column)
-        total = total + keras.layers.Dot(axes=1)([features, embedding])
+        vector = embedding(condition.count, features.shape[-1], initializer())(column)
+        total = total + keras.layers.Dot(axes=1)([features, vector])
     return keras.layers.Reshape((), dtype="float32")(total)

@@ -91,6 +91,8 @@ def apply(
     photos: Iterable[bytes | str],
     signature: str = "apply",
     others: Mapping[str, Iterable[bytes | str]] | None = None,
+    *,
+    conditions: Mapping[str, str | int] | None = None,
     numbers: Mapping[str, float] | None = None,
 ) -> Iterator[bytes | Exception]:
     """Yield for each photo (a file, or the bytes of one) the PNG bytes the newest version under `export` makes of it.
@@ -101,6 +103,7 @@ def apply(
     Args:
         signature: the endpoint to ask.
         others: further pictures that the signature takes, such as "mask": one for each photo.
+        conditions: of what the model is told, a value by name or number, the same for all photos. Only what may be unknown can be left out.
         numbers: as for `samples`.
 
     Raises:
@@ -123,7 +126,7 @@ def apply(
             raise CannotServe(
                 f"beside the photo, {name} takes: {', '.join(wanted) or 'nothing'}; given: {', '.join(others) or 'nothing'}"
             )
-        settings = _numbers(known[name], numbers or {}, 1, path)
+        settings = _numbers(known[name], numbers or {}, 1, path) | _told(known[name], conditions or {}, path)
         for contents in zip(photos, *others.values(), strict=True):
             try:
                 named = zip((first, *others), contents, strict=True)
@@ -188,6 +191,15 @@ def _conditions(signature, given, n, path):
             raise CannotServe(f"the model in {path} is not told {name}; it is told: {', '.join(known) or 'nothing'}")
     columns = {name: _column(name, signature.inputs[name], given.get(name), n, path) for name in known}
     return {name: column for name, column in columns.items() if column is not None}
+
+
+def _told(signature, given, path):
+    """As `_conditions`, of one row: nothing takes turns."""
+    for name in signature.taking("condition"):
+        port = signature.inputs[name]
+        if name not in given and not port.optional:
+            raise CannotServe(f"the model in {path} is told {name}; say which: {class_names.listed(port.values)}")
+    return _conditions(signature, given, 1, path)
 
 
 def _column(name, port, value, n, path):

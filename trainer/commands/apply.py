@@ -2,7 +2,7 @@
 
 import click
 
-from trainer.commands.options import PATH, named, numbers
+from trainer.commands.options import PATH, conditions, named, numbers
 from trainer.console import CONTEXT, progress, say
 from trainer.errors import Refused, refusing
 
@@ -12,7 +12,7 @@ from trainer.errors import Refused, refusing
 \b
 Examples:
   packshot apply runs/espcn-x4-train photos/ --out larger/
-  packshot apply models/vae/1 photos/ --signature reconstruct --out seen/
+  packshot apply models/vae/1 photos/shoes --signature reconstruct --label shoes --out seen/
   packshot apply models/inpaint/1 photos/ --input mask=masks/ --out whole/
 """)
 @click.argument("export_or_run", type=PATH)
@@ -21,10 +21,12 @@ Examples:
 @click.option("--signature", help="What to ask of the model [default: apply]", metavar="NAME", default="apply")
 @click.option("--input", "others", help="Another picture it takes, such as a mask: a file, or a folder of one a photo; repeatable",
               metavar="NAME=PATH", multiple=True)
+@click.option("--label", help="Category of the photos, by name or number", metavar="NAME")
+@click.option("--condition", help="As --label, of anything else it is told; repeatable", metavar="NAME=VALUE", multiple=True)
 @click.option("--set", help="Any number that the model takes, repeatable", metavar="NAME=X", multiple=True)
 @click.option("--out", help="Folder for the PNG files", metavar="DIR", type=PATH, required=True)
 # fmt: on
-def main(export_or_run, photos, best, signature, others, out, **options):
+def main(export_or_run, photos, best, signature, others, label, condition, out, **options):
     """Send a photo, or a folder of photos, through an exported model that makes pictures of pictures.
 
     A photo that cannot be used is named and left out; the others go on. No photo is ever written over.
@@ -38,7 +40,8 @@ def main(export_or_run, photos, best, signature, others, out, **options):
         sources = [photo for photo, _ in work]
         inputs = {name: partners(photos, sources, path) for name, path in named(others, "--input").items()}
         export = find_export(export_or_run, say, best)
-        results = offline.apply(export, sources, signature, inputs, numbers(options["set"]))
+        told_all = {"conditions": conditions(label, condition), "numbers": numbers(options["set"])}
+        results = offline.apply(export, sources, signature, inputs, **told_all)
         failed = 0
         for (photo, target), result in zip(work, progress(results, len(work), "changing"), strict=True):
             error = result if isinstance(result, Exception) else write(target, result)

@@ -195,10 +195,12 @@ Example:
 @click.option("--signature", help="What to ask of the model [default: apply]", metavar="NAME", default="apply")
 @click.option("--input", "others", help="Another picture it takes, such as a mask: a file, or a folder of one a photo; repeatable",
               metavar="NAME=PATH", multiple=True)
+@click.option("--label",    help="Category of the photos, by name or number", metavar="NAME")
+@click.option("--condition", help="As --label, of anything else it is told; repeatable", metavar="NAME=VALUE", multiple=True)
 @click.option("--set",      help="Any number that the model takes, repeatable", metavar="NAME=X", multiple=True)
 # fmt: on
 @click.pass_context
-def apply(context, photos, out, parallel, as_is, signature, others, **options):
+def apply(context, photos, out, parallel, as_is, signature, others, label, condition, **options):
     """Send a photo, or a folder of photos, through a model on the server that makes pictures of pictures.
 
     A photo that cannot be used is named and left out; the others go on.
@@ -235,7 +237,9 @@ def apply(context, photos, out, parallel, as_is, signature, others, **options):
             raise Refused(f"the signature {name} of the model {asked.model} makes no pictures of pictures")
         if set(paths) != set(wanted):
             raise Refused(f"beside the photo, {name} takes: {_inputs(wanted)}; given: {_inputs(paths)}")
+        values = asked.conditions(known[name], conditions(label, condition), have)
         settings, taking = asked.numbers(known[name], numbers(options["set"]), 1), [first, *paths]
+        settings |= {told_of: np.array([number]) for told_of, (number, _) in values.items()}
         sources = [source for source, _ in work]
         failed = 0
         try:

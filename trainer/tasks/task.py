@@ -182,10 +182,10 @@ class AsSet(PairTask):
             make, count, rows=rows, held_out=held_out, extractor=extractor, period=period, key=self.target
         )
 
-    def gather(self, model, request, extractor, track):
+    def gather(self, model, request, extractor, progress):
         view, period = self.view(configuration(model.run), model.run.view), self.period(model.run.settings)
         keys = {"key": self.target, "source": self.source}
-        return sets.gather(model.run, view, request, extractor=extractor, period=period, track=track, **keys)
+        return sets.gather(model.run, view, request, extractor=extractor, period=period, progress=progress, **keys)
 
-    def evaluate(self, model, reference, request, extractor, track):
-        return sets.evaluate(model, reference, request, track)
+    def evaluate(self, model, reference, request, extractor, progress):
+        return sets.evaluate(model, reference, request, progress)
