@@ -759,7 +759,7 @@ def test_a_bundle_is_replaced_when_it_is_as_it_was_written_and_left_alone_otherw
     ):
         spoil()
         before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
-        with pytest.raises(BundleRefused, match="is not as the bundle was written"):
+        with pytest.raises(BundleRefused, match="was changed since the bundle was written"):
             write()
         assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["deploy", "models"]
