@@ -591,7 +591,7 @@ def test_closing_twice_is_no_error(addresses):
 
 
 def test_the_client_that_does_not_block_speaks_grpc_only():
-    with pytest.raises(ValueError, match="speaks gRPC"):
+    with pytest.raises(ValueError, match="uses gRPC"):
         AsyncClient("http://localhost:8501")
 
 

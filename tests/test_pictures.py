@@ -66,7 +66,7 @@ def test_an_unknown_label_names_the_known_ones(models, label):
 
 def test_classes_without_names_are_asked_for_by_number(models):
     assert len(offline.sample(models / "nameless", 1, seed=0, conditions={"label": 1})) == 1
-    with pytest.raises(offline.CannotServe, match="by number"):
+    with pytest.raises(offline.CannotServe, match="give a number"):
         offline.sample(models / "nameless", 1, seed=0)
 
 

@@ -317,13 +317,13 @@ def test_apply_asks_any_signature_of_pictures_with_what_else_it_takes(to, server
         )
         assert one.exit_code == 0, one.output
         done = _run(*start, tmp_path / "photos", "--out", tmp_path / "x")
-        assert done.exit_code == 2 and "besides the photo, apply_bytes takes: mask; given: nothing" in done.output
+        assert done.exit_code == 2 and "beside the photo, apply_bytes takes: mask; given: nothing" in done.output
     for words, sentence in [
-        (["--signature", "encode"], "does not take and return pictures"),
+        (["--signature", "encode"], "makes no pictures of pictures"),
         (["--signature", "undo"], "no signature undo_bytes; it has: "),
         (
             ["--signature", "reconstruct", "--input", "mask=x"],
-            "besides the photo, reconstruct_bytes takes: nothing; given: mask",
+            "beside the photo, reconstruct_bytes takes: nothing; given: mask",
         ),
         (["--signature", "reconstruct", "--set", "strength=1"], "takes no number strength; it takes: none"),
     ]:

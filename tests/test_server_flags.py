@@ -60,7 +60,7 @@ def test_names_defaults_and_forms():
             "has no effect without --enable_batching",
         ),
         (["--model_base_path=/m", "--monitoring_config_file=f"], "has no effect without --rest_api_port"),
-        (["--model_base_path=/m", "--model_config_file_poll_wait_seconds=3"], "nothing without --model_config_file"),
+        (["--model_base_path=/m", "--model_config_file_poll_wait_seconds=3"], "no effect without --model_config_file"),
     ],
 )
 def test_what_would_be_ignored_is_refused(arguments, words):

@@ -116,12 +116,12 @@ def apply(
         aliases = {alias.removesuffix("_bytes"): alias for alias in known[name].photos()}
         pictures = known[name].giving("picture", "mask")
         if not aliases or not pictures:
-            raise CannotServe(f"the signature {name} of the model in {path} does not take and return pictures")
+            raise CannotServe(f"the signature {name} of the model in {path} makes no pictures of pictures")
         first, *wanted = aliases
         others = others or {}
         if set(others) != set(wanted):
             raise CannotServe(
-                f"besides the photo, {name} takes: {', '.join(wanted) or 'nothing'}; given: {', '.join(others) or 'nothing'}"
+                f"beside the photo, {name} takes: {', '.join(wanted) or 'nothing'}; given: {', '.join(others) or 'nothing'}"
             )
         settings = _numbers(known[name], numbers or {}, 1, path)
         for contents in zip(photos, *others.values(), strict=True):
