@@ -404,7 +404,7 @@ def test_the_export_passes_the_gate_and_answers_alone(name, exported):
 
 @promise
 def test_every_signature_answers_over_grpc_and_rest(name, exported):
-    """As the session does, also where a request leaves out what it may."""
+    """As the session does; over gRPC also where a request leaves out what it may. TensorFlow Serving's REST wants every input."""
     model, path = exported(name)
     with watched(Path(path).parent.parent, name) as server, Session(path) as session:
         for target in (server.grpc, server.rest):
@@ -412,7 +412,7 @@ def test_every_signature_answers_over_grpc_and_rest(name, exported):
                 for key, signature in model.signatures().items():
                     request = signature.samples(np.random.default_rng(2), 2)
                     short = {alias: rows for alias, rows in request.items() if alias not in signature.defaults}
-                    for asked in (request, short):
+                    for asked in (request, short) if target == server.grpc else (request,):
                         answer, expected = client.predict(name, asked, signature=key), session.run(key, asked)
                         assert answer.keys() == expected.keys()
                         for alias, value in expected.items():
