@@ -759,7 +759,7 @@ def test_a_bundle_is_replaced_when_it_is_as_it_was_written_and_left_alone_otherw
     ):
         spoil()
         before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
-        with pytest.raises(BundleRefused, match="is not as the bundle was written"):
+        with pytest.raises(BundleRefused, match="was changed since the bundle was written"):
             write()
         assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["deploy", "models"]
@@ -772,10 +772,10 @@ def test_what_no_bundle_wrote_is_left_alone(tmp_path):
     (tmp_path / "forged").mkdir()
     (tmp_path / "forged/bundle.json").write_text('{"format": "another"}')
     for place, sentence in [
-        ("models", "something else"),
+        ("models", "other files"),
         ("file", "not a folder"),
         ("link", "not a folder"),
-        ("forged", "something else"),
+        ("forged", "other files"),
     ]:
         with pytest.raises(BundleRefused, match=sentence):
             bundles.make(folder, tmp_path / place, {"shoes": GENERATOR})
@@ -821,7 +821,7 @@ def test_what_will_not_do_is_refused_in_a_sentence(tmp_path):
         ([odd], "cannot stand in a URL"),
         ([peers], "cannot tell these names apart"),
         (["gs://bucket/models"], "from a local folder"),
-        ([folder, "--image", "tensorflow/serving"], "no image with a tag"),
+        ([folder, "--image", "tensorflow/serving"], "not an image with a tag"),
     ]:
         result = packshot(*arguments, "--out", tmp_path / "out")
         assert result.exit_code == 2, result.output

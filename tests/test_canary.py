@@ -241,8 +241,8 @@ GAN = entry("/m", name="gan")
 @pytest.mark.parametrize(
     "text, words",
     [
-        ("models: 3", "is no models.config"),
-        ("\ufffe", "is no models.config"),
+        ("models: 3", "is not a valid models.config"),
+        ("\ufffe", "is not a valid models.config"),
         ("model_config_list {}", "lists no models"),
         (listed(GAN, GAN), "'gan' twice"),
         (listed(GAN, entry("/m", name="hats", platform="")), "hats .* needs a model_platform"),

@@ -430,7 +430,7 @@ def test_answers_may_come_in_chunks_or_end_with_the_connection():
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"model_version_status": 3}', b'{"error": 1}'])
 def test_an_answer_in_another_form_is_said_to_be_one(body):
     with _saying(b"HTTP/1.0 200 OK\r\n\r\n" + body) as target, Client(target) as client:
-        with pytest.raises(errors.Internal, match="is not what TensorFlow Serving's REST interface gives"):
+        with pytest.raises(errors.Internal, match="is not in the form of TensorFlow Serving's REST interface"):
             client.status("arrays")
 
 
@@ -591,7 +591,7 @@ def test_closing_twice_is_no_error(addresses):
 
 
 def test_the_client_that_does_not_block_speaks_grpc_only():
-    with pytest.raises(ValueError, match="speaks gRPC"):
+    with pytest.raises(ValueError, match="uses gRPC"):
         AsyncClient("http://localhost:8501")
 
 

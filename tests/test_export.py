@@ -153,7 +153,7 @@ def test_the_configs_stand_beside_the_models(painter, exported, tmp_path):
 
 def test_a_models_config_that_cannot_be_kept_stops_the_export_before_it_starts(tmp_path):
     (tmp_path / "models.config").write_text("my notes")
-    with pytest.raises(ExportRefused, match="models.config that is there cannot be read"):
+    with pytest.raises(ExportRefused, match="existing models.config cannot be read"):
         export(_enhancer(), tmp_path, "sharp", metadata={})
     assert [path.name for path in tmp_path.iterdir()] == ["models.config"]
 

@@ -29,7 +29,7 @@ def test_names_defaults_and_forms():
     "arguments, words",
     [
         (["--port", "8500"], "--port needs a value: write --port=VALUE"),
-        (["8500"], "'8500' is no flag"),
+        (["8500"], "'8500' is not a flag"),
         (["--modle_name=x"], "unknown flag --modle_name, which TensorFlow Serving would ignore"),
         (["--enable_batching=1"], "takes true or false, not '1'"),
         (["--port=x"], "takes a whole number"),
@@ -44,7 +44,7 @@ def test_names_defaults_and_forms():
         (["--port=1_000"], "takes a whole number, not '1_000'"),
         (["--port=٣"], "takes a whole number"),
         (["--rest_api_timeout_in_ms=3000000000"], "out of range"),
-        (["--model_config_file=f", "--model_name=x"], "mean nothing beside --model_config_file"),
+        (["--model_config_file=f", "--model_name=x"], "have no effect with --model_config_file"),
         (["--model_base_path=rel"], "Expected model default to have an absolute path or URI; got base_path()=rel"),
         (
             ["--model_base_path=/m", "--port=0"],
@@ -57,10 +57,10 @@ def test_names_defaults_and_forms():
         ),
         (
             ["--model_base_path=/m", "--enable_per_model_batching_parameters"],
-            "means nothing without --enable_batching",
+            "has no effect without --enable_batching",
         ),
-        (["--model_base_path=/m", "--monitoring_config_file=f"], "means nothing without --rest_api_port"),
-        (["--model_base_path=/m", "--model_config_file_poll_wait_seconds=3"], "nothing without --model_config_file"),
+        (["--model_base_path=/m", "--monitoring_config_file=f"], "has no effect without --rest_api_port"),
+        (["--model_base_path=/m", "--model_config_file_poll_wait_seconds=3"], "no effect without --model_config_file"),
     ],
 )
 def test_what_would_be_ignored_is_refused(arguments, words):

@@ -247,8 +247,8 @@ def test_where_no_unix_socket_can_be_made(tmp_path):
     (tmp_path / "file").touch()
     for path, words in [
         (tmp_path / "no" / "socket", "there is no folder"),
-        (tmp_path / "file", "there is something else already"),
-        (tmp_path / ("x" * 100), "bytes at most"),
+        (tmp_path / "file", "there is another file"),
+        (tmp_path / ("x" * 100), "has at most"),
     ]:
         with pytest.raises(CannotListen, match=words):
             check_socket_path(str(path))

@@ -1,1 +1,1 @@
-"""A client of TensorFlow Serving, over gRPC and REST. Needs no TensorFlow."""
+"""Client of TensorFlow Serving over gRPC and REST, without TensorFlow."""

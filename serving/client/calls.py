@@ -1,7 +1,6 @@
-"""What is asked of a server and what it answers: requests made from arrays, replies read into arrays. No transport.
+"""Builds requests from arrays and reads replies into arrays, without a transport.
 
-A `Call` is a value that any transport can send, blocking or not; REST sends the same ones, said in JSON
-(`serving/client/rest_messages.py`).
+Any transport can send a `Call`, blocking or not. REST sends it as JSON (`serving/client/rest_messages.py`).
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,7 +13,7 @@ from ..wire import messages
 from ..wire.errors import BadCall, from_code
 from ..wire.tensors import MOST_BYTES, proto_to_tensor, tensor_to_proto
 
-SIGNATURES = "signature_def"  # the one field of metadata there is
+SIGNATURES = "signature_def"  # the only field of metadata
 
 _METHOD_NAMES = {"classify": "tensorflow/serving/classify", "regress": "tensorflow/serving/regress"}
 _TYPE_NAMES = {"DT_FLOAT": "float32", "DT_DOUBLE": "float64", "DT_HALF": "float16"}
@@ -25,8 +24,8 @@ _STATES = {number: name for name, number in messages.STATES.items()}
 class Tensor(NamedTuple):
     """One input or output of a signature.
 
-    `dtype` is TensorFlow's name of the type, as "float32" or "string"; in `shape` None stands for any size, and a
-    `shape` of None for any rank.
+    `dtype` is TensorFlow's name of the type, such as "float32" or "string". None in `shape` is any size, and a `shape` of
+    None is any rank.
     """
 
     dtype: str
@@ -34,7 +33,7 @@ class Tensor(NamedTuple):
 
     @property
     def array_dtype(self) -> np.dtype | None:
-        """The type of its arrays (object for strings); None for a type NumPy has not got."""
+        """The dtype of its arrays (object for strings); None for a type that NumPy does not have."""
         try:
             return np.dtype(object if self.dtype == "string" else self.dtype)
         except TypeError:
@@ -42,7 +41,7 @@ class Tensor(NamedTuple):
 
 
 class Signature(NamedTuple):
-    """Inputs and outputs of a signature, by alias, and what an input is when a request leaves it out: one row."""
+    """Inputs and outputs of a signature by alias, and the defaults of optional inputs: one row each."""
 
     inputs: dict[str, Tensor]
     outputs: dict[str, Tensor]
@@ -67,9 +66,9 @@ class VersionStatus(NamedTuple):
 
 
 class Call(NamedTuple):
-    """A method of `protocol.SERVICES`, its request, and what makes a result of its reply.
+    """A method of `messages.SERVICES`, its request, and a function from its reply to a result.
 
-    `signature` is what is known of the one that is asked; REST needs it to read numbers, gRPC does not.
+    `signature` describes the called signature, if known; REST needs it to read numbers, gRPC does not.
     """
 
     method: str
@@ -79,7 +78,7 @@ class Call(NamedTuple):
 
 
 def spec(model: str, signature: str = "", version: int | None = None, label: str | None = None):
-    """A ModelSpec; with neither `version` nor `label` the newest version is meant. Raises BadCall for both."""
+    """A ModelSpec; without `version` and `label` it means the newest version. Raises BadCall for both."""
     made = messages.ModelSpec(name=model, signature_name=signature)
     if version is not None and label is not None:
         raise BadCall(f"give the version ({version}) or the label ({label}), not both")
@@ -96,8 +95,8 @@ def predict(
 ) -> Call:
     """Arrays by alias -> arrays by alias.
 
-    What has no type of its own (numbers, lists) takes the one that `signature` has for it. `outputs` are those wanted,
-    all when empty. Raises BadCall for what a tensor cannot hold, or a request of more than 2 GiB.
+    Numbers and lists are converted to the types in `signature`. `outputs` are the requested aliases, all if empty. Raises
+    BadCall for a value that a tensor cannot hold, or a request of more than 2 GiB.
     """
     wanted = signature.inputs if signature else {}
     arrays = {alias: _array(alias, value, wanted.get(alias)) for alias, value in inputs.items()}
@@ -113,7 +112,7 @@ def predict(
 
 
 def classify(model_spec, examples: Sequence[Mapping], context: Mapping | None = None) -> Call:
-    """Examples -> for each a list of (label, score)."""
+    """Examples -> a list of (label, score) for each."""
     request = messages.ClassificationRequest(model_spec=model_spec, input=_input(examples, context))
     return Call("Classify", request, lambda reply: _classes(reply.result))
 
@@ -125,9 +124,9 @@ def regress(model_spec, examples: Sequence[Mapping], context: Mapping | None = N
 
 
 def multi_inference(tasks: Sequence[tuple], examples: Sequence[Mapping], context: Mapping | None = None) -> Call:
-    """Pairs of ModelSpec and "classify" or "regress" -> the result of each, as those calls have it.
+    """Pairs of ModelSpec and "classify" or "regress" -> the result of each, as from those calls.
 
-    Raises ValueError for another word.
+    Raises ValueError for any other word.
     """
     request = messages.MultiInferenceRequest(input=_input(examples, context))
     for model_spec, kind in tasks:
@@ -160,7 +159,7 @@ def status(model_spec) -> Call:
 def reload(config) -> Call:
     """Replace the server's list of models by a ModelServerConfig: a message, or its text -> None.
 
-    Raises BadCall for a text that is none.
+    Raises BadCall for a text that cannot be parsed.
     """
     if isinstance(config, str):
         try:
@@ -168,7 +167,7 @@ def reload(config) -> Call:
         except text_format.ParseError as error:
             raise BadCall(f"this is no ModelServerConfig: {error}") from error
     request = messages.ReloadConfigRequest()
-    # By its bytes, so that messages of tensorflow_serving's own classes will do.
+    # By its bytes, so that messages of tensorflow_serving's own classes work too.
     request.config.MergeFromString(config.SerializeToString())
     return Call("HandleReloadConfigRequest", request, _reloaded)
 
@@ -180,7 +179,7 @@ def _array(alias, value, tensor):
     while isinstance(first, list | tuple) and first:
         first = first[0]
     if isinstance(first, bytes | str):
-        return np.array(value, object)  # NumPy's own strings lose zeros at the end
+        return np.array(value, object)  # NumPy's own strings lose trailing zeros
     try:
         array = np.asarray(value)
     except ValueError as error:

@@ -1,7 +1,7 @@
-"""gRPC channels to a server, blocking and asynchronous; both send a `Call`, pause, and close.
+"""gRPC channels to a server, blocking and asynchronous: both send a `Call`, pause, and close.
 
-Every method is a coroutine function. Those of the blocking channel never wait for an event loop, so a client that
-blocks can run them to their end in one go, and one that does not awaits them: the code above is written once.
+Every method is a coroutine function. The coroutines of the blocking channel never suspend, so the blocking client runs
+them to the end in one step. The asynchronous client awaits them. So the code of the clients is written once.
 """
 
 import asyncio
@@ -16,11 +16,11 @@ from ..wire.messages import CODES, SERVICES
 from . import proxies
 from .tls import TLS
 
-_LARGEST = 2**31 - 1  # bytes of a message; clients would take no more than 4 MiB
+_LARGEST = 2**31 - 1  # bytes of a message; the default is 4 MiB
 _OPTIONS = (
     ("grpc.max_send_message_length", _LARGEST),
     ("grpc.max_receive_message_length", _LARGEST),
-    ("grpc.initial_reconnect_backoff_ms", 100),  # else a second passes in which every retry fails unsent
+    ("grpc.initial_reconnect_backoff_ms", 100),  # by default every retry in the first second fails unsent
 )
 _TARGET = re.compile(r"(?:dns|ipv4|ipv6|xds|unix):.+|[^\s/]+:[0-9]+")
 _PORT = re.compile(r":([0-9]+)$")
@@ -34,7 +34,7 @@ class GrpcChannel:
     Raises BadCall for a target that is neither host:port nor unix:/path.
     """
 
-    knows_types = True  # of what it carries
+    knows_types = True  # messages carry the types of their tensors
 
     def __init__(self, target: str, tls: TLS | None = None):
         self._way = _Way(target)
@@ -55,7 +55,7 @@ class GrpcChannel:
 
 
 class AsyncGrpcChannel:
-    """The same for one event loop, that of its first call: calls wait without blocking it."""
+    """As `GrpcChannel`, for the event loop of its first call; calls do not block the loop."""
 
     knows_types = True
 
@@ -81,11 +81,11 @@ class AsyncGrpcChannel:
 
 
 class _Way:
-    """To a server: its target, and the proxy before it. Raises BadCall for a target that is none."""
+    """The way to a server: its target, and a proxy. Raises BadCall for an invalid target."""
 
     def __init__(self, target):
         port = None if target.startswith("unix:") else _PORT.search(target)
-        # Of a larger port gRPC would take the rest of a division.
+        # gRPC would take a larger port modulo 65536.
         if not _TARGET.fullmatch(target) or (port and not 1 <= int(port[1][:9]) <= 65535):
             raise BadCall(
                 "a server is host:port, unix:/path, http://host:port or https://host:port, with a port from 1 to 65535, "
@@ -98,7 +98,7 @@ class _Way:
         """A channel, and its methods by name; `library` is `grpc` or `grpc.aio`."""
         options = [*_OPTIONS, ("grpc.enable_http_proxy", int(self._proxy is not None))]
         if self._target.startswith("unix:"):
-            options.append(("grpc.default_authority", "localhost"))  # a path is no name of a host
+            options.append(("grpc.default_authority", "localhost"))  # a path is not a host name
         if tls is None:
             channel = library.insecure_channel(self._target, options)
         else:
@@ -116,7 +116,7 @@ class _Way:
         }
 
     def error(self, error: grpc.RpcError, seconds: float | None) -> ServingError:
-        """The server's sentence is kept; where gRPC speaks for itself, one that names the target takes its place."""
+        """The error with the server's sentence; an error of gRPC itself gets a sentence that names the target."""
         code, details = error.code().value[0], error.details() or ""
         if code == CODES["UNAVAILABLE"] and details.startswith(_UNREACHABLE):
             details = f"no gRPC server can be reached at {self._named}: {_LAST_ERROR.sub('', details)}"

@@ -3,8 +3,8 @@
     with Client("localhost:8500") as client:
         pictures = client.predict("shoes", {"seed": [1, 2], "truncation": [1, 1]}, signature="generate")["images"]
 
-What a call is, is in `serving/client/calls.py`; how it gets to the server in `serving/client/channels.py` and
-`serving/client/rest_channel.py`. Here is what happens around it: deadlines, retries, headers and counting.
+Calls are built in `serving/client/calls.py` and sent by `serving/client/channels.py` and
+`serving/client/rest_channel.py`. This module adds deadlines, retries, headers and metrics.
 """
 
 import itertools
@@ -25,8 +25,8 @@ from .metrics import ClientMetrics, Labels
 from .tls import TLS
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds before a call is sent again
-POLL = 0.2  # seconds between two looks at a model that is awaited
-SIGNATURE_AGE = 60.0  # seconds for which signatures are kept when no version was named, as that may change
+POLL = 0.2  # seconds between two status calls of `wait_available`
+SIGNATURE_AGE = 60.0  # seconds to keep signatures of a model without a named version: the newest may change
 
 _REST = ("http://", "https://")
 _CLIENTS = object()  # the client's own timeout
@@ -35,7 +35,7 @@ Headers = Mapping[str, str] | Callable[[], Mapping[str, str]]
 
 
 class _Caller:
-    """The calls of both clients. Each makes a coroutine; `_run` of a client drives it or hands it out."""
+    """The calls of both clients. Each makes a coroutine; `_run` of a client runs or returns it."""
 
     def __init__(self, channel, timeout, retries, headers):
         if timeout is not None and not timeout > 0:
@@ -60,11 +60,12 @@ class _Caller:
         outputs: Iterable[str] = (),
         timeout: float | None = _CLIENTS,
     ) -> dict[str, np.ndarray]:
-        """Run a signature ("" is serving_default) on arrays by alias; gives arrays by alias.
+        """Run a signature ("" is serving_default) on arrays by alias and return arrays by alias.
 
-        Strings are `bytes` in arrays of dtype object. Arrays go as they are; numbers and lists without a type take the one
-        the signature asks for. Without `version` and `label` the newest version answers. `outputs` are those wanted, all
-        when empty. Raises ServingError, BadCall for what cannot be sent, and ValueError for an answer of a type NumPy has not got.
+        Strings are `bytes` in arrays of dtype object. Arrays are sent with their dtype; numbers and lists are converted to
+        the type in the signature. Without `version` and `label` the newest version answers. `outputs` are the requested
+        aliases, all if empty. Raises ServingError, BadCall for invalid inputs, and ValueError for an answer of a type that
+        NumPy does not have.
         """
         return self._run(
             self._predict(
@@ -91,7 +92,7 @@ class _Caller:
     ) -> list[list[tuple[str, float]]]:
         """Classify examples, each a dict of features (integers, floats, or bytes and text; one or a list).
 
-        Gives for each a list of (label, score). `context` has features that all examples share.
+        Returns a list of (label, score) for each. `context` holds features that all examples share.
         """
         spec = calls.spec(model, signature, version, label)
         return self._run(self._send(calls.classify(spec, examples, context), self._deadline(timeout)))
@@ -122,9 +123,9 @@ class _Caller:
         context: Mapping | None = None,
         timeout: float | None = _CLIENTS,
     ) -> dict[str, Any]:
-        """Several signatures over the same examples: `tasks` is signature -> "classify" or "regress". Only over gRPC.
+        """Run several signatures on the same examples: `tasks` is signature -> "classify" or "regress". Only over gRPC.
 
-        Gives signature -> what `classify` or `regress` would.
+        Returns signature -> the result of `classify` or `regress`.
         """
         specs = [(calls.spec(model, signature, version, label), kind) for signature, kind in tasks.items()]
         call = calls.multi_inference(specs, examples, context)
@@ -152,24 +153,24 @@ class _Caller:
         condition: str = class_names.LABEL,
         timeout: float | None = _CLIENTS,
     ) -> list[str]:
-        """The names of a conditional model's categories, in the order of their numbers, as its signature `classes` answers.
+        """The names of a conditional model's classes, in the order of their numbers, from its signature `classes`.
 
-        Of another `condition`, such as "colour", the names of its values, as `colour_values` answers. Raises ServingError,
-        FailedPrecondition (over REST InvalidArgument) for a model that has no such signature.
+        For another `condition`, such as "colour", the names of its values, from `colour_values`. Raises ServingError; a
+        model without that signature raises FailedPrecondition (over REST InvalidArgument).
         """
         return self._run(self._classes(model, version, label, condition, self._deadline(timeout)))
 
     def status(
         self, model: str, *, version: int | None = None, timeout: float | None = _CLIENTS
     ) -> list[VersionStatus]:
-        """All versions the server knows of, or the one named, the newest first; failed and unloaded ones are END."""
+        """All versions in the server, or the given one, the newest first; failed and unloaded versions are END."""
         return self._run(self._send(calls.status(calls.spec(model, "", version)), self._deadline(timeout)))
 
     def reload(self, config, *, timeout: float | None = _CLIENTS) -> None:
         """Replace the server's list of models by a ModelServerConfig (a message, or its text). Only over gRPC.
 
-        Models that are not in it are unloaded, new ones are loaded before the call returns. What models are served is
-        an operator's matter: let nobody else reach the ModelService.
+        Models that are not in it are unloaded; new ones are loaded before the call returns. Only operators should be able
+        to reach the ModelService.
         """
         return self._run(self._send(calls.reload(config), self._deadline(timeout)))
 
@@ -181,15 +182,15 @@ class _Caller:
         *,
         unless: VersionStatus | None = None,
     ) -> VersionStatus:
-        """Wait until `version` (or any) of a model is AVAILABLE; a server that is still to start is waited for, too.
+        """Wait until `version` (or any) of a model is AVAILABLE; waits also for a server that has not started.
 
-        Raises the error with which the version failed to load, and DeadlineExceeded with what was seen last. A failure
-        equal to `unless` is old news, from before a reload, and is waited out.
+        Raises the error with which the version failed to load, and DeadlineExceeded with the last state. A failure equal
+        to `unless`, from before a reload, is ignored.
         """
         return self._run(self._wait(model, version, self._deadline(timeout), unless))
 
     def _deadline(self, timeout):
-        """When a call that starts now must be over, by the monotonic clock."""
+        """The deadline of a call that starts now, by the monotonic clock; None for no limit."""
         seconds = self._timeout if timeout is _CLIENTS else timeout
         return math.inf if seconds is None else time.monotonic() + seconds
 
@@ -216,7 +217,7 @@ class _Caller:
         return [name.decode() for name in (await ask(range(count)))["name"]]
 
     async def _signature(self, spec, deadline):
-        """What the server's metadata has for the signature of `spec`, None when there is no such signature."""
+        """The signature of `spec` from the server's metadata; None if there is no such signature."""
         key = spec.name, spec.version.value if spec.HasField("version") else spec.version_label or None
         metadata, until = self._signatures.get(key, (None, 0))
         if time.monotonic() >= until:
@@ -270,17 +271,17 @@ class _Caller:
 
 
 class Client(_Caller):
-    """Calls a server and blocks until it has answered. Safe to use from many threads; use it in a `with`, or `close()` it.
+    """Calls a server and blocks until it answers. Safe to use from many threads; use it in a `with`, or `close()` it.
 
     Args:
         target: "host:port" or "unix:/path" for gRPC; "http://host:port" or "https://host:port" for REST.
         timeout: seconds for a call with all its retries; None for no limit. Every call can have its own.
         retries: how often a call is sent again when the server is UNAVAILABLE, after growing pauses.
-        tls: for gRPC over TLS (`TLS()` trusts the usual authorities), and for https with files of one's own.
-        headers: sent with every call, such as {"authorization": "Bearer ..."}; or a function that is asked for them
-            before each, as tokens expire.
+        tls: for gRPC over TLS (`TLS()` trusts the usual authorities), and for https with your own files.
+        headers: sent with every call, such as {"authorization": "Bearer ..."}; or a function that returns them, called
+            before each call, as tokens expire.
 
-    Raises BadCall for another form of target. Whether a server is there shows with the first call.
+    Raises BadCall for another form of target. It connects with the first call.
     """
 
     def __init__(
@@ -295,7 +296,7 @@ class Client(_Caller):
         super().__init__(_channel(target, tls), timeout, retries, headers or {})
 
     def close(self) -> None:
-        """Close the connections. Closing twice is no error."""
+        """Close the connections. Closing twice is allowed."""
         self._run(self._channel.close())
 
     def __enter__(self):
@@ -309,11 +310,11 @@ class Client(_Caller):
             coroutine.send(None)
         except StopIteration as done:
             return done.value
-        raise AssertionError("a channel that blocks has waited")
+        raise AssertionError("a blocking channel has suspended")
 
 
 class AsyncClient(_Caller):
-    """As `Client`, for one event loop: its methods are to be awaited. Over gRPC only."""
+    """As `Client`, for one event loop: its methods are awaited. Over gRPC only."""
 
     def __init__(
         self,
@@ -327,11 +328,11 @@ class AsyncClient(_Caller):
         from .channels import AsyncGrpcChannel
 
         if target.startswith(_REST):
-            raise BadCall(f"the client that does not block speaks gRPC: host:port or unix:/path, not {target!r}")
+            raise BadCall(f"AsyncClient uses gRPC only: a target is host:port or unix:/path, not {target!r}")
         super().__init__(AsyncGrpcChannel(target, tls), timeout, retries, headers or {})
 
     async def close(self) -> None:
-        """Close the connection. Closing twice is no error."""
+        """Close the connection. Closing twice is allowed."""
         await self._channel.close()
 
     async def __aenter__(self):
@@ -355,7 +356,7 @@ def _channel(target, tls):
 
 
 def _left(deadline):
-    """Seconds until the deadline, None when there is none. Raises DeadlineExceeded when it has passed."""
+    """Seconds until the deadline, None if there is none. Raises DeadlineExceeded if it has passed."""
     if deadline == math.inf:
         return None
     left = deadline - time.monotonic()
@@ -365,7 +366,7 @@ def _left(deadline):
 
 
 def _labels(call):
-    """What a call is counted under when it is given up."""
+    """The labels of a call that got no reply."""
     request = call.request
     if call.method == "MultiInference":
         spec = calls.spec("")

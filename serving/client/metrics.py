@@ -1,4 +1,4 @@
-"""Counts and latencies of the calls a client has made, by version and signature: labels the server's own have not got."""
+"""Counts and latencies of a client's calls, by version and signature, which the server's metrics do not have."""
 
 import bisect
 import threading
@@ -12,7 +12,7 @@ _NAME = "packshot_client_request"
 
 
 class Labels(NamedTuple):
-    """`version` is the one that answered; when that is not told, what was asked for: a number, a label or ""."""
+    """`version` is the one that answered; if that is not known, the requested one: a number, a label or ""."""
 
     model: str
     version: str
@@ -23,9 +23,9 @@ class Labels(NamedTuple):
 
 @dataclass
 class Tally:
-    """Calls with the same labels: how many, how often they were sent again, and how long they took altogether.
+    """Counts of calls with the same labels, of their retries, and the sum of their durations in seconds.
 
-    `buckets` counts them by duration: the first has those up to BOUNDS[0] seconds, the last those above all bounds.
+    `buckets` counts them by duration: the first up to BOUNDS[0] seconds, the last above all bounds.
     """
 
     count: int = 0
@@ -35,14 +35,14 @@ class Tally:
 
 
 class ClientMetrics:
-    """What a client has seen, `Labels` -> `Tally`. Safe to use from many threads."""
+    """Metrics of a client: `Labels` -> `Tally`. Safe to use from many threads."""
 
     def __init__(self):
         self._lock = threading.Lock()
         self._tallies = {}
 
     def observe(self, labels: Labels, seconds: float, retries: int = 0) -> None:
-        """Count a call that took `seconds`, its `retries` and the pauses between them included."""
+        """Count a call that took `seconds`, including its `retries` and the pauses between them."""
         with self._lock:
             tally = self._tallies.setdefault(labels, Tally())
             tally.count += 1

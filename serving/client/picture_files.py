@@ -1,9 +1,9 @@
-"""Pictures on the wire: from whatever a caller has to the bytes a signature takes, and from an answer to arrays and files.
+"""Converts pictures to the bytes that a signature takes, and answers to arrays and files.
 
     client.predict("espcn", {"image_bytes": to_files(["small.jpg", array])}, signature="apply_bytes")["image_bytes"]
 
-What a file holds is by default decoded here, through `data/images.py`, and sent as PNG: TensorFlow reads no orientation
-marks, no CMYK or 16 bits as they are meant, and not every format.
+Files are decoded here by default, through `data/images.py`, and sent as PNG: TensorFlow ignores EXIF orientation,
+misreads CMYK and 16 bits, and does not read every format.
 """
 
 import os
@@ -16,7 +16,7 @@ if __package__ == "serving.client":
     from data import files, images
     from data.colour import plain, to_srgb
     from data.images import BadPicture
-else:  # installed as packshot_client, which has its own copies of these
+else:  # installed as packshot_client, with its own copies of these
     from ..data import files, images
     from ..data.colour import plain, to_srgb
     from ..data.images import BadPicture
@@ -25,8 +25,8 @@ else:  # installed as packshot_client, which has its own copies of these
 def to_file(picture, as_is: bool = False) -> bytes:
     """The bytes of a picture file: of a path, of the bytes of a file, of a Pillow image, or of a uint8 array.
 
-    An array is [height, width] or [height, width, 1, 3 or 4]. With `as_is` paths and bytes are not decoded, but sent as
-    they are. Raises BadPicture for what is no picture, ValueError for another array, and OSError.
+    An array is [height, width] or [height, width, 1, 3 or 4]. With `as_is` files and bytes are returned without
+    decoding. Raises BadPicture if it is not a picture, ValueError for any other array, and OSError.
     """
     if isinstance(picture, str | os.PathLike):
         picture = files.read(picture)
@@ -42,8 +42,9 @@ def to_file(picture, as_is: bool = False) -> bytes:
 
 
 def to_files(pictures: Iterable, as_is: bool = False) -> np.ndarray:
-    """The bytes of several pictures, each as for `to_file`: an array [n] of dtype object. The sentence of an error
-    names the place of the picture.
+    """The bytes of several pictures, each as for `to_file`: an array [n] of dtype object.
+
+    The message of an error has the index of the picture.
     """
     made = []
     for place, picture in enumerate(pictures):
@@ -57,14 +58,12 @@ def to_files(pictures: Iterable, as_is: bool = False) -> np.ndarray:
 
 
 def to_arrays(contents: Iterable[bytes]) -> list[np.ndarray]:
-    """uint8 [height, width, 3] of each of the files in an answer. Raises BadPicture."""
+    """Decodes the files in an answer: a uint8 [height, width, 3] for each. Raises BadPicture."""
     return [images.decode(content) for content in contents]
 
 
 def save(contents: Iterable[bytes], paths: Iterable[str | os.PathLike]) -> None:
-    """Write the files in an answer to `paths`, each in one go. Raises ValueError for another number of paths, and
-    OSError.
-    """
+    """Write the files in an answer to `paths`, each atomically. Raises OSError, and ValueError for another number of paths."""
     for content, path in zip(contents, paths, strict=True):
         files.write(os.fspath(path), content)
 

@@ -1,7 +1,7 @@
-"""What stands between a client and a server by the environment alone: the proxies that gRPC goes through without being told.
+"""Proxies in the environment, which gRPC uses by default.
 
-Source: grpc src/core/handshaker/http_connect/http_proxy_mapper.cc, which knows no NO_PROXY in capitals and sends what is
-meant for this machine to the proxy, too.
+Source: grpc src/core/handshaker/http_connect/http_proxy_mapper.cc. It does not read NO_PROXY in capitals, and uses the
+proxy also for this machine.
 """
 
 import ipaddress
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-_VARIABLES = ("grpc_proxy", "https_proxy", "http_proxy")  # the first that is set counts
+_VARIABLES = ("grpc_proxy", "https_proxy", "http_proxy")  # the first one that is set is used
 _REST_VARIABLES = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 _EXCEPTIONS = ("no_grpc_proxy", "no_proxy", "NO_PROXY")
 _HOST = re.compile(r"(?:.*[:/])?(\[[^\]]*\]|[^\[\]:/]*):\d+")
@@ -29,20 +29,20 @@ class Proxy(NamedTuple):
         shown = (
             self.address.replace(f"{parts.netloc.rpartition('@')[0]}@", "", 1) if "@" in parts.netloc else self.address
         )
-        return f"the proxy {shown} (by {self.variable} in the environment)"  # without the password
+        return f"the proxy {shown} (by {self.variable} in the environment)"  # shown without the password
 
 
 def of_grpc(target: str) -> Proxy | None:
-    """The proxy that gRPC should go through to `target`, host:port or a URI of gRPC's; None for none."""
+    """The proxy that gRPC should use for `target`, host:port or a URI of gRPC's; None for no proxy."""
     variable = next((name for name in _VARIABLES if name in os.environ), None)
-    # Other schemes are passed over by gRPC itself, with a line on stderr.
+    # gRPC itself ignores other schemes, with a line on stderr.
     if variable is None or not os.environ[variable].startswith("http://") or _is_excepted(target):
         return None
     return Proxy(os.environ[variable], variable)
 
 
 def passed_over(target: str) -> Proxy | None:
-    """The proxy that the environment names for others than REST's channel, which asks host:port directly."""
+    """The proxy in the environment that the REST channel does not use: it connects to host:port directly."""
     variable = next((name for name in _REST_VARIABLES if os.environ.get(name)), None)
     return None if variable is None or _is_excepted(target) else Proxy(os.environ[variable], variable)
 
@@ -69,7 +69,7 @@ def _is_listed(host: str, entries: Sequence[str]):
         try:
             if ipaddress.ip_address(host) in ipaddress.ip_network(entry, strict=False):
                 return True
-        except ValueError:  # one of them is no address
+        except ValueError:  # one of them is not an address
             name = entry.lower().lstrip("*").lstrip(".")
             if not name or host == name or host.endswith("." + name):
                 return True

@@ -1,4 +1,4 @@
-"""The way to a server's REST interface, by the standard library: kept connections, a deadline for the whole exchange."""
+"""Channel to a server's REST interface, by the standard library: persistent connections, one deadline for an exchange."""
 
 import collections
 import http.client
@@ -17,10 +17,10 @@ class RestChannel:
     """Sends calls as HTTP requests and blocks until they are answered. Safe to use from many threads.
 
     `target` is http://host:port or https://host:port, with a path before /v1 if a proxy has one. Raises BadCall for
-    another target, and for `tls` over http.
+    any other target, and for `tls` over http.
     """
 
-    knows_types = False  # of the numbers in JSON
+    knows_types = False  # JSON has one type of number
 
     def __init__(self, target: str, tls: TLS | None = None):
         try:
@@ -67,7 +67,7 @@ class RestChannel:
 
     def _problem(self, error):
         if isinstance(error, http.client.HTTPException) and not isinstance(error, OSError | http.client.IncompleteRead):
-            # Not what it sent instead: that may be bytes for no terminal.
+            # Without the received bytes: a terminal may not be able to show them.
             return "what answers there is not HTTP/1.1 (a gRPC port is asked without http://, one with TLS by https://)"
         proxy = proxies.passed_over(f"{self._host}:{self._port or 0}")
         past = f"; it was asked directly, past {proxy}" if proxy else ""
@@ -82,11 +82,11 @@ class RestChannel:
             return self._on(kept, request, deadline)
         except TimeoutError:
             raise
-        except (OSError, http.client.HTTPException):  # the server may have closed it meanwhile
+        except (OSError, http.client.HTTPException):  # the server may have closed the kept connection
             return self._on(self._connection(), request, deadline)
 
     def _on(self, connection, request, deadline):
-        """Status, reason and body of the answer; the connection is kept if it can be used again."""
+        """Status, reason and body of the answer. Keeps the connection if it can be used again."""
         try:
             connection.timeout = _left(deadline)
             if connection.sock is None:
@@ -101,7 +101,7 @@ class RestChannel:
             while part := response.read1(_CHUNK):
                 parts.append(part)
                 sock.settimeout(_left(deadline))
-            if response.length:  # still to come, when the other side has hung up
+            if response.length:  # bytes missing: the server has closed the connection
                 raise http.client.IncompleteRead(b"".join(parts), response.length)
             response.close()
             answer = response.status, response.reason, b"".join(parts)
@@ -119,7 +119,7 @@ class RestChannel:
 
 
 class _Encrypted(http.client.HTTPConnection):
-    """As `http.client.HTTPSConnection`, but the name in the certificate need not be that of the host."""
+    """As `http.client.HTTPSConnection`, but the name in the certificate may differ from the host."""
 
     default_port = http.client.HTTPS_PORT
 
@@ -133,7 +133,7 @@ class _Encrypted(http.client.HTTPConnection):
 
 
 def _left(deadline):
-    """Seconds until the deadline, None when there is none. Raises TimeoutError when it has passed."""
+    """Seconds until the deadline, None if there is none. Raises TimeoutError if it has passed."""
     if deadline is None:
         return None
     left = deadline - time.monotonic()

@@ -1,8 +1,8 @@
-"""The messages of TensorFlow Serving in the words of its REST interface: a request as path and JSON, JSON as a reply.
+"""Converts messages of TensorFlow Serving to requests of its REST interface, and JSON answers to replies.
 
-Columnar form both ways: {"inputs": {alias: values}} and {"outputs": ...}. Bytes are {"b64": ...}; in answers only those
-of outputs whose name ends in _bytes, the others stand as they are. JSON has one kind of number, so a reply is read with
-the signature at hand. NaN, Infinity and -Infinity are bare words, as Python's json has them.
+Both ways use the columnar form: {"inputs": {alias: values}} and {"outputs": ...}. Bytes are {"b64": ...}, in answers
+only for outputs whose name ends in _bytes; other strings are plain text. JSON has one type of number, so reading a reply
+needs the signature. NaN, Infinity and -Infinity are bare words, as in Python's json.
 
 Source: tensorflow/serving g3doc/api_rest.md and util/json_tensor.cc.
 """
@@ -26,7 +26,7 @@ _PAGES = {"GetModelMetadata": "/metadata", "GetModelStatus": ""}
 def request(method: str, message) -> tuple[str, str, str | None]:
     """The HTTP method, the path and the body of a call.
 
-    Raises Unimplemented for a call that REST has not got.
+    Raises Unimplemented for a call that REST does not have.
     """
     if method not in _VERBS and method not in _PAGES:
         raise Unimplemented(f"the REST interface has no {method}; ask the gRPC port")
@@ -47,21 +47,21 @@ def request(method: str, message) -> tuple[str, str, str | None]:
 
 
 def reply(method: str, message, text: str, signature: Signature | None):
-    """The reply that the JSON `text` is to the request `message`; `text` may hold raw bytes as surrogate escapes.
+    """The reply to the request `message` from the JSON `text`, which may hold raw bytes as surrogate escapes.
 
-    Raises Internal for an answer in another form, and InvalidArgument for an unknown name in `output_filter`, which
-    REST has not got: the outputs that are not wanted are left out here.
+    REST has no `output_filter`, so outputs are filtered here. Raises Internal for an answer in another form, and
+    InvalidArgument for an unknown name in `output_filter`.
     """
     try:
         return _READERS[method](message, text, signature)
     except (ValueError, KeyError, TypeError, AttributeError, json_format.ParseError) as error:
         raise Internal(
-            f"the answer to {method} is not what TensorFlow Serving's REST interface gives: {error}"
+            f"the answer to {method} is not in the form of TensorFlow Serving's REST interface: {error}"
         ) from error
 
 
 def error_sentence(text: str) -> str | None:
-    """What the body of an error says, None when it is not the JSON of TensorFlow Serving."""
+    """The sentence in the body of an error; None if it is not the JSON of TensorFlow Serving."""
     try:
         sentence = json.loads(text)["error"]
     except (ValueError, KeyError, TypeError):
@@ -122,7 +122,7 @@ def _from_json(value, tensor: Tensor):
         raise ValueError(f"an output is {tensor.dtype}, for which NumPy has no type")
     array = np.array(_strings(value), object) if dtype.hasobject else np.array(value, dtype)
     if not array.size and tensor.shape is not None and array.ndim < len(tensor.shape):
-        return array.reshape([size or 0 for size in tensor.shape])  # [] says nothing of the other axes
+        return array.reshape([size or 0 for size in tensor.shape])  # [] does not have the sizes of the other axes
     return array
 
 

@@ -1,4 +1,4 @@
-"""Encrypted connections: the PEM files that say who is trusted and who is calling, for gRPC and for https."""
+"""TLS certificates and keys of a client, for gRPC and https."""
 
 import contextlib
 import os
@@ -12,13 +12,13 @@ Pem = str | os.PathLike | bytes
 
 @dataclass(frozen=True)
 class TLS:
-    """What a client needs for TLS; each PEM is a path, or the bytes themselves.
+    """TLS settings of a client; each PEM is a path, or the bytes of the file.
 
-    `ca` is the certificate of who signed the server's (without it, the usual authorities are trusted); `cert` and `key`
-    are the client's own, for servers that ask who is calling (mTLS); `name` is what the server's certificate is made
-    out to, when that is not the host of the target.
+    `ca` is the certificate of the authority that signed the server's (without it, the usual authorities are trusted).
+    `cert` and `key` are the client's own, for servers that authenticate clients (mTLS). `name` is the name in the
+    server's certificate if it is not the host of the target.
 
-    Raises BadCall for one of `cert` and `key` without the other, and for what is no PEM; OSError for a missing file.
+    Raises BadCall for one of `cert` and `key` without the other, and for an invalid PEM; OSError for a missing file.
     """
 
     ca: Pem | None = None
@@ -29,7 +29,7 @@ class TLS:
     def __post_init__(self):
         if (self.cert is None) != (self.key is None):
             raise BadCall("a client's certificate and its key go together; give both or neither")
-        self.context()  # gRPC would only find out when it connects, and not say what is wrong
+        self.context()  # gRPC would fail only when it connects, without the reason
 
     def context(self):
         """An `ssl.SSLContext`, for https."""
@@ -41,7 +41,7 @@ class TLS:
         except (ssl.SSLError, ValueError) as error:
             raise BadCall(f"the certificate of the authority (ca) is no PEM: {error}") from error
         if cert is not None:
-            # The standard library takes nothing but paths.
+            # The standard library takes only paths.
             with _as_file(cert) as cert_path, _as_file(key) as key_path:
                 try:
                     made.load_cert_chain(cert_path, key_path, password=lambda: "")
@@ -66,7 +66,7 @@ def _content(pem):
 
 @contextlib.contextmanager
 def _as_file(content):
-    """A path that holds `content`, readable by nobody else, and gone afterwards."""
+    """The path of a temporary file with `content` that only this user can read."""
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "pem")
         with open(path, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:

@@ -1,1 +1,1 @@
-"""The files of a production bundle, one module a target: each makes texts from a `BundleSpec` and touches no disk."""
+"""Files of a production bundle, one module for each target: makes texts from a `BundleSpec` and writes no files."""

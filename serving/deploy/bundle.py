@@ -1,9 +1,9 @@
-"""The production bundle of a folder of models: settings, manifests and instructions, sized by what the models take.
+"""Writes the production bundle of a folder of models: settings, manifests and instructions, sized by measurements.
 
     <out>/README.md serving/ docker-compose.yml envoy/ monitoring/ kustomization.yaml kubernetes/ kserve/ vertex/ keys/
 
-The models stay where they are. The bundle is built beside its place and renamed into it; one that was there and is as
-it was written is replaced, anything else is left alone.
+The models stay in their folder. The bundle is built in a temporary folder and renamed. It replaces an unchanged older
+bundle, and nothing else.
 """
 
 import datetime
@@ -36,7 +36,7 @@ _TARGETS = (compose, envoy, monitoring, kubernetes, kserve, vertex, keys, readme
 
 
 class BundleRefused(UserError):
-    """The models or the place for the bundle will not do; the sentence says why."""
+    """The models or the folder for the bundle cannot be used; the message says why."""
 
 
 def bundle(
@@ -51,7 +51,7 @@ def bundle(
     image: str = SERVER_IMAGE,
     progress: Progress = silent,
 ) -> BundleSpec:
-    """Write the bundle of the models in the local folder `models_dir` into `out`, and return what was decided.
+    """Write the bundle of the models in the local folder `models_dir` into `out`, and return its BundleSpec.
 
     `only` names the models to take (default: all). `latency_limit` is what a batch may take, in seconds; `cpus` is how
     many a server will have (default: as many as this process); `pixels` is the side of the pictures sent to a model that
@@ -61,7 +61,7 @@ def bundle(
     out, models_dir = os.path.abspath(out), os.path.abspath(_local(models_dir))
     _check_place(out)
     if not _IMAGE.fullmatch(image):
-        raise BundleRefused(f"{image!r} is no image with a tag or a digest, such as {SERVER_IMAGE}")
+        raise BundleRefused(f"{image!r} is not an image with a tag or a digest, such as {SERVER_IMAGE}")
     here = available_cpus()
     if timed and cpus is not None and cpus > here:
         raise BundleRefused(
@@ -105,7 +105,7 @@ def bundle(
 
 
 def texts(spec: BundleSpec) -> dict[str, str]:
-    """Every file of the bundle but its marker, by its path in the bundle."""
+    """All files of the bundle except its marker, by their paths in the bundle."""
     made = {
         "serving/models.config": spec.models_config,
         "serving/monitoring.config": config.monitoring(),
@@ -119,9 +119,9 @@ def texts(spec: BundleSpec) -> dict[str, str]:
 
 
 def write(out: str, made: dict[str, str], facts: dict) -> None:
-    """Put the files `made` (path -> text), and a marker with their digests and `facts`, into the folder `out`, in one step.
+    """Write the files `made` (path -> text), and a marker with their digests and `facts`, into `out` atomically.
 
-    Raises BundleRefused when `out` holds something that no bundle wrote.
+    Raises BundleRefused if `out` holds other files.
     """
     out = os.path.abspath(out)
     _check_place(out)
@@ -149,7 +149,7 @@ def write(out: str, made: dict[str, str], facts: dict) -> None:
         except OSError:
             os.rename(old, out)
             raise
-    except OSError as error:  # nobody knows the folder it is built in
+    except OSError as error:  # the user does not know the temporary folder
         raise OSError(error.errno, error.strerror, out) from error
     finally:
         shutil.rmtree(staged, ignore_errors=True)
@@ -157,9 +157,9 @@ def write(out: str, made: dict[str, str], facts: dict) -> None:
 
 
 def loaded_versions(entry, versions: tuple[int, ...]) -> tuple[int, ...]:
-    """The versions, of those there are, that a server has loaded for a ModelConfig, rising.
+    """The versions among the existing `versions` that a server loads for a ModelConfig, rising.
 
-    Raises BundleRefused when it would wait for one that is not there, or has a label for one that it does not load.
+    Raises BundleRefused if it would wait for a missing version, or has a label for a version that it does not load.
     """
     policy = entry.model_version_policy
     match policy.WhichOneof("policy_choice"):
@@ -184,7 +184,7 @@ def loaded_versions(entry, versions: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def available_cpus() -> int:
-    """How many CPUs this process may use."""
+    """The number of CPUs that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -197,7 +197,7 @@ def _local(folder):
 
 
 def _find_models(models_dir, only):
-    """Name -> the paths of its versions by number, rising, of the models in a folder."""
+    """{name of a model: {number of a version: path}} of a folder, rising."""
     if layout.is_version(models_dir) or layout.versions(models_dir):
         raise BundleRefused(f"{models_dir} is the folder of one model; give the folder above it")
     found = {name: layout.versions(f"{models_dir}/{name}") for name in layout.models(models_dir)}
@@ -219,8 +219,9 @@ def _find_models(models_dir, only):
 
 
 def _models_config(models_dir, found):
-    """(text for the container, name -> numbers and paths of the versions it has loaded, rising); what somebody wrote beside
-    the models is kept.
+    """(text for the container, {name: {number: path}} of the loaded versions, rising).
+
+    Policies and labels in the models.config next to the models are kept.
     """
     kept = Path(models_dir, "models.config")
     text = config.models(
@@ -242,10 +243,10 @@ def _models_config(models_dir, found):
 
 
 def _batching(models_dir, models, latency_limit, cpus, timed):
-    """(text or "", allowed sizes, why there are no batches)."""
+    """(text or "", allowed sizes, reason for no batches or "")."""
     free = [model for model in models if model.measurement.any_size]
     if free:
-        # Rows of different shapes in one batch fail all of its requests, and padded pictures would be wrong ones.
+        # Rows of different shapes in one batch fail all of its requests, and padding would change pictures.
         names = ", ".join(f"{model.name} ({', '.join(model.measurement.any_size)})" for model in free)
         reason = f"{names} takes pictures of any size, and requests that differ in size fail together in one batch"
         if len(free) < len(models):
@@ -313,7 +314,7 @@ def _measurements(spec):
 
 
 def _provenance(version, loaded):
-    """What the marker says of a model: the versions served, and the weights and the code of the newest of them."""
+    """The marker's entry of a model: the served versions, and the weights and the code of the newest one."""
     report = Path(version, "export.json")
     try:
         known = json.loads(report.read_text(encoding="utf-8")) if report.exists() else {}
@@ -335,7 +336,7 @@ def _size(folder):
 
 
 def _check_place(out):
-    """A bundle may go where nothing is, or where one lies exactly as it was written."""
+    """Raises BundleRefused unless `out` is new, empty, or an unchanged bundle."""
     if not os.path.lexists(out):
         return
     if not os.path.isdir(out) or os.path.islink(out):
@@ -347,7 +348,7 @@ def _check_place(out):
         marker = json.loads(there.pop(MARKER).read_text(encoding="utf-8"))
         written = {FORMAT: marker["files"]}[marker["format"]]
     except (KeyError, TypeError, ValueError):
-        raise BundleRefused(f"{out} holds something else than a bundle; give --out a new or an empty folder") from None
+        raise BundleRefused(f"{out} holds other files than a bundle; give --out a new or an empty folder") from None
     changed = [
         path
         for path in sorted(there.keys() | written.keys())
@@ -355,7 +356,7 @@ def _check_place(out):
     ]
     if changed:
         raise BundleRefused(
-            f"{out}/{changed[0]} is not as the bundle was written; keep changes outside of it, or give another --out"
+            f"{out}/{changed[0]} was changed since the bundle was written; keep changes outside of it, or give another --out"
         )
 
 

@@ -1,12 +1,12 @@
-"""A new version beside the old one: loaded first, labelled then, so that no client ever asks for what is not there.
+"""Canary deployment: a new version is loaded and then labelled, so that every label points to a loaded version.
 
-A server takes a label only for a version that is AVAILABLE at that moment, and a config replaces the one before as a
-whole. So every move is a config of its own: first the version, then the label; and on the way back first the label,
-then the version. Two labels are there for good, `stable` and `canary`, so that clients may be divided between them; both
-point at the same version unless a canary is on. `previous` is where a promoted canary can still be rolled back to.
+A server accepts a label only for a version that is AVAILABLE, and a config replaces the one before as a whole. So every
+move is a separate config: first the version, then the label; on the way back first the label, then the version. The
+labels `stable` and `canary` always exist, so that clients can be divided between them. Both point to the same version
+unless there is a canary. `previous` is the version to which a promoted canary can be rolled back.
 
-The file is written after the server has taken what will be in it, so that a server that reads it from time to time
-(model_config_file_poll_wait_seconds) comes to the same as the one that was told.
+The file is written after the server has accepted the config. A server that reads the file from time to time
+(model_config_file_poll_wait_seconds) arrives at the same config.
 
 Source: ServerCore::ReloadConfig and UpdateModelVersionLabelMap in tensorflow/serving model_servers/server_core.cc.
 """
@@ -28,11 +28,11 @@ STABLE, CANARY, PREVIOUS = "stable", "canary", "previous"
 
 
 class CannotMove(UserError):
-    """The config, or what the server has loaded, does not allow the move; the sentence says why."""
+    """The config, or what the server has loaded, does not allow the move; the message says why."""
 
 
 class Served(NamedTuple):
-    """A version as the server has it, and the labels the config gives it."""
+    """State of a version in the server, and its labels in the config."""
 
     status: VersionStatus
     labels: list[str]
@@ -41,8 +41,8 @@ class Served(NamedTuple):
 class Canary:
     """Moves the labels of one model, in a server reached by `client` (over gRPC) and in the file it was started with.
 
-    `path` is a models.config, which is read now. Raises CannotMove when it is none, a server would refuse it, or it
-    has no such model; OSError when there is no such file.
+    `path` is a models.config, read on construction. Raises CannotMove if it is invalid, a server would refuse it, or it
+    does not have the model; OSError if there is no such file.
     """
 
     def __init__(self, client: Client, path: str | os.PathLike, model: str):
@@ -51,7 +51,7 @@ class Canary:
         self._entry(self._config)
 
     def status(self) -> list[Served]:
-        """The versions the server knows of, the newest first."""
+        """The versions in the server, the newest first."""
         labels = self._labels()
         return [
             Served(one, sorted(label for label, number in labels.items() if number == one.version))
@@ -59,9 +59,9 @@ class Canary:
         ]
 
     def prepare(self) -> int:
-        """Label the version that is served now, which is returned, as both `stable` and `canary`, and keep to it.
+        """Label the served version as both `stable` and `canary`, keep to it, and return it.
 
-        Afterwards clients can ask for labels. Nothing new is loaded.
+        Afterwards clients can use the labels. No version is loaded.
         """
         labels = self._labels()
         stable = labels[STABLE] if STABLE in labels else self._newest()
@@ -69,12 +69,12 @@ class Canary:
         return stable
 
     def start(self, version: int, timeout: float | None) -> int:
-        """Load `version` beside the stable one, wait until it is AVAILABLE, and label it `canary`.
+        """Load `version` in addition to the stable one, wait until it is AVAILABLE, and label it `canary`.
 
-        Returns the stable version: the labelled one, else the newest that is loaded. The one that `promote` left is
-        unloaded. When the version does not become AVAILABLE within `timeout` seconds, or the wait is interrupted, the server
-        and the file get their old config back, and the ServingError says why. Raises CannotMove when another canary is on,
-        or there is nothing to stand beside.
+        Returns the stable version: the labelled one, or the newest loaded one. The `previous` version is unloaded. If the
+        version is not AVAILABLE within `timeout` seconds, or the wait is interrupted, the old config is restored in the
+        server and the file, and the ServingError is raised. Raises CannotMove if there is another canary, or no stable
+        version.
         """
         labels = self._labels()
         stable = labels[STABLE] if STABLE in labels else self._newest(besides=version)
@@ -95,9 +95,9 @@ class Canary:
         return stable
 
     def promote(self, version: int | None = None) -> tuple[int, int]:
-        """Let `stable` point at the canary too: (from, to). The version it comes from stays loaded, as `previous`.
+        """Move `stable` to the canary: (from, to). The former stable version stays loaded, as `previous`.
 
-        Raises CannotMove when there is no canary, it is not `version`, or it is not AVAILABLE.
+        Raises CannotMove if there is no canary, it is not `version`, or it is not AVAILABLE.
         """
         labels = self._labels()
         stable, canary = labels.get(STABLE), labels.get(CANARY)
@@ -110,10 +110,10 @@ class Canary:
         return stable, canary
 
     def rollback(self) -> tuple[int, int]:
-        """Let both labels point at the version before the canary, then unload the canary: (from, to).
+        """Move both labels to the version before the canary, then unload the canary: (from, to).
 
-        Before `promote` that is the stable version, after it the previous one. Raises CannotMove when there is none, or
-        it is not AVAILABLE.
+        Before `promote` that is the stable version, after it the previous one. Raises CannotMove if there is none, or it
+        is not AVAILABLE.
         """
         labels = self._labels()
         canary = labels.get(CANARY)
@@ -136,7 +136,7 @@ class Canary:
         return dict(self._entry(self._config).version_labels)
 
     def _newest(self, besides=None):
-        """The newest loaded version, which is what clients are served that ask for none."""
+        """The newest loaded version, which answers clients that name none."""
         loaded = [one.version for one in self._client.status(self._model) if one.state == "AVAILABLE"]
         others = [number for number in loaded if number != besides]
         if not others and loaded:
@@ -149,7 +149,7 @@ class Canary:
         return max(others)
 
     def _known(self, version):
-        """What the server tells of the version, None when it has never heard of it."""
+        """The server's status of the version; None if the server does not have it."""
         try:
             (known,) = self._client.status(self._model, version=version)
         except NotFound:
@@ -163,9 +163,9 @@ class Canary:
             raise CannotMove(f"a label needs an AVAILABLE version, and {version} of {self._model} is {state}")
 
     def _move(self, labels, add=None, drop=None):
-        """Tell the server, then the file: `labels` changed (None takes one away), versions added and dropped.
+        """Change the server, then the file: set `labels` (None removes one), add and drop versions.
 
-        Versions that somebody listed stay; those the policies `latest` and `all` kept do so only if they have a label.
+        Versions listed in the config stay; versions that the policies `latest` and `all` kept stay only with a label.
         """
         config = ModelServerConfig()
         config.CopyFrom(self._config)
@@ -183,7 +183,7 @@ class Canary:
         try:
             self._client.reload(config)
         except ServingError:
-            # A server may have taken part of what it refuses.
+            # A server may have applied a part of the refused config.
             with contextlib.suppress(ServingError):
                 self._client.reload(self._config)
             raise
@@ -198,14 +198,14 @@ def _read(path):
     try:
         config = text_format.Parse(files.read(path).decode(), ModelServerConfig())
     except (text_format.ParseError, UnicodeDecodeError) as error:
-        raise CannotMove(f"{path} is no models.config: {error}") from error
+        raise CannotMove(f"{path} is not a valid models.config: {error}") from error
     names = [entry.name for entry in config.model_config_list.config]
     if not names:
         raise CannotMove(f"{path} lists no models (model_config_list)")
     for entry in config.model_config_list.config:
         if not entry.name or names.count(entry.name) > 1:
             raise CannotMove(f"{path} has the model {entry.name!r} twice, or one without a name")
-        # The server would remember an entry without a platform and fail every later config, too.
+        # The server keeps an entry without a platform, and then refuses every later config too.
         if not entry.model_platform and not entry.model_type:
             raise CannotMove(f'the model {entry.name} in {path} needs a model_platform: "tensorflow"')
         if not entry.base_path.startswith("/") and not files.is_remote(entry.base_path):

@@ -1,7 +1,7 @@
-"""How tensorflow_model_server is started in a container, where its files lie there, and how it says that it is ready.
+"""Command line, paths and readiness probes of tensorflow_model_server in a container.
 
 Sources: tensorflow_serving/model_servers/main.cc of tensorflow/serving 2.20 for the flags and their defaults;
-tensorflow/serving issues 1853 (SIGTERM), 671 (readiness) and 1099 (retries that hold up other models).
+tensorflow/serving issues 1853 (SIGTERM), 671 (readiness) and 1099 (retries that block other models).
 """
 
 import shlex
@@ -16,16 +16,16 @@ CONFIG = "/config"
 POLL_SECONDS = 30
 REST_TIMEOUT_SECONDS = 30
 
-# glibc keeps an arena for each thread, so that memory freed with an old version would never go back.
+# glibc keeps an arena for each thread: memory freed with an old version would not be returned to the system.
 ENVIRONMENT = {"MALLOC_ARENA_MAX": "2"}
 
 
 def command(spec: BundleSpec) -> list[str]:
     """The binary and its flags for the models of a bundle.
 
-    The image's own entrypoint is a shell script that a signal stops at, so the binary is named. It has no handler for
-    SIGTERM, which the kernel then keeps from process 1: something else has to be process 1 (`init` in compose, a
-    shared process namespace in Kubernetes).
+    The image's entrypoint is a shell script that does not forward signals, so the binary is named. It has no handler for
+    SIGTERM, and the kernel does not deliver such a signal to process 1: another program must be process 1 (`init` in
+    compose, a shared process namespace in Kubernetes).
     """
     return [
         BINARY,
@@ -34,15 +34,15 @@ def command(spec: BundleSpec) -> list[str]:
         f"--model_config_file={CONFIG}/models.config",
         f"--model_config_file_poll_wait_seconds={POLL_SECONDS}",
         f"--file_system_poll_wait_seconds={POLL_SECONDS}",
-        # Labels in models.config have to hold when the server starts, and then nothing is loaded yet.
+        # Labels in models.config are checked when the server starts, before any version is loaded.
         "--allow_version_labels_for_unavailable_models=true",
         *limits(spec),
     ]
 
 
 def limits(spec: BundleSpec) -> list[str]:
-    """The flags that do not depend on where the models are: batches, threads, metrics, and what a broken version may do."""
-    # In a container the server's own defaults would count the CPUs of the whole machine.
+    """The flags that do not depend on the paths of models: batches, threads, metrics, and retries of broken versions."""
+    # In a container the server's defaults count the CPUs of the whole machine.
     at_once = threads(spec.batch_sizes, spec.cpus)
     batching = ["--enable_batching=true", f"--batching_parameters_file={CONFIG}/batching.config"]
     return [
@@ -52,7 +52,7 @@ def limits(spec: BundleSpec) -> list[str]:
         f"--grpc_max_threads={at_once}",
         f"--rest_api_num_threads={at_once}",
         f"--rest_api_timeout_in_ms={1000 * REST_TIMEOUT_SECONDS}",
-        # Retries sleep in the thread that loads: with none of its own, a broken version keeps all others waiting.
+        # Retries sleep in the loading thread: without separate threads a broken version blocks all others.
         "--num_load_threads=2",
         "--max_num_load_retries=1",
         "--enable_grpc_healthcheck_service=true",
@@ -61,21 +61,22 @@ def limits(spec: BundleSpec) -> list[str]:
 
 
 def all_available(spec: BundleSpec) -> list[str]:
-    """A command that succeeds when every model has a version that answers: the server has started."""
+    """A command that succeeds if every model has an available version: the server has started."""
     return _probe(spec, '  available "$name" || exit 1\ndone\n')
 
 
 def any_available(spec: BundleSpec) -> list[str]:
-    """A command that succeeds when some model has a version that answers: the server is up.
+    """A command that succeeds if any model has an available version: the server is ready.
 
-    One model that is gone must not take the others from their callers.
+    One missing model must not make the others unreachable.
     """
     return _probe(spec, '  available "$name" && exit 0\ndone\nexit 1\n')
 
 
 def _probe(spec, body):
-    """The status of a model is HTTP 200 while it loads and when it failed, so what it says has to be read; and the
-    image has bash, but no curl.
+    """A probe in bash, as the image has no curl.
+
+    It reads the body: the status of a model is HTTP 200 also while it loads and after it failed.
     """
     names = " ".join(shlex.quote(model.name) for model in spec.models)
     script = (

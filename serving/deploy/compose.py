@@ -1,6 +1,6 @@
-"""One host with Docker: the server behind Envoy, and Prometheus and Grafana to watch it.
+"""Docker Compose files for one host: the server behind Envoy, with Prometheus and Grafana.
 
-Source: the Compose specification; tensorflow/serving's image (Ubuntu, runs as root when not told otherwise).
+Source: the Compose specification; tensorflow/serving's image (Ubuntu, runs as root by default).
 """
 
 import re
@@ -28,7 +28,7 @@ _SERVING, _EDGE = "serving", "edge"
 
 
 def files(spec: BundleSpec) -> dict[str, str]:
-    """docker-compose.yml, what to add to it for a look at the server itself, and .env, by their paths."""
+    """docker-compose.yml, an addition that exposes the server itself, and .env, by their paths."""
     services = {
         envoy.SERVER: _server(spec),
         "envoy": _envoy(),
@@ -71,9 +71,9 @@ def _server(spec):
         networks=[_SERVING],
         volumes=[_mount("${MODELS}", command.MODELS), _mount("./serving", command.CONFIG)],
         environment=command.ENVIRONMENT,
-        init=True,  # is process 1 and hands SIGTERM on: the server has no handler, and process 1 needs one
+        init=True,  # process 1, which forwards SIGTERM: the server has no handler, and process 1 needs one
         healthcheck={
-            # To compose "$" begins a variable.
+            # In compose "$" starts a variable.
             "test": ["CMD", *(word.replace("$", "$$") for word in command.all_available(spec))],
             "interval": "10s",
             "timeout": "5s",
@@ -138,7 +138,7 @@ def _grafana():
             _mount("./monitoring/grafana/dashboards", monitoring.GRAFANA_BOARDS),
             {"type": "volume", "source": "grafana", "target": "/var/lib/grafana"},
         ],
-        # Nobody can log in, so there is no password to leak; whoever reaches the loopback port may look.
+        # Nobody can log in, so there is no password to leak; everybody on the loopback port may read.
         environment={
             "GF_AUTH_ANONYMOUS_ENABLED": "true",
             "GF_AUTH_ANONYMOUS_ORG_ROLE": "Viewer",
@@ -153,7 +153,7 @@ def _grafana():
 
 
 def _service(image, *, memory_mib, cpus, **settings):
-    """A service that is no root, writes nowhere but /tmp and its volume, and cannot take more than its share."""
+    """A service that is not root, writes only to /tmp and its volume, and has limits of memory and CPU."""
     return {
         "image": image,
         **settings,
@@ -171,7 +171,7 @@ def _service(image, *, memory_mib, cpus, **settings):
 
 
 def _quoted(value):
-    """A value in .env; between single quotes compose expands nothing."""
+    """A quoted value for .env; compose expands nothing in single quotes."""
     return value if re.fullmatch(r"[\w./-]+", value) else "'" + value.replace("'", "\\'") + "'"
 
 

@@ -1,4 +1,4 @@
-"""How the files of a bundle are written: YAML and JSON from data, with a comment on top for whoever reads them."""
+"""Formats the files of a bundle: YAML and JSON from data, with a comment on top."""
 
 import json
 
@@ -6,7 +6,7 @@ import yaml
 
 
 class _Dumper(yaml.SafeDumper):
-    """Lists stand in from their key, texts of several lines are blocks, and nothing is an alias for something else."""
+    """Indents lists under their key, writes texts of several lines as blocks, and uses no aliases."""
 
     def increase_indent(self, flow=False, indentless=False):
         return super().increase_indent(flow, indentless=False)

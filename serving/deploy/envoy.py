@@ -1,7 +1,7 @@
-"""Envoy, the only way in: TLS, a token for every request, and no more than predictions pass.
+"""Envoy, the only entrance: TLS, a token for every request, and nothing but predictions.
 
-TensorFlow Serving knows no users. Whoever reaches its gRPC port may load any path the process can read
-(ModelService/HandleReloadConfigRequest) and name models that are not there, each of which stays in the metrics.
+TensorFlow Serving does not authenticate. A client of its gRPC port may load any path that the process can read
+(ModelService/HandleReloadConfigRequest), and every unknown model that it names stays in the metrics.
 
 Sources: Envoy 1.40, configuration/best_practices/edge, http_filters/jwt_authn_filter, buffer_filter.
 """
@@ -69,7 +69,7 @@ def files(spec: BundleSpec) -> dict[str, str]:
 
 
 def rest_pattern(spec: BundleSpec) -> str:
-    """The RE2 pattern of the paths whose POSTs pass: `:predict` of the bundle's models, of a version or a label of theirs."""
+    """The RE2 pattern of the allowed POST paths: `:predict` of the bundle's models, their versions and their labels."""
     names = "|".join(re.escape(model.name) for model in spec.models)
     return rf"/v1/models/({names})(/versions/[0-9]+|/labels/[A-Za-z0-9_.-]+)?:predict"
 
@@ -190,7 +190,7 @@ def _chain(manager):
 
 
 def _retries(on):
-    """A prediction changes nothing, so it may be asked again; the clusters allow a fifth of their requests to be repeats."""
+    """Predictions change nothing, so they may be retried; clusters allow retries for a fifth of their requests."""
     return {
         "retry_on": on,
         "num_retries": 3,

@@ -1,7 +1,7 @@
-"""Scripts that make what must never lie in a bundle: keys, certificates, tokens. They need bash and openssl.
+"""Scripts that make keys, certificates and tokens, which must never be in a bundle. They need bash and openssl.
 
 Sources: RFC 7515 and 7517 for the token and the key set; tensorflow_serving/config/ssl_config.proto, whose fields hold
-PEM texts and not paths.
+PEM texts, not paths.
 """
 
 from serving.deploy import envoy

@@ -1,14 +1,14 @@
-"""KServe, instead of the manifests for bare Kubernetes: an InferenceService a model, on KServe's own runtime.
+"""KServe, instead of the manifests for plain Kubernetes: an InferenceService for each model, on KServe's own runtime.
 
-Source: kserve config/runtimes/kserve-tensorflow-serving.yaml: REST on 8080, gRPC on 9000, the model named as the
-InferenceService and read from /mnt/models, where its version folders are to lie.
+Source: kserve config/runtimes/kserve-tensorflow-serving.yaml: REST on 8080, gRPC on 9000. The model has the name
+of the InferenceService, and its version folders are read from /mnt/models.
 """
 
 from serving.deploy import command, kubernetes
 from serving.deploy.documents import yaml_text
 from serving.deploy.spec import BundleSpec
 
-NAMESPACE = "packshot-kserve"  # KServe's pods do not meet the standard that the bundle's other namespace enforces
+NAMESPACE = "packshot-kserve"  # KServe's pods do not meet the standard of the bundle's other namespace
 
 
 def files(spec: BundleSpec) -> dict[str, str]:

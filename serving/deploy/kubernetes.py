@@ -1,6 +1,6 @@
-"""A Kubernetes cluster, by kustomize: servers that nobody but Envoy reaches, Envoy, and what keeps both running.
+"""Kubernetes manifests, by kustomize: servers that only Envoy reaches, Envoy, and what keeps both running.
 
-The configuration files are those of the other targets, which is why kustomization.yaml lies at the top of the bundle.
+They share the configuration files of the other targets, so kustomization.yaml is at the top of the bundle.
 Written for the Pod Security Standard "restricted".
 """
 
@@ -25,7 +25,7 @@ without a restart. The other settings are read once; their names carry a hash, a
 
 
 def files(spec: BundleSpec) -> dict[str, str]:
-    """kustomization.yaml and the manifests it lists, and the pod to fill the models' volume with, by their paths."""
+    """kustomization.yaml, its manifests, and the pod that fills the models' volume, by their paths."""
     manifests = {
         "namespace.yaml": yaml_text("Admits only pods that may do next to nothing.", _namespace()),
         "models.yaml": yaml_text(

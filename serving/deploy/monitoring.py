@@ -1,8 +1,7 @@
-"""Prometheus and Grafana: what is scraped, what rings, and one board.
+"""Prometheus and Grafana: scraping, alerts, and a dashboard.
 
-Metrics as TensorFlow Serving names them: "/" becomes ":", times are microseconds, and there is no label for the
-version or the signature. A request to a model that is not there makes a series of its own, which is why Envoy lets
-only known names through on REST.
+Metrics have TensorFlow Serving's names: "/" becomes ":", times are in microseconds, and there is no label for the
+version or the signature. Each unknown model in a request adds a series, so Envoy passes only known names on REST.
 """
 
 from serving.deploy import command, envoy
@@ -37,7 +36,7 @@ version loaded and does not shrink."""
 
 
 def files(spec: BundleSpec) -> dict[str, str]:
-    """Prometheus' configuration and alerts, Grafana's provisioning and board, by their paths."""
+    """Prometheus' configuration and alerts, Grafana's provisioning and dashboard, by their paths."""
     folder = "monitoring/grafana/provisioning"
     return {
         "monitoring/prometheus/prometheus.yml": yaml_text(PROMETHEUS_COMMENT, _prometheus()),
@@ -103,7 +102,7 @@ def _alerts(spec):
         ),
         alert(
             "LoadFailed",
-            # A counter that begins at 1 has not increased, and this one begins with the first failure.
+            # This counter starts at 1 with the first failure, which is no increase.
             f"increase({FAILED_LOADS}[15m]) > 0 or ({FAILED_LOADS} unless {FAILED_LOADS} offset 15m)",
             0,
             "ticket",

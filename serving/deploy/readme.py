@@ -1,4 +1,4 @@
-"""README.md of a bundle: what is in it, what was measured, and the way from a laptop to a cluster and to Vertex AI."""
+"""README.md of a bundle: its files, the measurements, and steps from a laptop to a cluster and to Vertex AI."""
 
 import json
 import shlex
@@ -257,7 +257,7 @@ def _credentials(spec):
 
 
 def _request(model, address, options=""):
-    """A command that asks `model` for one prediction."""
+    """A command that requests one prediction from `model`."""
     url = f"{address}/v1/models/{model.name}:predict"
     curl = f"curl {options} \\\n      {url}" if options else f"curl {url}"
     signatures = model.measurement.signatures
@@ -274,7 +274,7 @@ def _request(model, address, options=""):
 
 
 def _path(*parts):
-    """A path as a shell takes it."""
+    """A path quoted for a shell."""
     return shlex.quote("/".join(parts))
 
 

@@ -1,7 +1,7 @@
-"""How large the batches of a server may be, and how much memory it needs, from what its models were measured to take.
+"""Chooses batch sizes and memory of a server from measurements of its models.
 
-A model is measured in a process of its own, on as many CPUs as the server will have, through `serving.export.session`, which
-is the code the server runs. What is chosen from the figures are pure functions.
+A model is measured in a separate process, on as many CPUs as the server will have, through `serving.export.session`, the
+code that the server runs. The choices are pure functions of the measurements.
 """
 
 import multiprocessing
@@ -21,29 +21,29 @@ from data.errors import UserError
 from data.progress import Progress, silent
 
 SIZES = (1, 2, 4, 8, 16, 32)
-ROUNDS = 9  # that count; one more goes before them, to warm up
-GAIN = 1.05  # a larger batch has to give 5 % more rows a second to be worth having: less is noise
+ROUNDS = 9  # measured; one more before them warms up
+GAIN = 1.05  # a larger batch must give 5 % more rows a second: less is noise
 SIGNATURE = "serving_default"
 
-SERVER_BYTES = 512 << 20  # for the server itself, its threads and the requests on their way
-UNMEASURED_BYTES = 256 << 20  # for what a run takes, where nobody has looked
+SERVER_BYTES = 512 << 20  # for the server itself, its threads and the requests in progress
+UNMEASURED_BYTES = 256 << 20  # for a run that was not measured
 THREADS_A_CPU = 4  # the server's own default
 ROUND_TO = 128 << 20
 SPARE = 1.2
 
 
 class CannotMeasure(UserError):
-    """A model cannot be loaded or run; the sentence says which and why."""
+    """A model cannot be loaded or run; the message names it and the reason."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one version of a model took.
+    """Time and memory of one version of a model.
 
-    `request` tells what was sent, one row of it, as "dtype [shape]" by alias; `seconds` is the median time of a batch
-    by its size, and `run_bytes` how far the peak memory of the process had risen when that size had been run (both {}
-    when the model was only loaded); `load_bytes` is how far it rose by loading. `signatures` has the inputs of each, as
-    "dtype [shape]" by alias, and `any_size` names those whose inputs may differ in more than the number of rows.
+    `request` describes one row of the requests, as "dtype [shape]" by alias. `seconds` is the median time of a batch by
+    its size, `run_bytes` the rise of the process's peak memory after running that size (both {} if the model was only
+    loaded), and `load_bytes` its rise by loading. `signatures` has the inputs of each signature, as "dtype [shape]" by
+    alias; `any_size` names those whose inputs may differ in more than the number of rows.
     """
 
     request: dict[str, str]
@@ -55,7 +55,7 @@ class Measurement:
 
 
 def under_limit(seconds: Mapping[int, float], limit: float) -> int:
-    """The largest batch size that takes at most `limit` seconds, as all smaller ones do; 1 when even one row takes longer."""
+    """The largest batch size up to which all take at most `limit` seconds; 1 if even one row takes longer."""
     largest = 1
     for size in sorted(seconds):
         if seconds[size] > limit:
@@ -65,7 +65,7 @@ def under_limit(seconds: Mapping[int, float], limit: float) -> int:
 
 
 def useful(seconds: Mapping[int, float]) -> tuple[int, ...]:
-    """The batch sizes that pay: 1, and each that gives GAIN times the rows a second of the last one that did."""
+    """The useful batch sizes: 1, and each with GAIN times the rows a second of the last useful one."""
     kept = [1]
     for size in sorted(seconds):
         if size / seconds[size] >= GAIN * kept[-1] / seconds[kept[-1]]:
@@ -74,10 +74,10 @@ def useful(seconds: Mapping[int, float]) -> tuple[int, ...]:
 
 
 def batch_sizes(tables: Iterable[Mapping[int, float]], limit: float) -> tuple[int, ...]:
-    """The sizes one server may batch to when it has a model for each table of seconds by size.
+    """The allowed batch sizes of a server with a model for each table of seconds by size.
 
-    A server has one set of sizes for all its models. So the largest is the largest that keeps every model under
-    `limit` seconds, and a size is there when it pays for one of them. (1,) means that batching is of no use.
+    A server has one set of sizes for all its models. The largest keeps every model under `limit` seconds, and each size
+    is useful for at least one of them. (1,) means that batching is of no use.
     """
     tables = list(tables)
     largest = min(under_limit(table, limit) for table in tables)
@@ -85,17 +85,18 @@ def batch_sizes(tables: Iterable[Mapping[int, float]], limit: float) -> tuple[in
 
 
 def threads(sizes: tuple[int, ...], cpus: int) -> int:
-    """Requests a server has to work on at once: a request holds its thread while its batch gathers and runs, so there
-    must be enough to fill the batches that run, one a CPU, and the next one.
+    """The number of request threads of a server.
+
+    A request holds its thread while it waits and runs, so the threads must fill one batch for each CPU, and the next one.
     """
     return max(THREADS_A_CPU * cpus, (cpus + 1) * sizes[-1])
 
 
 def memory(models: Iterable[tuple[int, int, int | None]], runs: int) -> int:
-    """Bytes a server needs for models of (versions at a time, bytes to load one, bytes a run takes or None).
+    """Bytes of a server for models of (number of versions, bytes to load one, bytes of a run or None).
 
-    While a new version replaces an old one both are there, so a model counts one version more than it serves, each
-    with a fifth to spare. `runs` may be under way at once, of the model that takes most. Rounded up to 128 MiB.
+    A model counts one version more than it serves, because old and new overlap in a replacement, each with a fifth to
+    spare. `runs` is the number of concurrent runs, of the model that takes most. Rounded up to 128 MiB.
     """
     models = list(models)
     loaded = sum((versions + 1) * SPARE * load for versions, load, _ in models)
@@ -205,7 +206,7 @@ def _takes_any_size(signature):
 
 
 def _row(version, signatures, pixels):
-    """One row for the main signature, as it was asked at export."""
+    """One row for the main signature, from the warm-up file."""
     from serving.export import warmup
 
     if SIGNATURE not in signatures:
@@ -222,7 +223,7 @@ def _row(version, signatures, pixels):
 
 
 def _peak_bytes():
-    """The most memory this process has held. Not from getrusage on Linux, where a process starts with its parent's peak."""
+    """Peak memory of this process in bytes. On Linux not from getrusage, which starts with the parent's peak."""
     if sys.platform == "linux":
         with open("/proc/self/status") as file:
             return next(int(line.split()[1]) for line in file if line.startswith("VmHWM")) * 1024

@@ -1,4 +1,4 @@
-"""What every file of a bundle is made from: which models, in what batches, on how many CPUs, in how much memory."""
+"""Specification of a bundle: models, batches, CPUs and memory."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from serving.deploy import sizing
 from serving.deploy.sizing import Measurement
 
-# The images that the manifests name. Envoy is the version its configuration is validated with.
+# Images of the manifests. Envoy's version is the one that validates its configuration.
 SERVER_IMAGE = "tensorflow/serving:2.20.0"
 ENVOY_IMAGE = "envoyproxy/envoy:v1.40.0"
 PROMETHEUS_IMAGE = "prom/prometheus:v3.5.0"
@@ -15,8 +15,8 @@ GRAFANA_IMAGE = "grafana/grafana:12.3.1"
 
 @dataclass(frozen=True)
 class Model:
-    """One model: the versions its policy has loaded, rising, with the names of their folders (7 may lie in `00000007`), the
-    bytes of its files, and what the newest of those versions was measured to take.
+    """One model: the loaded versions, rising, with the names of their folders (7 may be `00000007`), the bytes of its
+    files, and the measurement of the newest loaded version.
     """
 
     name: str
@@ -34,13 +34,13 @@ class Model:
 
 
 def kubernetes_name(model: str) -> str:
-    """The name of a model as Kubernetes allows it: lower case, with dashes."""
+    """The name of a model in Kubernetes: lower case, with dashes."""
     return model.lower().replace("_", "-").replace(".", "-").rstrip("-")
 
 
 @dataclass(frozen=True)
 class BundleSpec:
-    """The decisions.
+    """Everything that the files of a bundle are made from.
 
     `models_config` and `batching_config` are texts (the latter "" when batching is off, for the reason `unbatched`);
     `latency_limit` is in seconds; `models_folder` and `secrets_folder` are paths as seen from the bundle; `user` is the
@@ -60,7 +60,7 @@ class BundleSpec:
     user: str
 
     def memory_mib(self, models: Iterable[Model], *, batched: bool = True) -> int:
-        """MiB that a server of `models` needs. In batches one runs a CPU; else each thread may have a row of its own."""
+        """Memory in MiB of a server of `models`: with batches one run for each CPU, without one row for each thread."""
         sizes = self.batch_sizes if batched else (1,)
         runs = self.cpus if len(sizes) > 1 else sizing.threads(sizes, self.cpus)
         needs = [

@@ -1,7 +1,7 @@
-"""Vertex AI: the server as a custom container, one Vertex model a model.
+"""Vertex AI: the server as a custom container, one Vertex AI model for each model.
 
-Vertex AI wants an image of its own registry, so the settings of this bundle go into one; the weights do not: they are
-read from the copy that Vertex AI keeps of the artifacts (AIP_STORAGE_URI). It expands $(NAME) in arguments itself.
+Vertex AI needs an image in its own registry, which holds the settings of this bundle. The weights are read from Vertex
+AI's copy of the artifacts (AIP_STORAGE_URI). Vertex AI itself expands $(NAME) in arguments.
 
 Sources: Vertex AI, custom container requirements and ModelContainerSpec; `gcloud ai models upload --help`, 528.0.
 """
@@ -11,7 +11,7 @@ import shlex
 from serving.deploy import command
 from serving.deploy.spec import BundleSpec
 
-PORT = 8080  # what Vertex AI puts into AIP_HTTP_PORT when nothing else is asked for
+PORT = 8080  # Vertex AI's default of AIP_HTTP_PORT
 
 
 def files(spec: BundleSpec) -> dict[str, str]:
@@ -20,13 +20,13 @@ def files(spec: BundleSpec) -> dict[str, str]:
 
 
 def arguments(spec: BundleSpec) -> list[str]:
-    """The flags of the server; `$model` stands for the name in the script, $(NAME) is left to Vertex AI."""
+    """The flags of the server; the script expands `$model`, Vertex AI expands $(NAME)."""
     return [
         f"--port={command.GRPC_PORT}",
         "--rest_api_port=$(AIP_HTTP_PORT)",
         "--model_name=$model",
         "--model_base_path=$(AIP_STORAGE_URI)",
-        "--file_system_poll_wait_seconds=600",  # its copy of the artifacts never changes, and looking costs money
+        "--file_system_poll_wait_seconds=600",  # its copy of the artifacts never changes, and reading the bucket costs money
         *command.limits(spec),
     ]
 

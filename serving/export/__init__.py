@@ -1,1 +1,1 @@
-"""From a trained model to a verified version on disk."""
+"""Writes a trained model to disk as a verified version."""

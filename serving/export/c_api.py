@@ -1,4 +1,4 @@
-"""TensorFlow's C API: the functions a session needs, from the library inside the installed TensorFlow.
+"""TensorFlow's C API: the functions of a session, from the library in the installed TensorFlow.
 
 Source: tensorflow/c/{c_api,tf_tensor,tf_status,tf_buffer,tf_tstring}.h of TensorFlow 2.20 and 2.21.
 """
@@ -63,8 +63,8 @@ _PROTOTYPES = {
 
 @functools.cache
 def library() -> ctypes.CDLL:
-    """The library with its functions declared. Raises OSError with a sentence when this TensorFlow comes without it."""
-    # Importing tensorflow has mapped it already: this gives the same one, whose symbols must not become global.
+    """The library with its functions declared. Raises OSError if the installed TensorFlow does not have it."""
+    # TensorFlow has already loaded it: this returns the same library. Its symbols must not become global.
     loaded = ctypes.CDLL(_path(os.path.dirname(tf.__file__)))
     for name, (result, *arguments) in _PROTOTYPES.items():
         function = getattr(loaded, name)
@@ -73,7 +73,7 @@ def library() -> ctypes.CDLL:
 
 
 def _path(package):
-    """Where the library lies in the folder of TensorFlow: libtensorflow_cc.so.2 on Linux, libtensorflow_cc.2.dylib on macOS."""
+    """Path of the library in TensorFlow's folder: libtensorflow_cc.so.2 on Linux, libtensorflow_cc.2.dylib on macOS."""
     found = [name for name in sorted(os.listdir(package)) if _NAME.fullmatch(name)]
     if not found:
         raise OSError(

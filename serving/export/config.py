@@ -1,4 +1,4 @@
-"""The three text files tensorflow_model_server reads: which models, how to batch, where the numbers are.
+"""The three text files of tensorflow_model_server: its models, batching and monitoring.
 
     tensorflow_model_server --model_config_file=models.config \\
         --enable_batching=true --batching_parameters_file=batching.config --monitoring_config_file=monitoring.config
@@ -19,15 +19,15 @@ METRICS_PATH = "/monitoring/prometheus/metrics"
 def models(base_paths: Mapping[str, str], kept: str = "", is_there: Callable[[str], bool] = lambda path: False) -> str:
     """The text of a ModelServerConfig for the models of `base_paths` (name -> absolute path or URI).
 
-    A model that is in the text `kept` keeps the policy and the labels somebody gave it, but not its base path: the folder
-    may have been moved or copied. One that is only in `kept` stays as it is if `is_there(its base path)`, and is dropped
-    if not, because a missing base path keeps the server from loading any model.
-    Raises UserError when `kept` is no such text, or a path is not absolute.
+    A model that is also in the text `kept` keeps its policy and labels, but not its base path: the folder may have been
+    moved or copied. A model that is only in `kept` stays if `is_there(its base path)`. Otherwise it is dropped, because a
+    missing base path keeps the server from loading any model.
+    Raises UserError if `kept` cannot be parsed, or a path is not absolute.
     """
     try:
         known = {entry.name: entry for entry in text_format.Parse(kept, ModelServerConfig()).model_config_list.config}
     except text_format.ParseError as error:
-        raise UserError(f"the models.config that is there cannot be read: {error}") from error
+        raise UserError(f"the existing models.config cannot be read: {error}") from error
     elsewhere = {name: entry.base_path for name, entry in known.items() if is_there(entry.base_path)}
     config = ModelServerConfig()
     config.model_config_list.SetInParent()
@@ -44,10 +44,10 @@ def models(base_paths: Mapping[str, str], kept: str = "", is_there: Callable[[st
 
 
 def batching(sizes: tuple[int, ...] = (1, 2, 4, 8, 16), timeout_micros: int = 2000, threads: int = 2) -> str:
-    """The text of BatchingParameters: a batch is padded to the next of `sizes` and waits `timeout_micros` to fill.
+    """The text of BatchingParameters: a batch waits `timeout_micros` to fill and is padded to the next of `sizes`.
 
-    A request of more rows than the largest size is split. Raises UserError unless the sizes rise: the model would
-    not load.
+    A request of more rows than the largest size is split. Raises UserError unless the sizes rise; with other sizes the
+    model would not load.
     """
     if not sizes or list(sizes) != sorted(set(sizes)) or sizes[0] < 1:
         raise UserError(f"batch sizes must rise from 1 or more, not {sizes}")
@@ -62,5 +62,5 @@ def batching(sizes: tuple[int, ...] = (1, 2, 4, 8, 16), timeout_micros: int = 20
 
 
 def monitoring() -> str:
-    """The text of a MonitoringConfig that puts Prometheus metrics on the REST port under METRICS_PATH."""
+    """The text of a MonitoringConfig that serves Prometheus metrics on the REST port at METRICS_PATH."""
     return text_format.MessageToString(MonitoringConfig(prometheus_config={"enable": True, "path": METRICS_PATH}))

@@ -1,11 +1,11 @@
-"""Writes a model as a numbered version that TensorFlow Serving loads, or refuses and leaves nothing behind.
+"""Writes a model as a numbered version for TensorFlow Serving, or refuses and leaves nothing behind.
 
     <to>/models.config batching.config monitoring.config
     <to>/<name>/<version>/saved_model.pb variables/ assets.extra/tf_serving_warmup_requests export.json
 
-The SavedModel tracks the raw tf.Variables alone: whatever holds a Keras 3 model saves weights a server does not find,
-or saves them twice. It is written beside the versions under a name a server ignores, passes the gate, and is then
-renamed.
+The SavedModel tracks only the raw tf.Variables: a SavedModel that tracks a Keras 3 model has weights that a server does
+not find, or has them twice. It is written next to the versions under a name that a server ignores, passes the gate, and
+is then renamed.
 """
 
 import contextlib
@@ -39,16 +39,16 @@ def export(model, to: str, name: str, version: int | None = None, *, metadata: M
     """Write `model` as `<to>/<name>/<version>` and return that path; `to` may be a folder or a URI such as gs://bucket/models.
 
     `model` has `signatures()` and `serving_variables()`. `version` defaults to the newest one plus 1. `metadata` goes into
-    export.json as it is: task, classes, configuration, fingerprint of the data. Raises ExportRefused when no server
-    could serve the name or the version, the version exists or is not larger than the newest, the model cannot be saved,
-    and when the gate finds a fault; OSError, with the path, for what cannot be written; UnknownScheme for `to`.
+    export.json unchanged: task, classes, configuration, fingerprint of the data. Raises ExportRefused if no server could
+    serve the name or the version, if the version is not larger than the newest, if the model cannot be saved, or if the
+    gate finds a fault; OSError, with the path, for what cannot be written; UnknownScheme for `to`.
     """
     to = files.resolve(to).rstrip("/")
     if not files.is_remote(to):
         to = os.path.abspath(to)
     version = _next_version(f"{to}/{name}", name, version)
     path = f"{to}/{name}/{version}"
-    _models_config(to)  # one that cannot be kept is better found before the work than after
+    _models_config(to)  # an unreadable one is reported before the work
     with _staging(f"{to}/{name}") as staged:
         signatures, variables = model.signatures(), model.serving_variables()
         with _errors_of(path):
@@ -66,16 +66,18 @@ def export(model, to: str, name: str, version: int | None = None, *, metadata: M
     try:
         _write_configs(to)
     except OSError as error:
-        words = f"{path} is exported, but what belongs beside the models cannot be written: {error.strerror}"
+        words = (
+            f"{path} is exported, but the configuration files next to the models cannot be written: {error.strerror}"
+        )
         raise OSError(error.errno, words, error.filename) from error
     return path
 
 
 def report(version: str) -> dict:
-    """What export.json of an exported version says. Raises OSError, and UserError for what is no JSON.
+    """Reads the export.json of an exported version. Raises OSError, and UserError if it is damaged.
 
-    `metadata` is what was given to `export`, `interface` describes the inputs and outputs of each signature (see
-    `serving.wire.interface`). An export of schema 1 is read as one without an interface.
+    `metadata` was passed to `export`; `interface` describes the inputs and outputs of each signature (see
+    `serving.wire.interface`). In an export of schema 1 it is None.
     """
     path = f"{version}/{REPORT}"
     try:
@@ -83,7 +85,7 @@ def report(version: str) -> dict:
     except ValueError as error:
         raise UserError(f"{path} is damaged: {error}") from error
     if not isinstance(written, dict):
-        raise UserError(f"{path} is damaged: it is no object")
+        raise UserError(f"{path} is damaged: it is not a JSON object")
     if "facts" in written:
         written["metadata"] = written.pop("facts")
     return {"interface": None} | written
@@ -105,10 +107,10 @@ def _next_version(folder, name, version):
 
 @contextlib.contextmanager
 def _staging(folder):
-    """A folder to build in, gone afterwards; within the local `folder` the last step is a rename, and servers ignore its name.
+    """A temporary folder to build in: inside a local `folder`, so that the last step is a rename; servers ignore its name.
 
-    Folders that were made for it go too, if nothing else has come into them: an empty folder of a model keeps a server
-    waiting for ever.
+    Parent folders that were made for it are removed too if they are empty: a server waits forever for a version in the
+    empty folder of a model.
     """
     if files.is_remote(folder):
         with tempfile.TemporaryDirectory() as elsewhere:
@@ -134,7 +136,7 @@ def _staging(folder):
 
 @contextlib.contextmanager
 def _errors_of(path):
-    """What cannot be written, by Python or TensorFlow, is told of `path`: nobody knows the folder it is built in."""
+    """Gives errors of writing, from Python or TensorFlow, the name `path` in place of the temporary folder."""
     try:
         with files.os_errors(path):
             yield
@@ -159,7 +161,7 @@ def _save(signatures, variables, folder):
 
 
 def _write_defaults(signatures, folder):
-    """Put the inputs that a request may leave out into the SignatureDefs, for which `tf.saved_model.save` has no argument."""
+    """Write the defaults of inputs into the SignatureDefs; `tf.saved_model.save` has no argument for them."""
     path = pathlib.Path(folder, "saved_model.pb")
     saved = saved_model_pb2.SavedModel.FromString(path.read_bytes())
     for name, signature in signatures.items():
@@ -194,7 +196,7 @@ def _write_report(folder, name, version, *, metadata, signatures, variables, fig
 
 
 def _revision():
-    """The commit of the code, marked when it was changed since; None outside a git working tree."""
+    """The commit of the code, marked if there are changes; None outside a git working tree."""
     try:
         command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
         done = subprocess.run(command, cwd=os.path.dirname(__file__), capture_output=True, text=True, timeout=10)
@@ -217,7 +219,7 @@ def _settle(staged, path):
 
 
 def _upload(staged, path):
-    """Copy, saved_model.pb last: an object store has no rename, and without that file a server loads nothing."""
+    """Copy, saved_model.pb last: an object store cannot rename, and a server loads no folder without that file."""
     names = [file.relative_to(staged).as_posix() for file in pathlib.Path(staged).rglob("*") if file.is_file()]
     for file in sorted(names, key=lambda file: (file == "saved_model.pb", file)):
         tf.io.gfile.makedirs(os.path.dirname(f"{path}/{file}"))
@@ -225,8 +227,8 @@ def _upload(staged, path):
 
 
 def _write_configs(to):
-    """models.config lists every model there is; the others stand as people have changed them."""
-    while (text := _models_config(to)) != _text(f"{to}/models.config"):  # again, if another export came between
+    """Write models.config for all models, and the other two unless somebody has changed them."""
+    while (text := _models_config(to)) != _text(f"{to}/models.config"):  # again if another export wrote in between
         files.write(f"{to}/models.config", text.encode())
     ours = {any_size: config.batching(*([(1,)] if any_size else [])) for any_size in (False, True)}
     if _text(f"{to}/batching.config") in (None, *ours.values()):
@@ -246,12 +248,12 @@ def _models_config(to):
 
 
 def _text(path):
-    """What a file holds, None when there is none."""
+    """The text of a file; None if there is none."""
     return files.read(path).decode("utf-8", "replace") if files.exists(path) else None
 
 
 def _takes_any_size(version):
-    """Whether rows of a request to the version may differ in shape, so that requests must not share batches."""
+    """True if requests to the version may have rows of different shapes, and so must not share batches."""
     graph = saved_model_pb2.SavedModel.FromString(files.read(f"{version}/saved_model.pb")).meta_graphs[0]
     shapes = [tensor.tensor_shape for signature in graph.signature_def.values() for tensor in signature.inputs.values()]
     return any(shape.unknown_rank or any(dim.size < 0 for dim in shape.dim[1:]) for shape in shapes)

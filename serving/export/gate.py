@@ -1,9 +1,8 @@
-"""The gate of an export: a folder passes when the server's own code loads it and answers as the live model does.
+"""Gate of an export: a folder passes if the server's own code loads it and answers as the live model does.
 
-Each check either adds its figure to the report or raises ExportRefused with a sentence. What is checked, and why it
-can be wrong at all: Keras 3 writes SavedModels whose variables a server does not find, or that hold every weight
-twice; Python's loader runs functions a server has not got; server batching needs a free batch axis and rows that do
-not see each other.
+Each check adds its figure to the report or raises ExportRefused. The reasons for the checks: Keras 3 writes SavedModels
+whose variables a server does not find, or that hold every weight twice. Python's loader runs functions that a server
+does not have. Server batching needs a free batch axis and independent rows.
 """
 
 import math
@@ -27,14 +26,14 @@ _OUTSIDE = frozenset({"ReadFile", "WriteFile", "MatchingFiles", "PrintV2", "Prin
 
 
 class ExportRefused(UserError):
-    """The export did not pass; the sentence names the check and what it found."""
+    """The export did not pass; the message names the check and the fault."""
 
 
 def inspect(folder: str, signatures: Mapping, rng: np.random.Generator) -> tuple[dict, list[Exchange]]:
     """Check the SavedModel in `folder` (a local path) against the live `signatures`.
 
-    Those are objects with `function`, `inputs` and `samples`, by name. Returns the figures of the checks and the
-    exchanges that were made, of one and of three rows per signature. Raises ExportRefused.
+    Those are objects with `function`, `inputs` and `samples`, by name. Returns the figures of the checks, and exchanges
+    of one and of three rows for each signature. Raises ExportRefused.
     """
     with open(os.path.join(folder, "saved_model.pb"), "rb") as file:
         graph = saved_model_pb2.SavedModel.FromString(file.read()).meta_graphs[0].graph_def
@@ -75,7 +74,7 @@ def _check_operations(graph):
     for where, nodes in bodies:
         for node in nodes:
             if node.op in _PYTHON:
-                raise ExportRefused(f"operations: {node.op} in {where} needs Python, which a server has not got")
+                raise ExportRefused(f"operations: {node.op} in {where} needs Python, which a server does not have")
             if node.op in _OUTSIDE:
                 raise ExportRefused(f"operations: {node.op} in {where} reaches outside the model")
             if node.op.startswith("Assign") and where != "the graph" and "_traced_restore" not in where:
@@ -91,7 +90,7 @@ def _check_stored_once(folder, graph):
     types = reader.get_variable_to_dtype_map()
     shapes = reader.get_variable_to_shape_map()
     stored = sum(math.prod(shapes[key]) * types[key].size for key in shapes if types[key] != tf.string)
-    # Every variable is an input of the calls that save and restore; those of the signatures read what is needed.
+    # Every variable is an input of the calls that save and restore; the calls of signatures show which are read.
     calls = [node for node in graph.node if "f" in node.attr and "_traced_" not in node.attr["f"].func.name]
     inputs = {name for call in calls for name in call.input}
     read = sum(
@@ -131,13 +130,13 @@ def _ask_row_by_row(session, name, request, size):
 
 
 def _difference(what, ours, theirs):
-    """The largest difference between two responses, in parts of a picture's range; ExportRefused above TOLERANCE."""
+    """The largest difference between two responses, as a fraction of a picture's range; ExportRefused above TOLERANCE."""
     largest = 0.0
     for alias in ours:
         if ours[alias].shape != theirs[alias].shape:
             raise ExportRefused(f"{what} differ in {alias}: {ours[alias].shape} is not {theirs[alias].shape}")
         gap = _gap(ours[alias], theirs[alias])
-        if not gap <= TOLERANCE:  # so written, NaN is refused too
+        if not gap <= TOLERANCE:  # in this form NaN is refused too
             raise ExportRefused(f"{what} differ by {gap:.4f} in {alias}; {TOLERANCE:.4f} is allowed")
         largest = max(largest, gap)
     return largest
@@ -151,7 +150,7 @@ def _gap(a, b):
 
 
 def _gap_of_files(a, b):
-    """Pictures are compared by their pixels; bytes that are no picture must be equal."""
+    """The gap between the pixels of two pictures; other bytes must be equal."""
     if a == b:
         return 0.0
     try:

@@ -1,8 +1,9 @@
-"""Which inputs of a signature can bring a shape to a kernel that may end the process.
+"""Finds inputs of a signature whose shape may make a kernel abort the process.
 
-The C++ runtime checks no shape of an input against the signature. Most kernels refuse a shape they cannot work with; some of TensorFlow
-2.21 end the process instead, when the rank is not theirs (convolutions of oneDNN) or a size is 0 (EncodePng). Which do was found by running
-each kernel with 31 shapes of rank 0 to 10 in processes apart, with oneDNN and without: CHECKED are those that answered every time.
+The C++ runtime does not check shapes of inputs against the signature. Most kernels refuse a shape that they cannot
+compute. Some kernels of TensorFlow 2.21 abort the process instead, on a wrong rank (convolutions of oneDNN) or a size of
+0 (EncodePng). Each kernel was run in separate processes with 31 shapes of rank 0 to 10, with and without oneDNN: CHECKED
+are those that never aborted.
 """
 
 from collections import defaultdict
@@ -35,8 +36,10 @@ _NO_SHAPE = {"ReadVariableOp", "VariableV2", "VarHandleOp"}  # a weight has the 
 
 
 class Unguarded(NamedTuple):
-    """Inputs of a signature from which a kernel that is not CHECKED is reached, and no EnsureShape on the way fixes the rank, or the sizes
-    of all axes but the first."""
+    """Inputs of a signature that reach a kernel that is not CHECKED, with no EnsureShape on the path.
+
+    rank: inputs whose rank is not fixed; sizes: inputs whose sizes of all axes but the first are not fixed.
+    """
 
     rank: frozenset[str]
     sizes: frozenset[str]
@@ -67,7 +70,7 @@ class _Reach:
         self._functions = {}
 
     def from_nodes(self, consumers, seeds):
-        """(whether an unchecked kernel is reached from the nodes named `seeds`, the names of all nodes reached)."""
+        """(True if the nodes named `seeds` reach an unchecked kernel, the names of all nodes reached)."""
         reached, waiting, given = set(seeds), list(seeds), defaultdict(set)
         while waiting:
             for node, place in consumers[waiting.pop()]:
@@ -83,11 +86,11 @@ class _Reach:
         return False, reached
 
     def _function(self, name, places):
-        """(whether an unchecked kernel is reached from the arguments at `places`, whether a result depends on them)."""
-        if name not in self._library:  # an op under the name of a function
+        """(True if the arguments at `places` reach an unchecked kernel, True if a result depends on them)."""
+        if name not in self._library:  # an op that is called like a function
             return name not in CHECKED, True
         if (name, places) not in self._functions:
-            self._functions[name, places] = False, True  # while it is being followed: one that calls itself
+            self._functions[name, places] = False, True  # for a recursive call while it is being followed
             function = self._library[name]
             arguments = [arg.name for place, arg in enumerate(function.signature.input_arg) if place in places]
             unchecked, reached = self.from_nodes(_consumers(function.node_def), arguments)
@@ -97,18 +100,18 @@ class _Reach:
 
 
 def _consumers(nodes):
-    """{name of a node: [(a node it goes into, as which input)]}."""
-    found = defaultdict(list)
+    """{name of a node: [(a node that reads it, index of the input)]}."""
+    consumers = defaultdict(list)
     for node in nodes:
         for place, source in enumerate(node.input):
             if not source.startswith("^"):
-                found[source.partition(":")[0]].append((node, place))
-    return found
+                consumers[source.partition(":")[0]].append((node, place))
+    return consumers
 
 
 def _arguments(node, places):
-    """Which arguments of the functions that `node` calls the inputs at `places` become."""
-    if "While" in node.op:  # what one round returns the next one takes
+    """Indices of the arguments that the inputs at `places` become in the functions that `node` calls."""
+    if "While" in node.op:  # results of one round are arguments of the next
         return frozenset(range(len(node.input)))
     first = 1 if "If" in node.op or "Case" in node.op else 0
     return frozenset(place - first for place in places)

@@ -1,4 +1,4 @@
-"""Pictures from an exported folder alone, by the server's own code: what `packshot sample` and `packshot apply` do."""
+"""Runs an exported folder without a server, for `packshot sample` and `packshot apply`."""
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,21 +16,21 @@ from serving.wire import class_names
 from serving.wire.errors import BadCall
 from serving.wire.interface import Interface, Signature, described, for_files, generator, inferred
 
-BATCH = 16  # pictures made at once
+BATCH = 16  # pictures in one call
 
 
 class CannotServe(UserError):
-    """The export cannot do what was asked of it; the sentence says why."""
+    """The export does not support the request; the message says why."""
 
 
 def interface(path: str, session: Session) -> Interface:
-    """The interface of the version at `path`: as its export.json describes it, or, where that does not, by its SavedModel."""
+    """The interface of the version at `path`, from its export.json, or inferred from its SavedModel."""
     known = report(path) if files.exists(f"{path}/{REPORT}") else {}
     if known.get("interface"):
         try:
             return described(known["interface"])
         except (KeyError, TypeError, AttributeError) as error:
-            raise CannotServe(f"{path}/{REPORT} is damaged: it describes no interface ({error})") from error
+            raise CannotServe(f"{path}/{REPORT} is damaged: the interface cannot be read ({error})") from error
     found = inferred(session.signatures)
     classes = tuple(known.get("metadata", {}).get("classes") or ())
     for signature in found.values():
@@ -60,15 +60,15 @@ def samples(
 ) -> Iterator[np.ndarray]:
     """Yield `n` pictures from the newest version under `export`, `BATCH` at a time: uint8 [<= BATCH, H, W, 3].
 
-    Picture i has the seed `seed + i`, so any of them can be had again alone.
+    Picture i has the seed `seed + i`, so each can be drawn again alone.
 
     Args:
-        conditions: of what the model is told (such as "label"), a value by name or number, or int [n], one a picture. Of those left
-            out the values are taken in turn, unless the model can do without.
-        numbers: of the model's numbers (such as "truncation"), those that are not to be at their default.
+        conditions: for a condition (such as "label") a value by name or number, or int [n], one for each picture. Values
+            of a required condition that is left out are taken in turn.
+        numbers: values of the model's numbers (such as "truncation") that differ from the default.
 
     Raises:
-        CannotServe: the model makes no pictures from seeds, or does not know a condition, a value or a number.
+        CannotServe: the model makes no pictures from seeds, or does not have a condition, a value or a number.
         FileNotFoundError: there is no export.
     """
     path = latest(export)
@@ -95,10 +95,10 @@ def apply(
     conditions: Mapping[str, str | int] | None = None,
     numbers: Mapping[str, float] | None = None,
 ) -> Iterator[bytes | Exception]:
-    """Yield for each photo (a file, or the bytes of one) the PNG bytes the newest version under `export` makes of it.
+    """Yield for each photo (a path, or the bytes of a file) the PNG bytes that the newest version under `export` returns.
 
-    One that cannot be used yields the exception that says why (BadPicture, OSError, or SessionError from the model) in
-    its place, and the others go on.
+    For a photo that cannot be used it yields the exception (BadPicture, OSError, or SessionError from the model), and
+    goes on with the next.
 
     Args:
         signature: the endpoint to ask.
@@ -107,7 +107,7 @@ def apply(
         numbers: as for `samples`.
 
     Raises:
-        CannotServe: the model has no such signature for files, it gives no picture, or it takes other inputs.
+        CannotServe: the model has no such signature for files, it returns no picture, or it takes other inputs.
         FileNotFoundError: there is no export.
     """
     path = latest(export)
@@ -137,7 +137,7 @@ def apply(
 
 
 def changed(export: str, pictures: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Yield what the newest version under `export` makes of each uint8 [height, width, 3] picture: uint8 [.., .., 3].
+    """Yield the result of the newest version under `export` for each uint8 [height, width, 3] picture: uint8 [.., .., 3].
 
     Raises as `apply` does, and CannotServe for a picture that the model refuses.
     """
@@ -150,7 +150,7 @@ def changed(export: str, pictures: Iterable[np.ndarray]) -> Iterator[np.ndarray]
 
 @contextlib.contextmanager
 def _session(path):
-    """The model in `path`; what it refuses inside becomes a CannotServe."""
+    """The session of the model in `path`; a SessionError inside becomes a CannotServe."""
     try:
         with plain(path) as way, Session(way) as session:
             yield session
@@ -164,31 +164,31 @@ def _require(known, name, path):
 
 
 def _file(photo):
-    """One row of files. Through the door of all pictures: it turns them upright and reads what TensorFlow does not."""
+    """One row of files. `decode` turns photos upright and reads formats that TensorFlow does not."""
     return np.array([encode_png(decode(photo if isinstance(photo, bytes) else files.read(photo)))], object)
 
 
 def _numbers(signature: Signature, given, n, path):
-    """A column for each number of the signature of which a value is given or known."""
+    """A column for each number of the signature that has a value or a default."""
     known = signature.taking("number")
     for name, value in given.items():
         if name not in known:
             raise CannotServe(f"the model in {path} takes no number {name}; it takes: {', '.join(known) or 'none'}")
         low, high = signature.inputs[name].low, signature.inputs[name].high
         if low is not None and not low <= value <= high:
-            raise CannotServe(f"{name} lies between {low:g} and {high:g}, and was given as {value:g}")
+            raise CannotServe(f"{name} must be between {low:g} and {high:g}, not {value:g}")
     values = {name: given.get(name, signature.inputs[name].default) for name in known}
     return {name: np.full(n, value, np.float32) for name, value in values.items() if value is not None}
 
 
 def _conditions(signature, given, n, path):
-    """A column for each condition that is given, or that the model cannot do without."""
+    """A column for each condition that is given or required."""
     known = signature.taking("condition")
     for name in given:
         if name not in known:
             if name == class_names.LABEL:
                 raise CannotServe(f"the model in {path} was trained without classes; leave the label out")
-            raise CannotServe(f"the model in {path} is not told {name}; it is told: {', '.join(known) or 'nothing'}")
+            raise CannotServe(f"the model in {path} has no condition {name}; it has: {', '.join(known) or 'nothing'}")
     columns = {name: _column(name, signature.inputs[name], given.get(name), n, path) for name in known}
     return {name: column for name, column in columns.items() if column is not None}
 
@@ -209,7 +209,7 @@ def _column(name, port, value, n, path):
         return None
     if value is None:
         if not port.values:
-            raise CannotServe(f"{path} does not say what its classes are; give a {name} by number")
+            raise CannotServe(f"{path} has no names for {name}; give a number")
         return np.arange(n, dtype=np.int64) % len(port.values)
     try:
         return np.full(n, class_names.number(value, port.values, name), np.int64)

@@ -1,4 +1,4 @@
-"""Paths that TensorFlow takes for patterns: it restores weights from the files that match, and none does in `models [v2]`."""
+"""Paths that TensorFlow reads as patterns: it restores weights from matching files, and finds none in `models [v2]`."""
 
 import contextlib
 import os
@@ -9,13 +9,13 @@ _SPECIAL = frozenset("[*?\\")
 
 
 def is_pattern(path: str) -> bool:
-    """Whether TensorFlow takes `path` for a pattern, so that no server loads what lies there."""
+    """True if TensorFlow reads `path` as a pattern, so that no server loads a model from it."""
     return bool(_SPECIAL & set(path)) and "://" not in path
 
 
 @contextlib.contextmanager
 def plain(folder: str) -> Iterator[str]:
-    """A path of an existing `folder` that means itself: as it is, or by way of a link that is gone afterwards."""
+    """A path of an existing `folder` that is not a pattern: itself, or a temporary link to it."""
     if not is_pattern(folder):
         yield folder
         return

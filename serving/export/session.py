@@ -1,8 +1,8 @@
 """Runs an exported folder as TensorFlow Serving does: the C++ session behind the C API of the installed TensorFlow.
 
-What Python's `tf.saved_model.load` runs, a server may not: it finds variables, checks shapes and casts types where
-the server does none of it. `Session` loads with `TF_LoadSessionFromSavedModel` and runs with `TF_SessionRun`, the
-server's own code path, so what works here works there, with the same errors in the same words.
+Python's `tf.saved_model.load` finds variables, checks shapes and casts types where a server does none of it. `Session`
+loads with `TF_LoadSessionFromSavedModel` and runs with `TF_SessionRun`. That is the server's own code path, so a model
+that works here works there, with the same errors in the same words.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ _STRING = tf.string.as_datatype_enum
 
 
 class SessionError(Exception):
-    """What the server would answer: `code` is a TF_Code (= gRPC status code) and `message` its sentence."""
+    """The error of a server: `code` is a TF_Code (= gRPC status code), `message` its sentence."""
 
     def __init__(self, code: int, message: str):
         super().__init__(message)
@@ -36,7 +36,7 @@ class SessionError(Exception):
 
 
 class Tensor(NamedTuple):
-    """One input or output of a signature; in `shape` None stands for any size, and a `shape` of None for any rank."""
+    """One input or output of a signature; None in `shape` is any size, and a `shape` of None is any rank."""
 
     dtype: tf.DType
     shape: tuple[int | None, ...] | None
@@ -44,7 +44,7 @@ class Tensor(NamedTuple):
 
 
 class Signature(NamedTuple):
-    """Inputs and outputs of a signature, by alias, and what an input is when a request leaves it out."""
+    """Inputs and outputs of a signature by alias, and the defaults of optional inputs."""
 
     inputs: dict[str, Tensor]
     outputs: dict[str, Tensor]
@@ -52,7 +52,7 @@ class Signature(NamedTuple):
 
 
 class Call(NamedTuple):
-    """A request that fits its signature: arrays by alias, and the aliases of the outputs that are wanted."""
+    """A request that fits its signature: arrays by alias, and the aliases of the requested outputs."""
 
     signature: str
     inputs: dict[str, np.ndarray]
@@ -63,8 +63,8 @@ class Session:
     """One version of a model, loaded for serving. Safe to use from many threads; use it in a `with`, or `close()` it.
 
     `signatures` maps each name to its `Signature`, and `meta_graph` is the MetaGraphDef of the folder without the
-    graph. `unguarded` maps each name to the inputs whose shape may end the process (see `serving.export.kernels`).
-    Raises SessionError when the folder cannot be loaded.
+    graph. `unguarded` maps each name to the inputs whose shape may abort the process (see `serving.export.kernels`).
+    Raises SessionError if the folder cannot be loaded.
     """
 
     def __init__(self, path: str | os.PathLike):
@@ -92,10 +92,10 @@ class Session:
     ) -> dict[str, np.ndarray]:
         """Run `signature` ("" means serving_default) on arrays by alias and return its outputs by alias.
 
-        Strings are arrays of `bytes` with dtype object, both ways (`str` goes as UTF-8). `timeout` is in seconds.
-        Raises SessionError with the code and the sentence the server would answer: unknown signature, missing,
-        surplus or misnamed inputs, wrong types, and whatever the graph itself refuses. Shapes are not checked here,
-        because the server does not: that of an input that is `unguarded` may end the process.
+        Strings are arrays of `bytes` with dtype object, both ways (`str` is sent as UTF-8). `timeout` is in seconds.
+        Raises SessionError with the server's code and sentence for an unknown signature, missing, surplus or misnamed
+        inputs, wrong types, and errors of the graph. As in the server, shapes are not checked: the shape of an
+        `unguarded` input may abort the process.
         """
         return self.execute(self.prepare(signature, inputs), timeout=timeout)
 
@@ -106,9 +106,9 @@ class Session:
         outputs: Sequence[str] = (),
         read: Callable[[str, object], np.ndarray] = lambda alias, value: value,
     ) -> Call:
-        """The call that a request means: names checked as the server checks them, defaults filled in.
+        """Prepare a call: check names as the server does, and fill in defaults.
 
-        `outputs` are the aliases that are wanted, () for all; `read(alias, value)` makes an array of an input. Raises
+        `outputs` are the requested aliases, () for all; `read(alias, value)` converts an input to an array. Raises
         SessionError as `run` does, before anything runs.
         """
         name = signature or "serving_default"
@@ -120,7 +120,7 @@ class Session:
         return Call(name, feeds, tuple(outputs) or tuple(wanted.outputs))
 
     def execute(self, call: Call, *, timeout: float | None = None) -> dict[str, np.ndarray]:
-        """Run a prepared call, perhaps with other arrays in it. Raises SessionError."""
+        """Run a prepared call. Its arrays may have been replaced. Raises SessionError."""
         with self._alive():
             fed, fetched = self._plan(call)
             feeds, results = (c_void_p * len(fed))(), (c_void_p * len(fetched))()
@@ -142,7 +142,7 @@ class Session:
                         self._c.TF_DeleteTensor(tensor)
 
     def _plan(self, call):
-        """Where the inputs and outputs of a call are in the graph; looked up once for each set of them."""
+        """The ends of a call's inputs and outputs in the graph, looked up once for each set of aliases."""
         key = (call.signature, tuple(call.inputs), call.outputs)
         if key not in self._plans:
             signature = self.signatures[call.signature]
@@ -153,7 +153,7 @@ class Session:
         return self._plans[key]
 
     def close(self) -> None:
-        """Wait for the runs under way, then free the model. Closing twice is no error."""
+        """Wait for calls in progress, then free the model. Closing twice is allowed."""
         with self._idle:
             was_open, self._open = self._open, False
             self._idle.wait_for(lambda: not self._running)
@@ -203,7 +203,7 @@ class Session:
 
     @contextlib.contextmanager
     def _status(self):
-        """A TF_Status for one call; raises what it says afterwards."""
+        """A TF_Status for one call; raises its error afterwards."""
         status = self._c.TF_NewStatus()
         try:
             yield status
@@ -255,7 +255,7 @@ class Session:
         return tensor
 
     def _free(self, tensor, array):
-        # The library frees the array of strings it was given, but not what the long ones point to.
+        # The library frees the array of strings, but not the buffers of long strings.
         if array.dtype == object:
             for place in self._places(tensor, array):
                 self._c.TF_StringDealloc(place)
@@ -304,7 +304,7 @@ def _defaults(definition):
 
 
 def _complete(signature, given, read):
-    """`given` in the order of the signature with its defaults; the checks the server makes before it looks at a value, in its words."""
+    """`given` in the order of the signature, with defaults; makes the server's checks of names, in its words."""
     wanted, defaults = signature.inputs, signature.defaults
     if len(given) > len(wanted) or len(given) + len(defaults) < len(wanted):
         raise SessionError(

@@ -1,8 +1,7 @@
-"""The warm-up file: the requests TensorFlow Serving replays when it loads a version, each with the response due.
+"""Warm-up file: the requests that TensorFlow Serving replays when it loads a version, with their responses.
 
-`assets.extra/tf_serving_warmup_requests` is a TFRecord of PredictionLog. The server reads the requests alone; the
-responses make the same file a set of golden pairs for whoever wants to know whether a server still answers as it did
-at export. Reading needs no TensorFlow.
+`assets.extra/tf_serving_warmup_requests` is a TFRecord of PredictionLog. The server reads only the requests. With the
+responses the file is a golden test of a server's answers. Reading needs no TensorFlow.
 
 Sources: tensorflow_serving/g3doc/saved_model_warmup.md; tensorflow/core/lib/io/record_writer.h for the framing.
 """
@@ -29,7 +28,7 @@ class Exchange(NamedTuple):
 
 
 def write(folder: str, model: str, exchanges: Iterable[Exchange]) -> None:
-    """Write `exchanges` as the warm-up file of the version in `folder`, a local path; requests are to `model`."""
+    """Write `exchanges` with the model `model` as the warm-up file of the version in `folder`, a local path."""
     import tensorflow as tf  # for the checksums of the records
 
     path = os.path.join(folder, FILE)
@@ -49,7 +48,7 @@ def write(folder: str, model: str, exchanges: Iterable[Exchange]) -> None:
 
 
 def read(folder: str) -> Iterator[Exchange]:
-    """Yield what `write` wrote into `folder`, a local path. Raises OSError when there is no such file."""
+    """Yield the exchanges of the version in `folder`, a local path. Raises OSError if there is no warm-up file."""
     with open(os.path.join(folder, FILE), "rb") as file:
         while head := file.read(12):
             (length,) = struct.unpack_from("<Q", head)

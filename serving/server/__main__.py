@@ -1,4 +1,4 @@
-"""`python -m serving.server`: start, say what is served where, serve until told to stop, finish what is under way."""
+"""`python -m serving.server`: serves models until a signal, then finishes the requests in progress."""
 
 import signal
 import sys
@@ -11,7 +11,7 @@ from serving.server.flags import BadFlags, parse, usage
 
 
 def main(arguments: list[str]) -> int:
-    """Run the server. Returns the exit code: 0 after SIGTERM or SIGINT, 2 when flags or files cannot be used, 1 when models cannot."""
+    """Run the server. Returns the exit code: 0 after SIGTERM or SIGINT, 2 for bad flags or files, 1 for bad models."""
     if {"--help", "-h", "--helpfull"} & set(arguments):
         print(usage())
         return 0
@@ -38,9 +38,7 @@ def main(arguments: list[str]) -> int:
     starting = ThreadPoolExecutor(1)
     started = starting.submit(server.start)
     started.add_done_callback(lambda done: stop.set() if done.exception() else None)
-    while not stop.wait(
-        1.0
-    ):  # the system may hand a signal to a thread of TensorFlow's, which ends no wait of this one
+    while not stop.wait(1.0):  # a signal may go to a thread of TensorFlow, which does not end a wait in this thread
         pass
     if started.done() and (error := started.exception()):
         server.stop(0)
@@ -57,11 +55,11 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-GRACE = 30.0  # seconds for the requests under way
+GRACE = 30.0  # seconds for requests in progress
 
 
 def say(words: str) -> None:
-    """A notice to whoever watches the server."""
+    """Print a notice."""
     print(words, file=sys.stderr, flush=True)
 
 

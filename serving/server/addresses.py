@@ -1,4 +1,4 @@
-"""Where to listen: what the user named, as addresses of this machine that can be had."""
+"""Resolves and checks the addresses that a server listens on."""
 
 import errno
 import os
@@ -10,12 +10,12 @@ _LONGEST_SOCKET_PATH = 100  # bytes; the system's own limit is 108, on macOS 104
 
 
 class CannotListen(OSError):
-    """The address is taken or cannot be used; the sentence says which, and why."""
+    """The address is taken or cannot be used; the message names it and the reason."""
 
 
 @dataclass(frozen=True)
 class Address:
-    """An IP address with a port; as text it is `127.0.0.1:8500` or `[::1]:8500`."""
+    """An IP address with a port; its text is `127.0.0.1:8500` or `[::1]:8500`."""
 
     host: str
     port: int
@@ -24,7 +24,7 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def bound(self) -> socket.socket:
-        """A socket at this address that does not listen yet; `::` means the addresses of both kinds. Raises CannotListen."""
+        """A bound socket that does not listen yet; `::` is IPv4 and IPv6. Raises CannotListen."""
         found = socket.socket(socket.AF_INET6 if ":" in self.host else socket.AF_INET)
         try:
             found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -40,7 +40,7 @@ class Address:
 def addresses(host: str, port: int) -> list[Address]:
     """The addresses of this machine that `host` means: a name, an IPv4 or an IPv6 address (in square brackets or without).
 
-    Raises CannotListen for what is none, or taken.
+    Raises CannotListen if it is not an address of this machine, or taken.
     """
     name = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     try:
@@ -48,7 +48,7 @@ def addresses(host: str, port: int) -> list[Address]:
             raise ValueError
         found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else "no name of a host"
+        why = error.strerror if isinstance(error, OSError) else "not a host name"
         raise CannotListen(
             f"cannot listen at {host!r}: {why}; --bind_address takes a name or an address of this machine, such as "
             "127.0.0.1, 0.0.0.0 (all IPv4) or :: (all)"
@@ -61,23 +61,23 @@ def addresses(host: str, port: int) -> list[Address]:
 
 
 def check_socket_path(path: str) -> None:
-    """Raises CannotListen where no UNIX socket can be made at `path`."""
+    """Raises CannotListen if no UNIX socket can be made at `path`."""
     folder = os.path.dirname(os.path.abspath(path))
     if len(os.fsencode(path)) > _LONGEST_SOCKET_PATH:
-        why = f"a path of a socket has {_LONGEST_SOCKET_PATH} bytes at most"
+        why = f"the path of a socket has at most {_LONGEST_SOCKET_PATH} bytes"
     elif not os.path.isdir(folder):
         why = f"there is no folder {folder}"
     elif not os.access(folder, os.W_OK | os.X_OK):
         why = os.strerror(errno.EACCES)
     elif os.path.lexists(path) and not _is_socket(path):
-        why = "there is something else already"
+        why = "there is another file"
     else:
         return
     raise CannotListen(f"cannot listen at unix:{path}: {why}")
 
 
 def _is_here(address):
-    """Whether the machine has the address: `localhost` may mean ::1 where there is no IPv6."""
+    """True if the machine has the address: `localhost` may mean ::1 on a machine without IPv6."""
     try:
         address.bound().close()
     except CannotListen as error:

@@ -1,8 +1,9 @@
-"""Joins what waits into batches: rows of many requests, one run of the model.
+"""Joins waiting requests into batches: rows of many requests, one run of the model.
 
-As TensorFlow Serving's session batching: a queue for each set of inputs and outputs, batches closed when full, or when the oldest request
-in them has waited long enough and a thread is free; padded to allowed sizes; large requests split or refused. With the default timeout of 0
-a batch is whatever waits when a thread comes free. Sources: tensorflow_serving/batching/batching_session.cc and batching_util.cc;
+Follows TensorFlow Serving's session batching. Each set of inputs and outputs has a queue. A batch is closed when it is
+full, or when its oldest request has waited for the timeout and a thread is free. It is padded to an allowed size; large
+requests are split or refused. With the default timeout of 0 a free thread takes all waiting requests. Sources:
+tensorflow_serving/batching/batching_session.cc and batching_util.cc;
 tensorflow/core/kernels/batching_util/shared_batch_scheduler.h.
 """
 
@@ -25,7 +26,7 @@ PER_MODEL_FILE = "batching_params.pbtxt"
 
 
 class Parameters:
-    """BatchingParameters with TensorFlow Serving's defaults. Raises UserError when the sizes cannot be."""
+    """BatchingParameters with TensorFlow Serving's defaults. Raises UserError for invalid sizes."""
 
     def __init__(self, message=None):
         message = message or BatchingParameters()
@@ -54,7 +55,7 @@ class Parameters:
 
     @classmethod
     def of_file(cls, path: str) -> "Parameters":
-        """Read a text BatchingParameters. Raises UserError with the path when it cannot be."""
+        """Read a text BatchingParameters. Raises UserError with the path if that fails."""
         try:
             with open(path, encoding="utf-8") as file:
                 return cls(text_format.Parse(file.read(), BatchingParameters()))
@@ -63,7 +64,7 @@ class Parameters:
 
 
 class _Part:
-    """Some rows of a request: all of them, unless it had to be split."""
+    """Some rows of a request: all of them, unless it was split."""
 
     def __init__(self, call, rows):
         self.call = call
@@ -82,14 +83,14 @@ class _Batch:
         self.rows += part.rows
 
     def kept(self):
-        """The batch without those who gave up while they waited."""
+        """The batch without cancelled parts."""
         return _Batch([part for part in self.parts if part.answer.set_running_or_notify_cancel()])
 
 
 class Batcher:
     """Runs the calls of one session in batches. Close it before the session.
 
-    `observe(seconds)` is told how long each request waited, and `ran()` that a batch begins.
+    `observe(seconds)` is called with the waiting time of each request, `ran()` when a batch starts.
     """
 
     def __init__(self, session: Session, parameters: Parameters, observe=lambda seconds: None, ran=lambda: None):
@@ -105,10 +106,10 @@ class Batcher:
             thread.start()
 
     def submit(self, call: Call, *, timeout: float | None = None) -> Future:
-        """Let a call run together with others: a future of what `Session.execute` gives, or of its SessionError.
+        """Run a call together with others: a future of the result of `Session.execute`, or of its SessionError.
 
-        `timeout` is the caller's to keep: a future that is cancelled while it waits does not run. Raises SessionError
-        with the texts of batching for a call that cannot be batched.
+        `timeout` is left to the caller: a future that is cancelled while it waits does not run. Raises SessionError, in
+        TensorFlow Serving's words, for a call that cannot be batched.
         """
         parts = self._split(call, self.check(call))
         with self._changed:
@@ -119,7 +120,7 @@ class Batcher:
         return parts[0].answer if len(parts) == 1 else _joined([part.answer for part in parts], call.outputs)
 
     def check(self, call: Call) -> int:
-        """The rows of a call. Raises SessionError for one that cannot be batched."""
+        """The number of rows of a call. Raises SessionError for a call that cannot be batched."""
         rows, most = _rows_of(call), self._parameters.most_rows
         self._check_types(call)
         if rows > most and not self._parameters.splits:
@@ -129,7 +130,7 @@ class Batcher:
         return rows
 
     def close(self) -> None:
-        """Answer what waits, then stop the threads."""
+        """Answer waiting requests, then stop the threads."""
         with self._changed:
             self._open = False
             self._changed.notify_all()
@@ -137,7 +138,7 @@ class Batcher:
             thread.join()
 
     def _check_types(self, call):
-        """One request of a wrong type must not spoil the batch it would be in: the runtime's own words, sooner."""
+        """Refuse a wrong type here, in the runtime's words: it would fail the whole batch."""
         for place, (alias, array) in enumerate(call.inputs.items()):
             wanted = self._session.signatures[call.signature].inputs[alias].dtype
             given = tf.string if array.dtype == object else tf.as_dtype(array.dtype)
@@ -187,7 +188,7 @@ class Batcher:
                 self._run(batch)
             except SessionError as error:
                 self._fail(batch, error)
-            except Exception as error:  # a thread that dies would leave every later request waiting
+            except Exception as error:  # without the thread, every later request would wait forever
                 self._fail(batch, SessionError(CODES["INTERNAL"], str(error)))
 
     def _fail(self, batch, error):
@@ -195,7 +196,7 @@ class Batcher:
             part.answer.set_exception(SessionError(error.code, error.message))
 
     def _next(self):
-        """The batch to run now, oldest first; waits for one. None when closed and empty."""
+        """Wait for the next batch to run, the oldest first. None if closed and empty."""
         with self._changed:
             while True:
                 now, wait = time.monotonic(), None
@@ -248,7 +249,7 @@ class Batcher:
 
 
 def _joined(answers, outputs):
-    """One future of several: their rows one after the other, or the first error."""
+    """One future of several: their rows in order, or the first error."""
     whole, left = Future(), threading.Semaphore(len(answers) - 1)
 
     def finish(_):
@@ -266,7 +267,7 @@ def _joined(answers, outputs):
 
 
 def _words(dtype):
-    """The runtime's own word for a type: DT_FLOAT is float."""
+    """The runtime's name of a type: DT_FLOAT is float."""
     names = {number: name for name, number in DATA_TYPES.items()}
     return names.get(dtype.as_datatype_enum, dtype.name).removeprefix("DT_").lower()
 
@@ -293,6 +294,6 @@ def _check_output(array, rows):
 
 
 def _pad(array, shape):
-    """Grow the axes after the first to `shape`, at their ends, with the array's first element."""
+    """Pad the axes after the first to `shape`, at their ends, with the array's first element."""
     edges = [(0, 0), *((0, size - have) for size, have in zip(shape, array.shape[1:], strict=True))]
     return np.pad(array, edges, constant_values=array.flat[0] if array.size else 0)

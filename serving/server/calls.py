@@ -1,6 +1,6 @@
-"""The remote calls themselves, whatever carries them: a request message in, a reply message out, or a SessionError.
+"""The remote calls without their transport: a request message in, a reply message out, or a SessionError.
 
-Source of what each checks and fills in: tensorflow_serving/model_servers/{prediction_service_impl,model_service_impl,
+Source of the checks and of the fields of replies: tensorflow_serving/model_servers/{prediction_service_impl,model_service_impl,
 get_model_status_impl}.cc and servables/tensorflow/get_model_metadata_impl.cc.
 """
 
@@ -28,32 +28,32 @@ from serving.wire.messages import (
 )
 from serving.wire.tensors import delimited, tensor_to_wire
 
-_KEY, _VALUE = 1, 2  # of an entry of any map
+_KEY, _VALUE = 1, 2  # field numbers of the entry of any map
 LONGEST_MESSAGE = 1024
 CUT = "...TRUNCATED"
 
 
 def shortened(message: str) -> str:
-    """An error text as it goes over gRPC: the first LONGEST_MESSAGE bytes of a long one, and CUT."""
+    """An error text for gRPC: after LONGEST_MESSAGE bytes it is cut, with CUT at the end."""
     content = message.encode("utf-8", "replace")
     return message if len(content) <= LONGEST_MESSAGE else content[:LONGEST_MESSAGE].decode(errors="ignore") + CUT
 
 
 class Prediction(NamedTuple):
-    """A PredictResponse whose outputs are still arrays, by alias."""
+    """A PredictResponse with its outputs as arrays by alias."""
 
     model_spec: ModelSpec
     outputs: dict[str, np.ndarray]
 
     @classmethod
     def of(cls, request, version, outputs) -> "Prediction":
-        """What `version` answers to a PredictRequest."""
+        """The answer of `version` to a PredictRequest."""
         spec = ModelSpec()
         _answer_spec(spec, request.model_spec, version)
         return cls(spec, outputs)
 
     def to_wire(self, typed: bool) -> bytes:
-        """The PredictResponse, serialized; `typed` as for `tensor_to_wire`. Raises ValueError for an output no message holds."""
+        """The serialized PredictResponse; `typed` as for `tensor_to_wire`. Raises ValueError for an output too large for one."""
         wire = PredictResponse(model_spec=self.model_spec).SerializeToString()
         for alias, array in self.outputs.items():
             entry = delimited(_KEY, alias.encode()) + delimited(_VALUE, tensor_to_wire(array, typed))
@@ -62,7 +62,7 @@ class Prediction(NamedTuple):
 
 
 class Calls:
-    """The calls of PredictionService and ModelService, named as there; `timeout` is in seconds, None for no limit."""
+    """The calls of PredictionService and ModelService, by their names; `timeout` is in seconds, None for no limit."""
 
     def __init__(self, repository: Repository, metrics: Metrics):
         self._repository = repository
@@ -76,7 +76,7 @@ class Calls:
             return Prediction.of(request, version, outputs)
 
     async def predict_async(self, request, *, timeout: float | None = None):
-        """As `predict`, for an event loop: no thread waits while the model runs."""
+        """As `predict`, for an event loop: blocks no thread while the model runs."""
         with self._asked(request) as version:
             with self._running(request, "Predict"):
                 answer = asyncio.wrap_future(version.servable.submit(request, timeout=timeout))
@@ -142,7 +142,7 @@ class Calls:
         return response
 
     def handle_reload_config_request(self, request, *, timeout: float | None = None):
-        """ReloadConfigRequest -> ReloadConfigResponse; an error is raised, and stands in the reply's status where one is sent."""
+        """ReloadConfigRequest -> ReloadConfigResponse. Raises errors; over gRPC they go into the status of the reply."""
         if request.config.WhichOneof("config") != "model_config_list":
             raise invalid(
                 "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently supported"
@@ -155,7 +155,7 @@ class Calls:
         return response
 
     def signature(self, spec, name: str):
-        """The SignatureDef a request by HTTP is for. Raises SessionError."""
+        """The SignatureDef of an HTTP request. Raises SessionError."""
         with self._repository.use(spec) as version:
             name = name or "serving_default"
             if name not in version.servable.definitions:
@@ -164,7 +164,7 @@ class Calls:
 
     @contextlib.contextmanager
     def counted(self, name: str, api: str, entrypoint: str):
-        """Count and time what is inside the `with`: a request for the model `name`."""
+        """Count and time a request for the model `name` in a `with`."""
         began, status = time.monotonic(), CODES["UNKNOWN"]
         try:
             yield
@@ -173,7 +173,7 @@ class Calls:
             status = error.code
             raise
         finally:
-            # Names that no model has are told together: whoever sends them must not fill the memory.
+            # Unknown names are counted together: a client must not fill the memory with new ones.
             name = name if self._repository.knows(name) else ""
             self._metrics.count("/tensorflow/serving/request_count", model_name=name, status=code_name(status))
             if status == CODES["OK"]:
@@ -189,7 +189,7 @@ class Calls:
         self._metrics.observe(f"/tensorflow/serving/{what}_latency", 1e6 * (time.monotonic() - began), **labels)
 
     def _asked(self, request):
-        """The version a request is for, as `Repository.use`."""
+        """The version of a request, as `Repository.use`."""
         _require_spec(request)
         return self._repository.use(request.model_spec)
 

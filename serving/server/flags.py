@@ -1,7 +1,7 @@
-"""The flags of tensorflow_model_server, by its names and with its defaults, read as strictly as it should read them.
+"""The flags of tensorflow_model_server, with its names and defaults, read strictly.
 
-TensorFlow Serving ignores a flag it does not know, and one written `--port 8500`, and goes on; some flags mean nothing beside
-others. Here each of these is refused with a sentence. Source: tensorflow_serving/model_servers/main.cc and server.cc, 2.21.
+TensorFlow Serving silently ignores unknown flags, the form `--port 8500`, and flags that have no effect together with
+others. Here each of these is refused. Source: tensorflow_serving/model_servers/main.cc and server.cc, 2.21.
 """
 
 import os
@@ -12,7 +12,7 @@ from data.errors import UserError
 
 
 class BadFlags(UserError):
-    """Flags that TensorFlow Serving would refuse, or silently ignore; the sentence says which and why."""
+    """Flags that TensorFlow Serving would refuse or silently ignore; the message names the flag and the reason."""
 
 
 def _flag(default, words):
@@ -21,7 +21,7 @@ def _flag(default, words):
 
 @dataclass(frozen=True)
 class Flags:
-    """What the server was asked for. `bind_address` is the only one that TensorFlow Serving has not."""
+    """Settings of the server. Only `bind_address` is not a flag of TensorFlow Serving."""
 
     bind_address: str = _flag(
         "127.0.0.1", "name or address to listen on: 0.0.0.0 all IPv4, :: all; TensorFlow Serving listens on all"
@@ -31,31 +31,33 @@ class Flags:
     rest_api_port: int = _flag(0, "HTTP port; 0: none, or $AIP_HTTP_PORT where Vertex AI sets it")
     rest_api_num_threads: int = _flag(4 * (os.cpu_count() or 1), "threads that answer HTTP requests")
     rest_api_timeout_in_ms: int = _flag(30000, "longest run of a model for an HTTP request; 0 or less: no limit")
-    rest_api_enable_cors_support: bool = _flag(False, "let pages of other sites read HTTP answers")
+    rest_api_enable_cors_support: bool = _flag(False, "allow pages of other sites to read HTTP answers")
     model_name: str = _flag("default", "name of the single model")
     model_base_path: str = _flag("", "absolute path of the single model's folder of versions")
     model_config_file: str = _flag("", "text ModelServerConfig: several models, version policies, labels")
-    model_config_file_poll_wait_seconds: int = _flag(0, "seconds between two readings of that file; 0: read once")
-    file_system_poll_wait_seconds: int = _flag(1, "seconds between two looks for versions; 0: look once")
-    allow_version_labels_for_unavailable_models: bool = _flag(False, "let a new label point at a version not loaded")
+    model_config_file_poll_wait_seconds: int = _flag(0, "seconds between readings of that file; 0: read once")
+    file_system_poll_wait_seconds: int = _flag(1, "seconds between searches for new versions; 0: search once")
+    allow_version_labels_for_unavailable_models: bool = _flag(
+        False, "allow a new label for a version that is not loaded"
+    )
     enable_batching: bool = _flag(False, "join requests into batches")
     batching_parameters_file: str = _flag("", "text BatchingParameters")
     enable_per_model_batching_parameters: bool = _flag(False, "batch only models with batching_params.pbtxt")
     monitoring_config_file: str = _flag("", "text MonitoringConfig: Prometheus page on the HTTP port")
     ssl_config_file: str = _flag("", "text SSLConfig: TLS for gRPC; HTTP stays plain")
     enable_model_warmup: bool = _flag(True, "replay a version's warm-up requests before it serves")
-    num_request_iterations_for_warmup: int = _flag(0, "how often; 0: once")
-    enable_signature_method_name_check: bool = _flag(False, "insist that a signature is for the method called")
-    num_load_threads: int = _flag(0, "threads that load versions; 0: one after the other")
-    num_unload_threads: int = _flag(0, "threads that unload versions; 0: one after the other")
-    max_num_load_retries: int = _flag(5, "attempts after a first load that failed")
-    load_retry_interval_micros: int = _flag(60_000_000, "pause before each; less than 0: none")
-    grpc_max_threads: int = _flag(max(64, 4 * (os.cpu_count() or 1)), "requests answered at once; here 64 at least")
+    num_request_iterations_for_warmup: int = _flag(0, "number of replays; 0: once")
+    enable_signature_method_name_check: bool = _flag(False, "require that a signature is for the called method")
+    num_load_threads: int = _flag(0, "threads that load versions; 0: one version after the other")
+    num_unload_threads: int = _flag(0, "threads that unload versions; 0: one version after the other")
+    max_num_load_retries: int = _flag(5, "retries of a failed load")
+    load_retry_interval_micros: int = _flag(60_000_000, "pause before each retry; less than 0: none")
+    grpc_max_threads: int = _flag(max(64, 4 * (os.cpu_count() or 1)), "concurrent requests; here at least 64")
     enable_grpc_healthcheck_service: bool = _flag(False, "answer grpc.health.v1")
-    enable_serialization_as_tensor_content: bool = _flag(False, "answer with tensor_content, not typed values")
+    enable_serialization_as_tensor_content: bool = _flag(False, "answer with tensor_content, not with typed values")
 
 
-# Flags of tensorflow_model_server that have no meaning here: each may be given as it is there, and not otherwise.
+# Flags of tensorflow_model_server without a meaning here: accepted only with its default.
 _OTHERS = {
     "enable_profiler": "true",
     "flush_filesystem_caches": "true",
@@ -80,7 +82,7 @@ _OTHERS = {
 }
 
 
-# Where TensorFlow Serving takes a number below 0 for none.
+# Flags of which TensorFlow Serving reads a negative number as none.
 _MAY_BE_NEGATIVE = {
     "load_retry_interval_micros",
     "model_config_file_poll_wait_seconds",
@@ -97,7 +99,9 @@ def parse(arguments: list[str]) -> Flags:
     for argument in arguments:
         name, equals, text = argument.removeprefix("--").partition("=")
         if not argument.startswith("--"):
-            raise BadFlags(f"{argument!r} is no flag; TensorFlow Serving would ignore it: write --name=value, with =")
+            raise BadFlags(
+                f"{argument!r} is not a flag; TensorFlow Serving would ignore it: write --name=value, with ="
+            )
         if name in given:
             raise BadFlags(f"--{name} is given twice")
         if name in _OTHERS:
@@ -132,8 +136,8 @@ def usage() -> str:
     for each in fields(Flags):
         default = str(each.default).lower() if isinstance(each.default, bool) else each.default
         lines.append(f"  --{each.name}={default}\n      {each.metadata['help']}")
-    lines.append("  --version\n      say which TensorFlow is installed, and end")
-    lines.append(f"\nAccepted only as TensorFlow Serving has them by default: {', '.join(_OTHERS)}.")
+    lines.append("  --version\n      print the version of TensorFlow and exit")
+    lines.append(f"\nAccepted only with the default of TensorFlow Serving: {', '.join(_OTHERS)}.")
     return "\n".join(lines)
 
 
@@ -157,7 +161,7 @@ def _value(name, kind, text):
 
 
 def _check_together(flags, given):
-    """Refuse what TensorFlow Serving would refuse, and what it would ignore because of another flag."""
+    """Refuse flags that TensorFlow Serving would refuse, or ignore because of another flag."""
     if not flags.model_config_file and not flags.model_base_path:
         raise BadFlags(
             "Both server_options.model_base_path and server_options.model_config_file are empty! "
@@ -165,7 +169,7 @@ def _check_together(flags, given):
         )
     if flags.model_config_file and given.keys() & {"model_name", "model_base_path"}:
         raise BadFlags(
-            "--model_name and --model_base_path mean nothing beside --model_config_file; put the model there"
+            "--model_name and --model_base_path have no effect with --model_config_file; put the model there"
         )
     if flags.model_base_path and not (flags.model_base_path.startswith("/") or "://" in flags.model_base_path):
         raise BadFlags(
@@ -202,4 +206,4 @@ def _check_together(flags, given):
 def _refuse_idle(given, names, needed):
     for name in names:
         if name in given:
-            raise BadFlags(f"--{name} means nothing without {needed}")
+            raise BadFlags(f"--{name} has no effect without {needed}")

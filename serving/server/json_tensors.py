@@ -1,7 +1,7 @@
-"""JSON bodies to request messages and tensors to JSON, in the two forms of TensorFlow Serving: by row and by column.
+"""Converts JSON bodies to request messages and tensors to JSON, by row and by column as TensorFlow Serving does.
 
-What is taken and refused, and in which words: tensorflow_serving/util/json_tensor.cc. Numbers are written so that a float32 reads
-back as itself, whole ones with ".0", and NaN, Infinity and -Infinity bare.
+Source of the checks and their messages: tensorflow_serving/util/json_tensor.cc. Numbers are written so that a float32
+reads back as the same value; whole numbers have ".0", and NaN, Infinity and -Infinity are bare words.
 """
 
 import base64
@@ -27,7 +27,7 @@ _KINDS = {dict: "Object", list: "Array", str: "String", int: "Number", float: "N
 
 
 def read(body: bytes) -> dict:
-    """The object in a request body. Raises SessionError for what is none."""
+    """The JSON object in a request body. Raises SessionError for anything else."""
     try:
         document = parse(body)
     except JsonError as error:
@@ -38,7 +38,7 @@ def read(body: bytes) -> dict:
 
 
 def signature_name(document: dict) -> str:
-    """What "signature_name" says, "" when it is not there. Raises SessionError."""
+    """The value of "signature_name", "" if it is missing. Raises SessionError."""
     name = document.get("signature_name", "")
     if not isinstance(name, str):
         raise invalid(
@@ -48,7 +48,7 @@ def signature_name(document: dict) -> str:
 
 
 def predict_request(document: dict, definition) -> tuple[object, bool]:
-    """(PredictRequest without model_spec, whether it is by row) for the SignatureDef it is for. Raises SessionError."""
+    """(PredictRequest without model_spec, True if it is by row) for the SignatureDef `definition`. Raises SessionError."""
     types = {alias: _NAMES[info.dtype] for alias, info in sorted(definition.inputs.items())}
     if not types:
         raise invalid("Failed to get input map for signature: " + (signature_name(document) or "DEFAULT"))
@@ -70,9 +70,9 @@ def predict_request(document: dict, definition) -> tuple[object, bool]:
 
 
 def predict_reply(outputs: dict[str, np.ndarray], by_row: bool) -> str:
-    """The JSON of a prediction. Bytes that are no UTF-8 stand in it as they are, as surrogate escapes.
+    """The JSON of a prediction. Bytes that are not UTF-8 are kept, as surrogate escapes.
 
-    Raises SessionError when its outputs do not fit the form.
+    Raises SessionError if its outputs do not fit the form.
     """
     arrays = dict(sorted(outputs.items()))
     if not by_row:
@@ -200,7 +200,7 @@ def _columns(inputs, types):
 
 
 def _array(value, kind):
-    """The array of nested lists; as deep as its first elements are."""
+    """The array of nested lists; the depth is that of the first elements."""
     shape, first = [], value
     while isinstance(first, list):
         shape.append(len(first))
@@ -208,7 +208,7 @@ def _array(value, kind):
     values = []
     _flatten(value, shape, 0, kind, values)
     array = np.empty(len(values), _ARRAY_TYPES.get(kind, kind))
-    with np.errstate(over="ignore"):  # a number beyond the largest float is infinite
+    with np.errstate(over="ignore"):  # a number beyond the largest float becomes infinite
         array[:] = np.array(values, np.int64).astype(kind) if kind in ("int8", "uint8", "int16") and values else values
     return array.reshape(shape)
 
@@ -312,7 +312,7 @@ def _shape(array):
 
 
 def _on_one_line(name, parts):
-    # The writer leaves the form of one line before it closes the list.
+    # The writer ends its one-line form before it closes the list.
     return f'{{\n    "{name}": {Line(parts).at(1)[:-1]}\n    ]\n}}'
 
 

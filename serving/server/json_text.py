@@ -1,9 +1,9 @@
 """JSON as TensorFlow Serving reads and writes it: RapidJSON's grammar and sentences, and the layout of its PrettyWriter.
 
-What differs from Python's `json`: `Inf` is a number; bytes that are no UTF-8 pass as they are (as surrogate escapes); half a surrogate
-pair and a number that no float64 holds are errors; and an error is told with its offset in bytes. Good bodies go through Python's
-parser, which is twenty times as fast; what it refuses, or might read otherwise, is read here. Source: rapidjson/{reader,prettywriter}.h and
-error/en.h of RapidJSON 1.1.0.
+Differences from Python's `json`: `Inf` is a number; bytes that are not UTF-8 are kept (as surrogate escapes); half a
+surrogate pair and a number too large for float64 are errors; and an error has an offset in bytes. Python's parser is
+twenty times as fast and reads valid bodies. A body that it refuses, or may read differently, is read here. Source:
+rapidjson/{reader,prettywriter}.h and error/en.h of RapidJSON 1.1.0.
 """
 
 import json
@@ -12,9 +12,7 @@ import re
 
 import numpy as np
 
-_ODD = re.compile(
-    rb"\\u[dD]|[eE]\+?\d\d\d|\d{300}"
-)  # half a pair, or a number beyond all floats, may hide behind these
+_ODD = re.compile(rb"\\u[dD]|[eE]\+?\d\d\d|\d{300}")  # may be half a pair, or a number too large for float64
 _SPACE = re.compile(r"[ \n\r\t]*")
 _PLAIN = re.compile(r'[^"\\\x00-\x1f]*')
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)")
@@ -27,7 +25,7 @@ INDENT = "    "
 
 
 class JsonError(ValueError):
-    """A text that is no JSON; the sentence is RapidJSON's, and ends with the offset in bytes."""
+    """A text that is not JSON; the message is RapidJSON's, and ends with the offset in bytes."""
 
 
 def parse(body: bytes):
@@ -44,13 +42,13 @@ def parse(body: bytes):
 
 
 def _object(pairs):
-    """An object as it is looked into there: of members of one name the first is found."""
+    """An object as RapidJSON searches it: of members with the same name the first counts."""
     found = dict(pairs)
     return found if len(found) == len(pairs) else found | dict(reversed(pairs))
 
 
 class _Reader:
-    """Reads one text. `place` counts characters, `before` the bytes that stood before the text."""
+    """Reads one text. `place` counts characters, `before` the bytes before the text."""
 
     def __init__(self, text, before):
         self.text = text
@@ -208,7 +206,7 @@ class _Reader:
 
 
 class Block:
-    """A part of a document that is set over several lines: {name: part} or [part, ...], a part being a text or a Block."""
+    """A part of a document on several lines: {name: part} or [part, ...], where a part is a text or a Block."""
 
     def __init__(self, parts: dict | list):
         self.parts = parts
@@ -228,7 +226,7 @@ class Block:
 
 
 class Line:
-    """A list that is set on one line."""
+    """A list on one line."""
 
     def __init__(self, parts: list):
         self.parts = parts
@@ -239,24 +237,24 @@ class Line:
 
 
 def at(part, depth: int = 0) -> str:
-    """The text of a part: itself, or a Block or Line in its layout at `depth`."""
+    """The text of a part, which is a text, or a Block or Line laid out at `depth`."""
     return part if isinstance(part, str) else part.at(depth)
 
 
 def quoted(text: str) -> str:
-    """A string as JSON; what is no ASCII stands as it is."""
+    """A string as JSON; characters outside ASCII are not escaped."""
     return json.dumps(text, ensure_ascii=False)
 
 
 def shown(value) -> str:
-    """A value as error texts show it."""
+    """A value as JSON for error texts."""
     if isinstance(value, float):
         return decimals(np.array(value, np.float32 if abs(value) <= _LARGEST_FLOAT else np.float64))[0]
     return json.dumps(value, ensure_ascii=False, indent=len(INDENT))
 
 
 def decimals(array: np.ndarray) -> list[str]:
-    """The values of a float32 or float64 array, none as a whole number; six digits where these read back as the value, else 9 or 17."""
+    """The values of a float32 or float64 array as text with a point: six digits if they read back exactly, else 9 or 17."""
     values = array.ravel()
     texts = [f"{value:.6g}" for value in values.tolist()]
     digits = 9 if array.dtype == np.float32 else 17

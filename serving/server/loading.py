@@ -1,4 +1,4 @@
-"""From a version's folder to something that answers: session, batching, warm-up."""
+"""Loads a version for serving: session, batching, warm-up."""
 
 import os
 import time
@@ -20,14 +20,14 @@ MOST_RECORDS = 1000
 
 
 class Loader:
-    """Loads versions as the flags ask: `Loader(...)(model, number, path)` is a Servable. Raises SessionError.
+    """Loads versions: `Loader(...)(model, number, path)` is a Servable. Raises SessionError.
 
     Args:
-        pool: threads that run what is not batched.
-        metrics: told of loads, warm-ups and waits.
-        batching: parameters of all models' batches, or None.
-        per_model: batch only models that bring batching_params.pbtxt, by that.
-        warmup_rounds: how often the warm-up requests are replayed; 0: not at all.
+        pool: threads for calls that are not batched.
+        metrics: counts loads, warm-ups and waiting times.
+        batching: batching parameters of all models, or None.
+        per_model: batch only models with a batching_params.pbtxt, with its parameters.
+        warmup_rounds: number of replays of the warm-up requests; 0: none.
         servable: further arguments of `Servable`.
     """
 

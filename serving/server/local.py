@@ -1,4 +1,4 @@
-"""The server as an object: what `python -m serving.server` runs, and what a test or a notebook starts in its own process."""
+"""The server as an object, for `python -m serving.server`, tests and notebooks."""
 
 import threading
 from collections.abc import Callable
@@ -23,15 +23,14 @@ from serving.wire.messages import BatchingParameters, ModelServerConfig, Monitor
 
 
 class CannotStart(Exception):
-    """The models that were asked for cannot be served; the sentence is TensorFlow Serving's."""
+    """The models cannot be served; the message is TensorFlow Serving's."""
 
 
 class Server:
-    """A server as `flags` want it; `start` it, and `stop` it.
+    """A server with the settings `flags`; `start` it, and `stop` it.
 
-    Raises UserError or OSError when a file it needs cannot be used, and CannotListen, an OSError, when an address cannot.
-
-    `say` takes the notices; `calls` makes what answers, which a test may watch or disturb.
+    `say` is called with notices; `calls` makes the `Calls`, which a test may replace.
+    Raises UserError or OSError for a file that cannot be used, and CannotListen, an OSError, for such an address.
     """
 
     def __init__(
@@ -90,7 +89,7 @@ class Server:
         self._stopping = threading.Event()
 
     def start(self) -> None:
-        """Load the models, then open the ports. Raises CannotStart for the models, and CannotListen for a port taken since."""
+        """Load the models, then open the ports. Raises CannotStart for the models, CannotListen for a port taken meanwhile."""
         try:
             self._repository.configure(self._config)
         except SessionError as error:
@@ -116,14 +115,14 @@ class Server:
         secure = " with TLS" if self._tls else ""
         web = ", HTTP at " + " and ".join(f"http://{address}/v1/models" for address in self._http_at)
         self._say(f"gRPC at {' and '.join(self._grpc_at)}{secure}{web if self._http_at else ''}")
-        self._say("this is a server for development; in production run TensorFlow Serving on the same folder")
+        self._say("this server is for development; in production run TensorFlow Serving on the same folder")
 
     def stop(self, grace: float) -> None:
-        """Refuse new requests, wait up to `grace` seconds for those under way, free the models."""
+        """Refuse new requests, wait up to `grace` seconds for those in progress, free the models."""
         self._stopping.set()
         if self._http:
             self._http.task_dispatcher.shutdown(cancel_pending=False, timeout=grace)
-            # In the thread of `run`, which ends when no socket is left.
+            # Runs in the thread of `run`, which ends when no socket is left.
             waker = next(each for each in self._sockets.values() if isinstance(each, waitress.trigger.trigger))
             waker.pull_trigger(lambda: waitress.wasyncore.close_all(self._sockets))
             self._http_thread.join()
@@ -156,7 +155,7 @@ def _batching(flags):
         return None
     if flags.batching_parameters_file:
         return Parameters.of_file(flags.batching_parameters_file)
-    # On a CPU two batches at once take turns on the same cores, and the second is often a single row.
+    # On a CPU two concurrent batches share the same cores, and the second is often a single row.
     named = {"value": "model_server_batch_threads"}
     return Parameters(BatchingParameters(num_batch_threads={"value": 1}, thread_pool_name=named))
 

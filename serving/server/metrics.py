@@ -1,4 +1,4 @@
-"""Counters and histograms, and the page Prometheus reads: the names and labels of TensorFlow Serving.
+"""Counters and histograms with the names and labels of TensorFlow Serving, and the page for Prometheus.
 
 Source: tensorflow_serving/util/prometheus_exporter.cc (the text) and the metrics of tensorflow_serving/servables/tensorflow/util.cc,
 batching/batching_session.cc and tensorflow/cc/saved_model/metrics.cc (names, labels, buckets).
@@ -8,7 +8,7 @@ import bisect
 import threading
 from collections import defaultdict
 
-# Microseconds: 33 buckets from 10 that grow by 1.8.
+# Microseconds: 33 buckets from 10, each 1.8 times the one before.
 _LIMITS = tuple(10 * 1.8**power for power in range(33))
 
 
@@ -21,12 +21,12 @@ class Metrics:
         self._histograms = defaultdict(lambda: [[0] * (len(_LIMITS) + 1), 0.0])
 
     def count(self, name: str, **labels: str) -> None:
-        """Add one to the counter `name` (as TensorFlow writes it, with slashes) of these labels."""
+        """Add one to the counter `name` (in TensorFlow's form, with slashes) with these labels."""
         with self._lock:
             self._counters[name, tuple(labels.items())] += 1
 
     def observe(self, name: str, microseconds: float, **labels: str) -> None:
-        """Add a time to the histogram `name` of these labels."""
+        """Add a time to the histogram `name` with these labels."""
         with self._lock:
             histogram = self._histograms[name, tuple(labels.items())]
             histogram[0][bisect.bisect_right(_LIMITS, microseconds)] += 1

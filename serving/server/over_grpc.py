@@ -1,4 +1,4 @@
-"""The calls over gRPC: services, deadlines, TLS, UNIX socket, health. An event loop in a thread of its own carries it."""
+"""The calls over gRPC: services, deadlines, TLS, UNIX socket, health. Runs in an event loop in its own thread."""
 
 import asyncio
 import contextlib
@@ -17,8 +17,8 @@ from serving.server.calls import Calls, shortened
 from serving.wire.messages import CODES, SERVICES, SSLConfig
 
 LARGEST_MESSAGE = 2**31 - 1
-_NO_DEADLINE = 1e9  # seconds: what gRPC says remains of a call without one is longer
-_LARGE_REPLY = 2**17  # bytes: a larger one is not written in the event loop
+_NO_DEADLINE = 1e9  # seconds: gRPC reports a longer time for a call without a deadline
+_LARGE_REPLY = 2**17  # bytes: a larger reply is not serialized in the event loop
 _COUNTED = ("Predict", "Classify", "Regress")
 _UNCOUNTED = contextlib.nullcontext()
 _STATUS = {code.value[0]: code for code in grpc.StatusCode}
@@ -28,14 +28,14 @@ class GrpcServer:
     """A gRPC server at `addresses` ("host:port", "unix:/path"); `start` it, and `stop` it.
 
     Args:
-        calls: what answers.
-        addresses: where to listen.
-        pool: threads for what blocks.
-        tls: a text SSLConfig, for all but UNIX sockets.
+        calls: the `Calls` that answer.
+        addresses: addresses to listen on.
+        pool: threads for blocking calls.
+        tls: a text SSLConfig, for all addresses but UNIX sockets.
         health: add grpc.health.v1.
-        tensor_content: predictions hold numbers as that, not in typed fields.
+        tensor_content: predictions hold numbers in tensor_content, not in typed fields.
 
-    Raises UserError for a bad SSLConfig.
+    Raises UserError for an invalid SSLConfig.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class GrpcServer:
         self._in_loop(self._start())
 
     def stop(self, grace: float) -> None:
-        """Refuse new calls, and wait up to `grace` seconds for those under way."""
+        """Refuse new calls, and wait up to `grace` seconds for those in progress."""
         if self._server:
             self._in_loop(self._server.stop(grace))
         if self._thread.is_alive():
@@ -121,7 +121,7 @@ class GrpcServer:
                     return await answer(request, timeout)
             except SessionError as error:
                 code, words = error.code, error.message
-            except (MemoryError, ValueError) as error:  # larger than the memory, or than a message can be
+            except (MemoryError, ValueError) as error:  # too large for the memory or for a message
                 code, words = CODES["RESOURCE_EXHAUSTED"], str(error) or "out of memory"
             await context.abort(_STATUS[code], shortened(words))
 
@@ -146,7 +146,7 @@ class GrpcServer:
         return await self._loop.run_in_executor(self._pool, prediction.to_wire, self._typed)
 
     def _in_thread(self, answer):
-        """What waits (for a model, or for models to load) waits in a thread."""
+        """Run a blocking call (which waits for a model, or for models to load) in a thread."""
         return lambda request, timeout: self._loop.run_in_executor(self._pool, lambda: answer(request, timeout=timeout))
 
 
@@ -154,7 +154,7 @@ def _credentials(text):
     try:
         config = text_format.Parse(text, SSLConfig())
     except text_format.ParseError as error:
-        raise UserError(f"no SSLConfig: {error}") from error
+        raise UserError(f"invalid SSLConfig: {error}") from error
     if not config.server_key or not config.server_cert:
         raise UserError("an SSLConfig needs server_key and server_cert, as PEM text")
     _check_pem(config)
@@ -166,7 +166,7 @@ def _credentials(text):
 
 
 def _check_pem(config):
-    """Raises UserError for what gRPC would refuse only when it begins to listen, and in its log."""
+    """Raises UserError for keys that gRPC would refuse later, when it starts to listen, and only in its log."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with tempfile.NamedTemporaryFile("w") as file:
         file.write(f"{config.server_key}\n{config.server_cert}\n")

@@ -1,7 +1,7 @@
-"""The calls over HTTP: paths, codes, CORS, and the page for Prometheus. A WSGI application; waitress carries it.
+"""The calls over HTTP: paths, codes, CORS, and the page for Prometheus. A WSGI application, run by waitress.
 
-Source: tensorflow_serving/model_servers/{http_server,http_rest_api_handler,http_rest_api_util}.cc and util/net_http. One thing more
-than there: a body longer than the largest gRPC message is refused.
+Source: tensorflow_serving/model_servers/{http_server,http_rest_api_handler,http_rest_api_util}.cc and util/net_http.
+In addition, a body longer than the largest gRPC message is refused.
 """
 
 import gzip
@@ -26,7 +26,7 @@ _ASK = re.compile(
 _TELL = re.compile(
     r"(?i:/v1/models)(?:/([^/:]+))?(?:(?:(?i:/versions/)(\d+))|(?:(?i:/labels/)([^/:]+)))?(?:/((?i:metadata)))?"
 )
-_HOST = re.compile(r"^https?://[^/]*", re.IGNORECASE)  # as it is asked through a proxy
+_HOST = re.compile(r"^https?://[^/]*", re.IGNORECASE)  # as in a request through a proxy
 _OURS = re.compile(r"(?i:/v1/).*", re.DOTALL)
 _HTTP = {
     "OK": "200 OK", "CANCELLED": "499 Client Closed Request", "INVALID_ARGUMENT": "400 Bad Request",
@@ -37,7 +37,7 @@ _HTTP = {
 }  # fmt: skip
 _STATUS = {CODES[name]: status for name, status in _HTTP.items()}
 LARGEST_BODY = 2**31 - 1
-_ROOM = 64 * 2**20  # bytes: a gzip body must not unfold to more than this, or than a hundredfold of itself
+_ROOM = 64 * 2**20  # bytes: limit of an unpacked gzip body, if larger than a hundred times its packed size
 _FAILED = "500 Internal Server Error"
 _CORS = [
     ("Access-Control-Allow-Origin", "*"),
@@ -50,11 +50,11 @@ class Application:
     """The WSGI application.
 
     Args:
-        calls: what answers.
-        metrics: what the page shows.
-        metrics_path: where the page is, "" for nowhere.
-        timeout: longest run of a model, seconds; None: no limit.
-        cors: answer pages of other sites.
+        calls: the `Calls` that answer.
+        metrics: the metrics of the page.
+        metrics_path: path of the page, "" for none.
+        timeout: longest run of a model in seconds; None for no limit.
+        cors: allow pages of other sites to read answers.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Application:
         self._cors = cors
 
     def __call__(self, environ, start_response):
-        # Where TensorFlow Serving compares paths, the query is a part of them.
+        # To TensorFlow Serving the query is a part of the path.
         method, path = environ["REQUEST_METHOD"], _HOST.sub("", environ["REQUEST_URI"])
         headers = [("Content-Type", "application/json")]
         if self._metrics_path and path.partition("?")[0] == self._metrics_path:
@@ -96,7 +96,7 @@ class Application:
             headers = headers + _CORS
         content = text.encode("utf-8", "surrogateescape")
         start_response(status, [*headers, ("Content-Length", str(len(content)))])
-        return [] if method == "HEAD" else [content]  # a body would be read as the next answer
+        return [] if method == "HEAD" else [content]  # the client would read a body as the next answer
 
     def _answer(self, method, path, environ):
         try:
@@ -109,7 +109,7 @@ class Application:
             return "400 Bad Request", ""
         except SessionError as error:
             return _STATUS.get(error.code, _FAILED), _error(error.message)
-        except RecursionError:  # what could just be read may be too deep for what comes after
+        except RecursionError:  # a document that can be read may be too deep to convert
             return _HTTP["INVALID_ARGUMENT"], _error("JSON Parse error: The document is nested too deeply.")
         except (MemoryError, ValueError) as error:
             return _HTTP["RESOURCE_EXHAUSTED"], _error(str(error) or "out of memory")
@@ -168,7 +168,7 @@ def _error(words):
 
 
 class _NoSuchNumber(Exception):
-    """A version larger than any; TensorFlow Serving answers it with an empty body."""
+    """A version number that is too large; TensorFlow Serving answers with an empty body."""
 
 
 def _spec(match):

@@ -1,8 +1,8 @@
-"""Which versions of which models are served: watches folders, loads the new before it unloads the old, follows a changed configuration.
+"""Served models and versions: watches folders, loads new versions before it unloads old ones, takes new configurations.
 
-The life of a version is START, LOADING, AVAILABLE, UNLOADING, END. Sources, in tensorflow_serving: model_servers/server_core.cc
-(reload, labels), sources/storage_path/file_system_storage_path_source.cc (versions on disk), core/availability_preserving_policy.cc and
-core/aspired_versions_manager.cc (what is loaded and unloaded when).
+The states of a version are START, LOADING, AVAILABLE, UNLOADING, END. Sources, in tensorflow_serving:
+model_servers/server_core.cc (reload, labels), sources/storage_path/file_system_storage_path_source.cc (versions on disk),
+core/availability_preserving_policy.cc and core/aspired_versions_manager.cc (order of loads and unloads).
 """
 
 import concurrent.futures
@@ -19,16 +19,16 @@ from serving.export.session import SessionError
 from serving.server.servable import Servable
 from serving.wire.messages import CODES, STATES
 
-_NUMBER = re.compile(r"\s*\+?0*([0-9]{1,19})\s*", re.ASCII)  # what parses as an int64 there; 00000007 is 7
+_NUMBER = re.compile(r"\s*\+?0*([0-9]{1,19})\s*", re.ASCII)  # what TensorFlow Serving parses as an int64; 00000007 is 7
 _LARGEST = 2**63 - 1
 PLATFORM = "tensorflow"
-_TENSORFLOW = 1  # the ModelType that stood for it
+_TENSORFLOW = 1  # the deprecated ModelType
 _BRACKETS = " (TensorFlow, and so TensorFlow Serving, reads [ and ] in a path as a pattern: rename the folder)"
 
 
 @dataclass
 class Version:
-    """A version the server knows of, loaded or not. `state` is a name of `serving.wire.messages.STATES`."""
+    """A version of a model, loaded or not. `state` is a name of `serving.wire.messages.STATES`."""
 
     model: str
     number: int
@@ -36,8 +36,8 @@ class Version:
     state: str = "START"
     error: SessionError | None = None
     servable: Servable | None = None
-    users: int = 0  # requests under way
-    wanted: bool = True  # by the configuration and the folders as last seen
+    users: int = 0  # requests in progress
+    wanted: bool = True  # by the configuration and the last search of the folders
 
     @property
     def state_number(self) -> int:
@@ -46,12 +46,12 @@ class Version:
 
 @dataclass(frozen=True)
 class RepositoryOptions:
-    """How the repository goes about its work; times in seconds."""
+    """Options of the repository; times in seconds."""
 
-    poll: float = 1.0  # between two looks at the folders; 0: one look
-    load_threads: int = 0  # 0: in the thread that looks, one after the other
+    poll: float = 1.0  # between searches of the folders; 0: search once
+    load_threads: int = 0  # 0: in the searching thread, one version after the other
     unload_threads: int = 0
-    retries: int = 5  # of a load that failed
+    retries: int = 5  # of a failed load
     retry_pause: float = 60.0
     labels_for_unavailable: bool = False
 
@@ -61,8 +61,8 @@ class Repository:
 
     Args:
         load: (model, version, path) -> Servable; raises SessionError.
-        habits: see there.
-        say: where notices go.
+        options: see there.
+        say: called with notices.
     """
 
     def __init__(
@@ -80,11 +80,11 @@ class Repository:
         self._stop = threading.Event()
         self._loaders = _pool(options.load_threads)
         self._unloaders = _pool(options.unload_threads)
-        self._complaints = set()  # of the last look: each is said once while it lasts
+        self._complaints = set()  # of the last search: each is reported once while it lasts
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def configure(self, config) -> None:
-        """Serve what a ModelServerConfig says instead of what was served; wait until new models have a version that can be asked.
+        """Replace the served models by those of a ModelServerConfig; wait until each new model has an available version.
 
         Raises SessionError with the code and the sentence of TensorFlow Serving.
         """
@@ -110,7 +110,7 @@ class Repository:
 
     @contextlib.contextmanager
     def use(self, spec):
-        """The version a ModelSpec means, kept from unloading inside the `with`. Raises SessionError."""
+        """The version of a ModelSpec; it is not unloaded inside the `with`. Raises SessionError."""
         with self._changed:
             version = self._find(spec)
             version.users += 1
@@ -122,7 +122,7 @@ class Repository:
                 self._changed.notify_all()
 
     def states(self, name: str, number: int | None = None) -> list[Version]:
-        """What is known of a model's versions (or of one), highest first. Raises SessionError NOT_FOUND."""
+        """The states of a model's versions (or of one), highest first. Raises SessionError NOT_FOUND."""
         with self._changed:
             known = self._versions.get(name, {})
             if number is not None:
@@ -134,11 +134,11 @@ class Repository:
             return [known[key] for key in sorted(known, reverse=True)]
 
     def knows(self, name: str) -> bool:
-        """Whether the configuration names this model."""
+        """True if the configuration has this model."""
         return name in self._entries
 
     def close(self) -> None:
-        """Stop looking, finish what is under way, and free all models."""
+        """Stop searching, finish requests in progress, and free all models."""
         self._stop.set()
         self._look_now.set()
         with self._changed:
@@ -228,7 +228,7 @@ class Repository:
             self._look_now.wait(self._habits.poll or None)
 
     def _look(self):
-        """See which versions are wanted: of the configuration, what the folders hold."""
+        """Search the folders for the versions that the configuration selects."""
         with self._changed:
             entries = dict(self._entries)
         wanted, complaints = {}, set()
@@ -243,7 +243,7 @@ class Repository:
             self._say(words)
         self._complaints = complaints
         if len(wanted) < len(entries):
-            raise _Unfinished  # one folder that is not there keeps every model from new versions; what is loaded stays
+            raise _Unfinished  # a missing folder keeps all models from new versions; loaded versions stay
         with self._changed:
             for name in self._versions.keys() | wanted.keys():
                 known = self._versions.setdefault(name, {})
@@ -257,7 +257,7 @@ class Repository:
             self._changed.notify_all()
 
     def _step(self):
-        """Take the next step towards what is wanted; False when there is none to take now."""
+        """Take the next step towards the wanted versions; False if there is none now."""
         with self._changed:
             for known in self._versions.values():
                 stay = [version for version in known.values() if version.wanted]
@@ -296,7 +296,7 @@ class Repository:
                 break
             except SessionError as failure:
                 error = failure
-            except Exception as failure:  # whatever a broken folder makes the loader do, the server goes on
+            except Exception as failure:  # the server goes on, whatever a broken folder raises
                 error = SessionError(CODES["INTERNAL"], str(failure))
             again = attempt < self._habits.retries and version.wanted
             self._say(
@@ -325,7 +325,7 @@ class Repository:
 
 
 class _Unfinished(Exception):
-    """The folders could not be read; nothing changes."""
+    """The folders could not be read; loaded versions stay."""
 
 
 def code_name(code: int) -> str:
@@ -338,7 +338,7 @@ def _pool(threads):
 
 
 def _checked(listed, before):
-    """{name: entry} of the entries of a new list, when it may follow the entries `before`."""
+    """{name: entry} of a new list. Raises SessionError if it may not replace the entries `before`."""
     entries = {}
     for entry in listed:
         if entry.name in entries:
@@ -379,7 +379,7 @@ def _invalid(words):
 
 
 def _wanted_versions(entry, complain):
-    """{number: path} of the versions the policy of `entry` chooses among those in its folder."""
+    """{number: path} of the versions in its folder that the policy of `entry` selects."""
     there = {}
     for name in sorted(name.rstrip("/") for name in tf.io.gfile.listdir(entry.base_path)):
         if (match := _NUMBER.fullmatch(name)) and (number := int(match[1])) <= _LARGEST:

@@ -1,7 +1,8 @@
-"""One version of a model that answers requests: messages in, messages out, through the C++ session.
+"""A loaded version that answers request messages through the C++ session.
 
-The order of the checks, the codes and the texts are those of tensorflow_serving/servables/tensorflow/{predict_util,classifier,
-regressor,multi_inference}.cc. Shapes are not checked, as there; but a rank that may end the process is tried in another one first.
+The order of the checks, the codes and the texts are those of
+tensorflow_serving/servables/tensorflow/{predict_util,classifier,regressor,multi_inference}.cc. As there, shapes are not
+checked; but a shape that may abort the process is tried in another process first.
 """
 
 import time
@@ -34,16 +35,16 @@ def invalid(words: str) -> SessionError:
 
 
 class Queued(Future):
-    """The answer to a call that waits for others to share its run."""
+    """The answer to a call that waits for its batch."""
 
 
 def too_late() -> SessionError:
-    """What a request is told whose time is over before its answer is there, in the words of the C++ session."""
+    """The error of a request that timed out, in the words of the C++ session."""
     return SessionError(CODES["DEADLINE_EXCEEDED"], "Timed out waiting for notification")
 
 
 def awaited(answer: Future, timeout: float | None):
-    """What a future gives. Raises its SessionError, and another when it takes longer than `timeout` seconds."""
+    """The result of a future. Raises its SessionError, or another one after `timeout` seconds."""
     try:
         return answer.result(timeout)
     except TimeoutError:
@@ -54,30 +55,30 @@ def awaited(answer: Future, timeout: float | None):
 
 
 class Direct:
-    """Runs each call of a session by itself, in a thread of `pool`."""
+    """Runs each call of a session alone, in a thread of `pool`."""
 
     def __init__(self, session: Session, pool: ThreadPoolExecutor):
         self._session = session
         self._pool = pool
 
     def submit(self, call: Call, *, timeout: float | None = None) -> Future:
-        """A future of what `Session.execute` gives; the session itself keeps the time."""
+        """A future of the result of `Session.execute`; the session enforces `timeout`."""
         return self._pool.submit(self._session.execute, call, timeout=timeout)
 
     def check(self, call: Call) -> None:
-        """Any call can be run by itself."""
+        """Accepts every call."""
 
     def close(self) -> None:
-        """Nothing waits here."""
+        """Does nothing: no calls wait here."""
 
 
 class Servable:
     """A loaded version. Safe to use from many threads.
 
     Args:
-        session: what runs; closed with the servable.
+        session: runs the calls; closed with the servable.
         runner: a `Batcher`, or `Direct`: object with `check(call)`, `submit(call, timeout=)`, a future of arrays by alias, and `close()`.
-        check_method_names: insist that a signature was made for the method that is called.
+        check_method_names: require that a signature is for the called method.
     """
 
     def __init__(self, session: Session, runner, *, check_method_names=False):
@@ -92,7 +93,7 @@ class Servable:
         }
 
     def close(self) -> None:
-        """Answer what is under way, then free the model."""
+        """Answer calls in progress, then free the model."""
         self._doubtful.shutdown()
         self._trial.close()
         self._runner.close()
@@ -110,7 +111,7 @@ class Servable:
         return awaited(self.submit(request, timeout=timeout), timeout)
 
     def submit(self, request, *, timeout: float | None = None) -> Future:
-        """As `predict`, begun: a future of the arrays. Raises SessionError for what is wrong with the request."""
+        """As `predict`, but returns a future of the arrays. Raises SessionError for an invalid request."""
         name = request.model_spec.signature_name or "serving_default"
         if name in self.definitions and self._check_method_names:
             method = self.definitions[name].method_name
@@ -226,7 +227,7 @@ class Servable:
         return self._runner.submit(call, timeout=timeout)
 
     def _is_doubtful(self, call):
-        """Whether a rank other than the declared one, or nothing at all, comes to a kernel that may end the process."""
+        """True if an undeclared rank, or a size of 0, reaches a kernel that may abort the process."""
         declared, unguarded = self._session.signatures[call.signature].inputs, self._session.unguarded[call.signature]
         return any(call.inputs[alias].size == 0 for alias in unguarded.sizes) or any(
             declared[alias].shape is None or len(declared[alias].shape) != call.inputs[alias].ndim
@@ -262,7 +263,7 @@ def _read(alias, proto):
 
 
 def _serialized(examples):
-    """The examples of an Input as strings; the context, serialized too, stands before each."""
+    """The serialized examples of an Input, each after the serialized context."""
     kind = examples.WhichOneof("kind")
     listed = getattr(examples, kind).examples if kind else ()
     if not listed:

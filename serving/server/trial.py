@@ -1,8 +1,8 @@
-"""Runs a call in a process apart first, where it may end the process.
+"""Tries a call that may abort the process in another process first.
 
-TensorFlow Serving hands shapes that contradict a signature to the kernels, and computes what they compute. So does this server; but
-what may abort is tried apart before it runs here, and refused when the other process did not live through it. That process loads the
-model when it is first needed, and stays for the next.
+TensorFlow Serving passes shapes that contradict a signature to the kernels. So does this server. But a call that may abort
+is first tried in another process, and refused if that process dies. The process loads the model when it is first needed,
+and stays for later calls.
 """
 
 import contextlib
@@ -21,19 +21,19 @@ _DONE = b"."
 
 
 class Trial:
-    """Tells which calls of the version at `path` can be run. Safe to use from many threads."""
+    """Finds out if calls of the version at `path` can be run. Safe to use from many threads."""
 
     def __init__(self, path: str):
         self._path = path
         self._lock = threading.Lock()
         self._process = None
-        self._asked = None  # the form of the call that the other process has not answered yet
+        self._asked = None  # the form of the call in progress in the other process
         self._known = {}
 
     def survives(self, call: Call, timeout: float | None = None) -> bool:
-        """Whether a process lives through `call`; tried once for all calls of its form. Raises TimeoutError after `timeout` seconds.
+        """True if a process survives `call`. Raises TimeoutError after `timeout` seconds.
 
-        What kernels abort on is the number of axes, and sizes of 0.
+        Each form of call is tried once: kernels abort on the number of axes, and on sizes of 0.
         """
         end = math.inf if timeout is None else time.monotonic() + timeout
         axes = tuple(tuple(size > 0 for size in array.shape) for array in call.inputs.values())
@@ -41,7 +41,7 @@ class Trial:
         if not self._lock.acquire(timeout=-1 if timeout is None else timeout):
             raise TimeoutError
         try:
-            if self._asked:  # by one who did not wait for the answer
+            if self._asked:  # a call that timed out is still in progress
                 self._await(end)
             if form not in self._known:
                 self._ask(form, call, timeout)
@@ -72,7 +72,7 @@ class Trial:
         self._asked = None
         if not lives:
             self._end()
-            self._process = _start(self._path)  # ready when the next one comes
+            self._process = _start(self._path)  # ready for the next call
 
     def _end(self):
         if self._process:
@@ -82,7 +82,7 @@ class Trial:
 
 
 def _start(path):
-    # The modules of this process, whatever lies in the folder it was started in.
+    # The modules of this process, not those in the current folder.
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, map(os.path.abspath, sys.path)))}
     return subprocess.Popen(
         [sys.executable, "-P", "-c", f"from {__name__} import main; main()", path],
@@ -95,7 +95,7 @@ def _start(path):
 
 
 def main() -> None:
-    """The other process: runs each call that comes in, and says so when it is still there."""
+    """Main function of the other process: runs each incoming call and reports that it survived."""
     answers, sys.stdout = sys.stdout.buffer, sys.stderr
     with Session(sys.argv[1]) as session:
         while True:

@@ -1,1 +1,1 @@
-"""TensorFlow Serving's messages, tensors and errors. Imports nothing of ours."""
+"""TensorFlow Serving's messages, tensors and errors. Imports no other part of packshot."""

@@ -1,6 +1,6 @@
-"""What comes instead of an answer: one exception for each code of gRPC, with the server's sentence.
+"""Exceptions for the error codes of gRPC, with the server's message.
 
-Over REST several codes share a status; `from_http` picks the one a caller most likely has to deal with.
+Over REST several codes share a status; `from_http` picks the most likely one.
 Source: tensorflow/serving util/net_http and servables/tensorflow/http_rest_api_handler; the statuses of proxies from
 RFC 9110.
 """
@@ -9,13 +9,13 @@ from .messages import CODES
 
 
 class BadCall(ValueError):
-    """A call that cannot be made as it was asked for: its target, its keys or its inputs. Nothing was sent."""
+    """A call with an invalid target, key or input. Nothing was sent."""
 
 
 class ServingError(Exception):
-    """What a server, or the way to it, gave instead of an answer.
+    """An error from a server, or from the connection to it.
 
-    `code` is the number gRPC and TensorFlow have for it, `name` the word (as "NOT_FOUND"), `message` the sentence.
+    `code` is its number in gRPC and TensorFlow, `name` its name (such as "NOT_FOUND"), `message` its sentence.
     """
 
     code = CODES["UNKNOWN"]
@@ -30,19 +30,19 @@ class ServingError(Exception):
 
 
 class Cancelled(ServingError):
-    """The call was given up before it was answered."""
+    """The call was cancelled before the answer came."""
 
     code = CODES["CANCELLED"]
 
 
 class Unknown(ServingError):
-    """An error without a code that is known here."""
+    """An error with an unknown code."""
 
     code = CODES["UNKNOWN"]
 
 
 class InvalidArgument(ServingError):
-    """The request does not fit the signature: names, types, shapes, or bytes that are no picture."""
+    """The request does not fit the signature: its names, types or shapes, or bytes that are not a picture."""
 
     code = CODES["INVALID_ARGUMENT"]
 
@@ -60,55 +60,55 @@ class NotFound(ServingError):
 
 
 class AlreadyExists(ServingError):
-    """What was to be made is there."""
+    """The object to be created exists."""
 
     code = CODES["ALREADY_EXISTS"]
 
 
 class PermissionDenied(ServingError):
-    """The server, or what stands before it, knows the caller and refuses."""
+    """The server, or a proxy before it, knows the caller and refuses."""
 
     code = CODES["PERMISSION_DENIED"]
 
 
 class ResourceExhausted(ServingError):
-    """Out of memory or quota, or a message larger than somebody on the way allows."""
+    """Out of memory or quota, or a message larger than the server or a proxy allows."""
 
     code = CODES["RESOURCE_EXHAUSTED"]
 
 
 class FailedPrecondition(ServingError):
-    """Not in this state: an unknown signature, a label on a version that is not loaded, a variable that is missing."""
+    """The server is not in the right state: an unknown signature, a label on a version that is not loaded, a variable that is missing."""
 
     code = CODES["FAILED_PRECONDITION"]
 
 
 class Aborted(ServingError):
-    """Given up by the server for another call's sake."""
+    """The server gave up the call because of another one."""
 
     code = CODES["ABORTED"]
 
 
 class OutOfRange(ServingError):
-    """A value beyond what there is."""
+    """A value beyond the valid range."""
 
     code = CODES["OUT_OF_RANGE"]
 
 
 class Unimplemented(ServingError):
-    """The server does not know the call; an operation the model needs is missing."""
+    """The server does not have the method, or lacks an operation that the model needs."""
 
     code = CODES["UNIMPLEMENTED"]
 
 
 class Internal(ServingError):
-    """Something is broken on the other side."""
+    """The server failed."""
 
     code = CODES["INTERNAL"]
 
 
 class Unavailable(ServingError):
-    """No server can be reached, or it has no room at the moment. The only error that is worth the same call again."""
+    """No server can be reached, or it is overloaded. The only error after which a call is sent again."""
 
     code = CODES["UNAVAILABLE"]
 
@@ -120,7 +120,7 @@ class DataLoss(ServingError):
 
 
 class Unauthenticated(ServingError):
-    """Who is calling is not known: a token is missing or stale."""
+    """The caller is not authenticated: a token is missing or has expired."""
 
     code = CODES["UNAUTHENTICATED"]
 
@@ -146,10 +146,10 @@ _STATUSES = {
 
 
 def from_code(code: int, message: str) -> ServingError:
-    """The error of a gRPC code; `Unknown` for a number that is none."""
+    """The error of a gRPC code; `Unknown` for any other number."""
     return _KINDS.get(code, Unknown)(message)
 
 
 def from_http(status: int, message: str) -> ServingError:
-    """The error of an HTTP status; 400 can be one of three codes and becomes `InvalidArgument`."""
+    """The error of an HTTP status; 400 stands for three codes and becomes `InvalidArgument`."""
     return _STATUSES.get(status, Unknown)(message)

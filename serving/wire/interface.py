@@ -1,6 +1,6 @@
-"""Interface of a model: the ports of its signatures, as export.json describes them or as a server's metadata shows them.
+"""Interface of a model: the ports of its signatures, from export.json or from a server's metadata.
 
-Commands find what they ask for by kinds of ports, not by names of signatures: a generator is what takes seeds and gives pictures.
+Commands find signatures by the kinds of their ports, not by name: a generator takes seeds and returns pictures.
 """
 
 from collections.abc import Mapping
@@ -10,9 +10,10 @@ from typing import NamedTuple
 class Port(NamedTuple):
     """An input or output.
 
-    kind: "picture", "mask", "condition", "number", "seed", "latent", "codes", "text" or "count". file: whether a picture or mask comes
-    as a file. size: side in px of a picture of one size. values: names of a condition's values, () when not known. optional: whether a
-    condition may be unknown. default, low, high: of a number, None when not known.
+    kind: "picture", "mask", "condition", "number", "seed", "latent", "codes", "text" or "count".
+    file: True for a picture or mask that is an encoded file. size: side in px of pictures of a fixed size. values: names
+    of a condition's values, () if not known. optional: True for a condition that may be unknown. default, low, high: of a
+    number, None if not known.
     """
 
     kind: str
@@ -26,7 +27,7 @@ class Port(NamedTuple):
 
 
 class Signature(NamedTuple):
-    """Inputs and outputs by alias. files_of: the endpoint of which this is the signature for files, None for other signatures."""
+    """Inputs and outputs by alias. files_of: the endpoint whose variant for files this is; None for other signatures."""
 
     inputs: dict[str, Port]
     outputs: dict[str, Port]
@@ -37,7 +38,7 @@ class Signature(NamedTuple):
         return [alias for alias, port in self.inputs.items() if port.kind in kinds]
 
     def photos(self) -> list[str]:
-        """Aliases of the pictures and masks that it takes, that of the photo it is about first."""
+        """Aliases of the input pictures and masks, the main photo first."""
         return sorted(self.taking("picture", "mask"), key=lambda alias: alias not in ("images", "image_bytes"))
 
     def giving(self, *kinds: str) -> list[str]:
@@ -49,7 +50,7 @@ Interface = dict[str, Signature]
 
 
 def described(interface: Mapping) -> Interface:
-    """The interface that export.json holds. Raises KeyError or TypeError for what is none."""
+    """The interface in export.json. Raises KeyError or TypeError if it is malformed."""
     return {
         name: Signature(_described(ends["inputs"]), _described(ends["outputs"]), ends.get("files_of"))
         for name, ends in interface.items()
@@ -57,7 +58,7 @@ def described(interface: Mapping) -> Interface:
 
 
 def inferred(signatures: Mapping) -> Interface:
-    """The interface of a model by the metadata of its signatures, of which only types, shapes and aliases are known.
+    """The interface inferred from metadata, which has only types, shapes and aliases.
 
     `signatures` maps names to objects with `inputs` and `outputs` (alias -> object with `dtype` and `shape`) and `defaults`.
     """
@@ -73,7 +74,7 @@ def inferred(signatures: Mapping) -> Interface:
 
 
 def generator(interface: Interface, *, files: bool = False) -> str | None:
-    """The first signature that takes seeds and gives pictures, as files or as arrays; None when there is none."""
+    """The first signature that takes seeds and returns pictures, as files or as arrays; None if there is none."""
     for name, signature in interface.items():
         pictures = [signature.outputs[alias] for alias in signature.giving("picture")]
         if signature.taking("seed") and any(port.file == files for port in pictures):
@@ -82,7 +83,7 @@ def generator(interface: Interface, *, files: bool = False) -> str | None:
 
 
 def for_files(interface: Interface, endpoint: str) -> str | None:
-    """The signature of an endpoint that takes files; None when there is none."""
+    """The variant of an endpoint that takes files; None if there is none."""
     return next((name for name, signature in interface.items() if signature.files_of == endpoint), None)
 
 

@@ -1,15 +1,14 @@
-"""The messages of TensorFlow Serving, built when imported: no generated code, no TensorFlow.
+"""The messages of TensorFlow Serving, built on import: no generated code, no TensorFlow.
 
-They live in a descriptor pool of their own, so that they may stand beside `tensorflow` and `tensorflow_serving` in
-one process whatever versions those have, and a client needs only `protobuf` and `numpy`. Only fields that packshot
-uses are declared; protobuf carries the others along untouched.
+They have their own descriptor pool, so they do not clash with any version of `tensorflow` and `tensorflow_serving` in
+the same process. A client needs only `protobuf` and `numpy`. Only fields that packshot uses are declared; protobuf
+keeps the others unchanged.
 
 Sources of the field numbers: tensorflow/core/framework/{tensor,tensor_shape,types}.proto,
 tensorflow/core/protobuf/{meta_graph,error_codes}.proto and tensorflow/core/example/{example,feature}.proto; and in
 tensorflow/serving 2.21 apis/*.proto, util/status.proto,
 config/{model_server_config,file_system_storage_path_source,logging_config,log_collector_config,monitoring_config,
-ssl_config}.proto and
-servables/tensorflow/session_bundle_config.proto.
+ssl_config}.proto and servables/tensorflow/session_bundle_config.proto.
 """
 
 from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, message_factory, wrappers_pb2

@@ -1,4 +1,4 @@
-"""Arrays as TensorProto and back, as a server reads and writes them; no TensorFlow."""
+"""Converts arrays to TensorProto and back as a server does, without TensorFlow."""
 
 import math
 
@@ -6,11 +6,11 @@ import numpy as np
 
 from .messages import DATA_TYPES, TensorProto
 
-MOST_BYTES = 2**31  # of a tensor: what a message can hold
-MOST_AXES = 64  # of an array in NumPy
-MOST_FILLED = 2**26  # bytes a tensor may take beyond what was sent: a few bytes must not ask for all the memory
+MOST_BYTES = 2**31  # of a tensor: the limit of a message
+MOST_AXES = 64  # of a NumPy array
+MOST_FILLED = 2**26  # bytes of a tensor beyond the values that were sent: a small request must not use up the memory
 
-# What a tensor may hold: DataType, NumPy type, and the field of the values when they do not come as tensor_content.
+# Types of tensors: DataType -> NumPy type, and the field of the values if they are not in tensor_content.
 _KINDS = {
     DATA_TYPES[name]: (np.dtype(dtype), field)
     for name, dtype, field in (
@@ -32,10 +32,8 @@ _KINDS = {
 _NUMBERS = {dtype: number for number, (dtype, _) in _KINDS.items()}
 
 
-_PACKED = {
-    "float_val": "<f4",
-    "double_val": "<f8",
-}  # fields whose wire form is the array itself; the others are varints
+# Fields whose wire form is the array itself; the others are varints.
+_PACKED = {"float_val": "<f4", "double_val": "<f8"}
 _NUMBER_OF = {field.name: field.number for field in TensorProto.DESCRIPTOR.fields}
 _LENGTH_DELIMITED = 2  # wire type
 
@@ -43,8 +41,8 @@ _LENGTH_DELIMITED = 2  # wire type
 def tensor_to_proto(array: np.ndarray):
     """The TensorProto of an array: numbers as `tensor_content`, `bytes` and `str` (in UTF-8) as `string_val`.
 
-    Give bytes in an array of dtype object: NumPy's own `S` arrays drop zeros at the end. Raises ValueError for a type
-    that has no place in a request.
+    Give bytes in an array of dtype object: NumPy's `S` arrays drop trailing zeros. Raises ValueError for a type that a
+    request cannot hold.
     """
     array, proto = _head(array)
     if array.dtype.hasobject:
@@ -55,9 +53,9 @@ def tensor_to_proto(array: np.ndarray):
 
 
 def tensor_to_wire(array: np.ndarray, typed: bool) -> bytes:
-    """As `tensor_to_proto`, serialized; with `typed` numbers stand in the field of their type, as a server answers.
+    """As `tensor_to_proto`, serialized; with `typed` numbers go into the field of their type, as in a server's answer.
 
-    Filling such a field value by value takes twenty times as long as packing it with NumPy.
+    Packing such a field with NumPy is twenty times as fast as filling it value by value.
     """
     array, proto = _head(array)
     if not typed or array.dtype.hasobject or not array.size:
@@ -68,12 +66,12 @@ def tensor_to_wire(array: np.ndarray, typed: bool) -> bytes:
 
 
 def delimited(number: int, content: bytes) -> bytes:
-    """A field of a message on the wire: `content` with its tag and length before it."""
+    """A field of a message on the wire: tag, length and `content`."""
     return _varint(number << 3 | _LENGTH_DELIMITED) + _varint(len(content)) + content
 
 
 def _head(array):
-    """The array as it is stored, and its TensorProto without the values."""
+    """The array in its stored dtype, and its TensorProto without the values."""
     array = np.asarray(array)
     dtype = np.dtype(object) if array.dtype.kind in "OSU" else array.dtype.newbyteorder("<")
     if dtype not in _NUMBERS:
@@ -86,11 +84,11 @@ def _head(array):
 
 
 def proto_to_tensor(proto) -> np.ndarray:
-    """The array a TensorProto holds, read as the server reads it: strings as `bytes` in an array of dtype object.
+    """The array of a TensorProto, read as a server reads it: strings as `bytes` in an array of dtype object.
 
-    Too few values repeat the last one (up to MOST_FILLED bytes), none are zeros, and too many are cut. Raises ValueError
-    for a type that is not known, a shape that is not or that is larger than a message can be, and a `tensor_content` of
-    the wrong length. The array is the caller's to change.
+    If values are missing, the last one is repeated (up to MOST_FILLED bytes) or zeros are used; surplus values are cut.
+    Raises ValueError for an unknown type, a shape that is not fully known or larger than a message, and a
+    `tensor_content` of the wrong length. The array is a writable copy.
     """
     if proto.dtype not in _KINDS:
         raise ValueError(f"no tensor of DataType {proto.dtype} can be read")
@@ -144,7 +142,7 @@ def _varint(number):
 
 
 def _to_varints(array):
-    """The values as protobuf varints, in bytes: 7 bits a byte, low ones first, the top bit set on all but the last."""
+    """The values as protobuf varints: 7 bits a byte, low bits first, the top bit set in all bytes but the last."""
     values = array.view(np.uint16) if array.dtype == np.float16 else array
     values = values.ravel()
     if values.dtype.itemsize == 1 and values.dtype.kind in "bu":
@@ -159,7 +157,7 @@ def _to_varints(array):
 
 
 def _octets_to_varints(values):
-    """As `_to_varints` for the pixels of pictures: below 128 a byte is itself, above a one follows it."""
+    """As `_to_varints`, for pixels: a byte below 128 is one byte, any other is followed by a 1."""
     high = values >> 7
     ends = np.cumsum(high, dtype=np.int64)
     packed = np.ones(len(values) + int(ends[-1]), np.uint8)
@@ -168,7 +166,7 @@ def _octets_to_varints(values):
 
 
 def _from_varints(packed):
-    """The values of protobuf varints, uint64 (negative numbers in two's complement), or uint16 when all are small."""
+    """The values of protobuf varints, uint64 (negative numbers in two's complement), or uint16 if all are small."""
     octets = np.frombuffer(packed, np.uint8)
     ends = np.flatnonzero(octets < 128)
     starts = np.concatenate([[0], ends[:-1] + 1])
