@@ -1,4 +1,4 @@
-"""What every command prints: sentences on standard error."""
+"""Output of all commands: sentences on standard error."""
 
 import click
 
@@ -6,5 +6,5 @@ CONTEXT = {"show_default": True, "max_content_width": 110}
 
 
 def say(sentence: str) -> None:
-    """Print one line for the user, on standard error."""
+    """Prints a line for the user on standard error."""
     click.echo(sentence, err=True)
