@@ -20,8 +20,8 @@ deploy/README.md describes the next steps, from a laptop to Kubernetes and Verte
 @click.option("--out",        help="Folder to write; an earlier bundle is replaced", metavar="DIR", type=PATH, required=True)
 @click.option("--model",      "only", help="Take only this model; repeatable [default: all]", metavar="NAME", multiple=True)
 @click.option("--latency-ms", help="Longest time a batch may take", metavar="MS", type=click.FloatRange(0, min_open=True), default=100.0)
-@click.option("--cpus",       help="CPUs of a server, also used to measure [default: all of this machine]", metavar="N", type=click.IntRange(1, 1024))
-@click.option("--pixels",     help="Side of the pictures sent to a model that takes any size", metavar="PX", type=click.IntRange(8, 4096), default=256)
+@click.option("--cpus",       help="CPUs of a server, and to measure with [default: all here]", metavar="N", type=click.IntRange(1, 1024))
+@click.option("--pixels",     help="Side of pictures sent to models of any size", metavar="PX", type=click.IntRange(8, 4096), default=256)
 @click.option("--no-measure", help="Skip the timing and take the batch sizes of MODELS_DIR/batching.config", is_flag=True)
 @click.option("--image",      help="Image of TensorFlow Serving [default: the tested release]", metavar="IMAGE")
 # fmt: on

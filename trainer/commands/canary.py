@@ -72,7 +72,7 @@ def prepare(**options):
 @main.command(context_settings=CONTEXT)
 @_options
 @click.option("--version", help="Version to load", metavar="N", type=VERSION, required=True)
-@click.option("--wait",    help="Longest time it may take to load", metavar="SECONDS", type=click.FloatRange(0, min_open=True), default=600.0)
+@click.option("--wait",    help="Longest loading time", metavar="SECONDS", type=click.FloatRange(0, min_open=True), default=600.0)
 # fmt: on
 def start(version, wait, **options):
     """Load a version beside the stable one and label it canary.

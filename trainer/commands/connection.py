@@ -13,7 +13,7 @@ from trainer.errors import Refused, refusing
 # fmt: off
 _OPTIONS = [
     click.option("--server",   help="host:port or unix:/path (gRPC), or http://host:port", metavar="TARGET", default="localhost:8500"),
-    click.option("--timeout",  help="Time for a call with its retries", metavar="SECONDS", type=click.FloatRange(0, min_open=True), default=60.0),
+    click.option("--timeout",  help="For a call and its retries", metavar="SECONDS", type=click.FloatRange(0, min_open=True), default=60.0),
     click.option("--tls",      help="Encrypt gRPC and trust the usual authorities", is_flag=True),
     click.option("--tls-ca",   help="Certificate of the authority to trust instead (PEM); implies --tls", metavar="FILE", type=PATH),
     click.option("--tls-cert", help="Client certificate, for servers that require one (PEM)", metavar="FILE", type=PATH),

@@ -15,7 +15,7 @@ Examples:
   packshot export runs/photos --best --to models
 """)
 @click.argument("run_folder", metavar="RUN", type=PATH)
-@click.option("--to",      help="Folder of models: the base path of TensorFlow Serving is DIR/NAME", metavar="DIR", type=PATH, required=True)
+@click.option("--to",      help="Folder of models; DIR/NAME is a base path of TensorFlow Serving", metavar="DIR", type=PATH, required=True)
 @click.option("--name",    help="Name of the model [default: the family's]", metavar="NAME", type=MODEL_NAME)
 @click.option("--version", help="Version [default: the last plus one]", metavar="N", type=click.IntRange(1, VERSION.max))
 @click.option("--best",    help="Export the best checkpoint by the run's evaluations instead of the newest", is_flag=True)

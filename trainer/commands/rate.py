@@ -38,8 +38,8 @@ Examples:
   packshot rate page runs/espcn-a runs/espcn-b --photos photos/small --text "Which picture is sharper?"
 """)
 @click.argument("exports_or_runs", nargs=-1, required=True, type=PATH)
-@click.option("--out",     help="HTML file to write; the key NAME.key.json is written next to it", metavar="FILE", type=PATH, default="rate.html")
-@click.option("--data",    help="Real pictures as one more system; models that take pictures get their inputs from here too", metavar="SOURCE")
+@click.option("--out",     help="HTML file to write, with NAME.key.json next to it", metavar="FILE", type=PATH, default="rate.html")
+@click.option("--data",    help="Real pictures as one more system, and as inputs of models that take pictures", metavar="SOURCE")
 @click.option("--photos",  help="Photo or folder of photos as inputs, for models that take pictures", metavar="PATH", type=PATH)
 @click.option("--n",       help="Questions, without the repeated ones", metavar="N", type=click.IntRange(1, 2000), default=60)
 @click.option("--repeats", help="Questions asked again with the sides swapped [default: a tenth of N]", metavar="N", type=click.IntRange(0))

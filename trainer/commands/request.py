@@ -78,7 +78,9 @@ class Asked(NamedTuple):
             if name not in known:
                 if name == LABEL:
                     raise Refused(f"the model {self.model} was trained without classes; leave --label out")
-                raise Refused(f"the model {self.model} takes no condition {name}; it takes: {', '.join(known) or 'none'}")
+                raise Refused(
+                    f"the model {self.model} takes no condition {name}; it takes: {', '.join(known) or 'none'}"
+                )
         numbered = {}
         for name in known:
             if name not in given and signature.inputs[name].optional:
@@ -136,7 +138,7 @@ Examples:
   packshot request --model r3gan generate --seed 7 --label shoes --truncation 0.7
 """)
 @click.option("--seed",       help="Seed of a picture; repeatable", metavar="N", type=click.IntRange(0, 2**62), multiple=True, default=[0])
-@click.option("--n",          help="Pictures per seed: of this seed and the following ones", metavar="N", type=click.IntRange(1, 4096), default=1)
+@click.option("--n",          help="Pictures per seed: it and the following ones", metavar="N", type=click.IntRange(1, 4096), default=1)
 @click.option("--label",      help="Class by name, or by number from 0 if no class has that name", metavar="NAME")
 @click.option("--condition",  help="Value of another condition, by name or number; repeatable", metavar="NAME=VALUE", multiple=True)
 @click.option("--truncation", help="Below 1: more typical, less varied pictures [default: 1]", metavar="X", type=click.FloatRange(0, 2))

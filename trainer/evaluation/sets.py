@@ -1,4 +1,4 @@
-"""Made pictures against real ones, as sets: their features, and the grids in them."""
+"""Evaluates made pictures against real ones, as sets: by their features, and for grids."""
 
 import functools
 from collections.abc import Iterable, Sequence
@@ -22,21 +22,20 @@ from trainer.metrics.neighbours import precision_recall, realism
 from trainer.metrics.table import KID, MEMORISATION, PERIODIC_ARTIFACTS, PRECISION, RECALL, measure_of
 from trainer.runs.config import RunConfig
 
-MOST = 10_000  # made pictures, unless more are asked for
+MOST = 10_000  # made pictures, by default
 REAL, HELD_OUT = "real", "real, held out"
-_SHOWN, _EXTREMES = 8, 4  # pictures of a category, best and worst of it
+_SHOWN, _EXTREMES = 8, 4  # pictures of a class; best and worst of it
 _COPIES = 12  # pairs of made and training picture
 
 
 @dataclass(frozen=True)
 class SetEvaluator:
-    """Measures sets of pictures against real ones, whoever made them.
+    """Measures sets of pictures of any origin against real ones.
 
     Args:
         extractor: see `trainer.features.catalogue`.
-        real, train, held_out: its vectors, float [n, d], of real pictures, of what was trained on, and of real pictures that was not; the
-            last two, which memorisation takes, may be None.
-        period: px of a grid that is looked for. artifacts: `of_pictures.measure` of real pictures.
+        real, train, held_out: vectors float [n, d] of real, training and held-out pictures; the last two, for memorisation, may be None.
+        period: of periodic artifacts, in px. artifacts: `of_pictures.measure` of real pictures.
     """
 
     extractor: object
@@ -47,12 +46,12 @@ class SetEvaluator:
     artifacts: dict[str, Estimate]
 
     def measure(self, blocks: Iterable[np.ndarray], count: int) -> tuple[dict[str, Estimate], np.ndarray]:
-        """(measures by their full names, the headline first; vectors [count, d]) of `count` made pictures.
+        """Returns (measures by full name, the headline first; vectors [count, d]) of `count` made pictures.
 
         Args:
-            blocks: uint8 [n, side, side, 3] each; only those pictures are kept that measures take as they are.
+            blocks: uint8 [n, side, side, 3] each; only pictures for measures of pixels are kept.
 
-        Raises UserError when they are too few.
+        Raises UserError if there are too few.
         """
         step, seen = -(-count // of_pictures.MOST), 0
         vectors, kept = [], []
@@ -64,13 +63,13 @@ class SetEvaluator:
         return self.of_vectors(vectors) | of_pictures.measure(kept, period=self.period), vectors
 
     def of_vectors(self, vectors: np.ndarray) -> dict[str, Estimate]:
-        """The part of `measure` that sees features only."""
+        """Takes only the measures of features."""
         return of_sets.measure(self.extractor.name, self.real, vectors, train=self.train, held_out=self.held_out)
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Real pictures uint8 [n, side, side, 3], their vectors [n, d], and labels int [n] when they have any."""
+    """Real pictures uint8 [n, side, side, 3], their vectors [n, d], and labels int [n] or None."""
 
     spec: str
     pictures: np.ndarray
@@ -82,7 +81,7 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Reference:
-    """What made pictures are held against. `held_out` is None when there are none, `train` when they are not on this machine."""
+    """Real pictures to measure with. `held_out` is None if there are none, `train` if they are not on this machine."""
 
     extractor: object
     real: Pictures
@@ -98,15 +97,14 @@ class Reference:
 
 
 def gather(run: RunConfig, view, request: Request, *, extractor, period: int, track) -> Reference:
-    """Read the pictures and extract their features.
+    """Reads the pictures and extracts their features.
 
     Args:
-        run: of the model; says how pictures were squared, and what was trained on.
-        view: what it trains on. extractor: see `trainer.features.catalogue`. period: see `SetEvaluator`.
+        run: of the model, with the fit and the training source.
+        view: of its task. extractor: see `trainer.features.catalogue`. period: see `SetEvaluator`.
         track: function (iterator, total, what) -> iterator.
 
-    Raises UserError, one sentence, when a source that is asked for cannot be read; when `data` is given, what was trained on may be
-    elsewhere.
+    Raises UserError if a requested source cannot be read. With `data` the training pictures may be missing.
     """
 
     @functools.cache
@@ -133,7 +131,7 @@ def gather(run: RunConfig, view, request: Request, *, extractor, period: int, tr
 
 
 def evaluate(model, reference: Reference, request: Request, track) -> Evaluation:
-    """Make pictures with the model's mix of categories, and measure them. Raises UserError when model and data do not fit."""
+    """Makes pictures with the data's mix of classes, and measures them. Raises UserError if model and data do not fit."""
     real, extractor, evaluator = reference.real, reference.extractor, reference.evaluator
     _check(model, reference)
     count = request.count or len(real.pictures)
@@ -180,9 +178,9 @@ def evaluate(model, reference: Reference, request: Request, track) -> Evaluation
 
 def _check(model, reference):
     if model.classes and reference.real.classes != model.classes:
-        have = ", ".join(reference.real.classes) or "no categories"
+        have = ", ".join(reference.real.classes) or "no classes"
         raise UserError(
-            f"{model.name} was trained on the categories {', '.join(model.classes)}; {reference.real.spec} has {have}"
+            f"{model.name} was trained on the classes {', '.join(model.classes)}; {reference.real.spec} has {have}"
         )
 
 
@@ -192,16 +190,16 @@ def _inception_score(extractor, made):
 
 
 def _categories(features, real, vectors, labels, conditional):
-    """{category: {"real": n, "made": n, full name: Estimate}}; KID only where the model was told what to make."""
+    """Returns {class: {"real": n, "made": n, full name: Estimate}}; with KID only for conditional models."""
     if labels is None:
         return {}
 
     def of_category(a, b):
-        found = names.of_sets(precision_recall, features, a, b)
-        return names.of_sets(kid, features, a, b) | found if conditional else found
+        measures = names.of_sets(precision_recall, features, a, b)
+        return names.of_sets(kid, features, a, b) | measures if conditional else measures
 
-    found = by_category(of_category, real.vectors, real.labels, vectors, labels, real.classes, least=of_sets.LEAST)
-    return {name: {"real": c.real, "made": c.fake, **(c.result or {})} for name, c in found.items()}
+    classes = by_category(of_category, real.vectors, real.labels, vectors, labels, real.classes, least=of_sets.LEAST)
+    return {name: {"real": c.real, "made": c.fake, **(c.result or {})} for name, c in classes.items()}
 
 
 def _protocol(model, reference, request, count, conditional):
@@ -216,9 +214,7 @@ def _protocol(model, reference, request, count, conditional):
         "made square by": model.run.fit,
         "first seed": request.seed,
         "truncation": request.truncation,
-        "categories of made pictures": "those of the real pictures"
-        if conditional
-        else "that of the nearest real picture",
+        "classes of made pictures": "those of the real pictures" if conditional else "that of the nearest real picture",
         "run by": "TensorFlow's C++ session, as TensorFlow Serving does",
     }
 
@@ -229,7 +225,7 @@ def _notes(metrics, baselines, categories, conditional):
     note = f"KID is {format_estimate(found[KID])}"
     if KID in held_out:
         note += f"; real pictures that were held out score {format_estimate(held_out[KID])}"
-    yield f"{note}. 0 is no difference, less is better."
+    yield f"{note}. 0 means no difference, less is better."
     yield (
         f"{found[PRECISION].value:.0%} of the made pictures lie among real ones (precision), and"
         f" {found[RECALL].value:.0%} of the real pictures could have been made (recall)."
@@ -239,26 +235,26 @@ def _notes(metrics, baselines, categories, conditional):
         near = f"A made picture is nearer to a training picture than a held-out one is in {value:.0%} ± {error:.0%} of the cases"
         if value - 3 * error > 0.5:
             yield (
-                f"{near}, where 50 % is new: it repeats training pictures, or makes few kinds of picture. Look at the closest pairs"
-                " below."
+                f"{near}; for new pictures it is 50 %. The model repeats training pictures, or makes few kinds of picture. See the closest"
+                " pairs below."
             )
         else:
             yield f"{near}: no sign of copying."
     else:
-        yield "Whether it copies was not measured: that takes what it was trained on, and held-out pictures (--held-out)."
+        yield "Copying was not measured: that needs the training pictures and held-out pictures (--held-out)."
     yield from grid_notes(metrics, baselines.get(REAL, {}))
     ranked = _ranked(categories) if conditional else []
     if len(ranked) > 1:
-        yield f"Best category: {ranked[0]}. Worst: {ranked[-1]}."
+        yield f"Best class: {ranked[0]}. Worst: {ranked[-1]}."
 
 
 def grid_notes(metrics: dict[str, Estimate], real: dict[str, Estimate]):
-    """A sentence when there is a grid in the made pictures that is not in the real ones."""
+    """Yields a sentence if the made pictures have a grid that the real ones do not have."""
     for name, value in metrics.items():
         if measure_of(name) is PERIODIC_ARTIFACTS and of_pictures.has_grid(value, real[name]):
             yield (
-                f"There is a grid in the made pictures: {name} is {format_estimate(value)}, and that of real ones"
-                f" {format_estimate(real[name])}."
+                f"There is a grid in the made pictures: {name} is {format_estimate(value)}, and {format_estimate(real[name])} for"
+                " real ones."
             )
 
 
@@ -283,14 +279,14 @@ def _extremes(real, made, vectors, labels):
         for what, chosen in (("best", ordered[:_EXTREMES]), ("worst", ordered[::-1][:_EXTREMES])):
             rows.append(Row(f"{category} {what}".strip(), made[chosen], [f"{scores[i]:.2f}" for i in chosen]))
     text = (
-        "By realism (Kynkäänniemi et al. 2019): how deep a picture lies among real ones; 1 is the border. The best may be the most"
+        "By realism (Kynkäänniemi et al. 2019): how deep a picture lies among real ones; 1 is the border. The best may just be"
         " ordinary, or copies."
     )
     return Gallery("Best and worst", text, rows)
 
 
 def _groups(real, made, labels) -> Sequence[tuple[str, np.ndarray, np.ndarray]]:
-    """(category, places among the real, places among the made); one without a name when there are no labels."""
+    """Returns (class, indices of real pictures, indices of made ones) for each class; one without a name if there are no labels."""
     if labels is None:
         return [("", np.arange(len(real.pictures)), np.arange(len(made)))]
     groups = [
@@ -304,5 +300,5 @@ def _nearest_training(train, made, closest, places, distances):
         Row(f"distance {distances[i]:.3g}", (made[i], train.pictures[places[i]]), ("made", "training picture"))
         for i in closest
     ]
-    text = "The made pictures that lie nearest to a training picture, each beside it: where a copy would be seen."
+    text = "The made pictures nearest to a training picture, each next to it. Copies would show here."
     return Gallery("Nearest training pictures", text, rows)

@@ -30,9 +30,7 @@ def _check_encoding(name, value):
         value.encode()
     except UnicodeEncodeError:
         option, what = ("--conditional", "the class") if name == LABEL else (f"--condition {name}", "the value")
-        raise UserError(
-            f"{option}: {what} {value!a} has a name that is not UTF-8; rename it"
-        ) from None
+        raise UserError(f"{option}: {what} {value!a} has a name that is not UTF-8; rename it") from None
 
 
 def make_model(run: RunConfig, facts: Facts):

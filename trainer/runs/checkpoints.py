@@ -191,7 +191,9 @@ class Checkpoints:
         """
         facts = best_facts(self._folder)
         if facts is None:
-            raise UserError(f"no best checkpoint was kept in {self._folder}: the run was not evaluated (see --eval-every)")
+            raise UserError(
+                f"no best checkpoint was kept in {self._folder}: the run was not evaluated (see --eval-every)"
+            )
         path = prefix(self._best_folder(), facts["step"])
         try:
             values = read(path)

@@ -33,8 +33,8 @@ class Data:
 class Record:
     """Record of a run.
 
-    data: current training data. changes: {"step", "from", "to"} for each time that other data were accepted. saved: whether a checkpoint was
-    ever written, to notice lost ones. precision: the `trainer.training.precision.Choice` of `--precision auto` as a dict, or None.
+    data: current training data. changes: {"step", "from", "to"} for each time that other data were accepted. saved: whether a checkpoint
+    was ever written, to notice lost ones. precision: the `trainer.training.precision.Choice` of `--precision auto` as a dict, or None.
     """
 
     data: Data
@@ -81,8 +81,8 @@ def difference(old: Data, new: Data, conditions: tuple[str, ...] = ()) -> str | 
         if before != now:
             what = "classes" if name == LABEL else f"values of {name}"
             raise UserError(
-                f"the run was trained with the {what} {_named(before and before.values)}; the data have {_named(now and now.values)}: give the"
-                f" {what} their old names, or train again in another --job-dir"
+                f"the run was trained with the {what} {_named(before and before.values)}; the data have {_named(now and now.values)}:"
+                f" give the {what} their old names, or train again in another --job-dir"
             )
     if old.fingerprint == new.fingerprint and old.classes == new.classes:
         return None

@@ -1,4 +1,4 @@
-"""The tasks: in one place what each trains on, draws, measures and compares. Nothing else asks which task it is."""
+"""The tasks: views, sample grids, evaluators and comparisons of each. No other code depends on the task of a model."""
 
 from data.errors import UserError
 from trainer.tasks.enhancement import Enhancement
@@ -10,9 +10,9 @@ _TASKS = {task.name: task for task in (Generation(), Translation(), Enhancement(
 
 
 def of(model) -> Task:
-    """The task of a name, or of whatever has one as its `task`: a model, its class, an exported model under evaluation.
+    """Returns the task of a name, or of an object with a name in `task`: a model, its class, an exported model under evaluation.
 
-    Raises UserError for a name that is none.
+    Raises UserError for an unknown name.
     """
     name = getattr(model, "task", model)
     if name not in _TASKS:

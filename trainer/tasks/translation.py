@@ -1,4 +1,4 @@
-"""Translation: one picture to another of the same size, measured by how it looks before how near it is."""
+"""Translation: from one picture to another of the same size, ranked by distance in features."""
 
 import numpy as np
 
@@ -14,9 +14,9 @@ from trainer.tasks.task import PairTask
 
 
 class Translation(PairTask):
-    """Changed pictures against their targets, and as a set against other real pictures.
+    """Measures made pictures against their targets, and as a set against other real pictures.
 
-    A model may make up what a drawing does not tell, and PSNR likes blurred pictures best: so the distance in features ranks.
+    A drawing does not determine the details, and PSNR prefers blurred pictures, so the distance in features ranks.
     """
 
     name = TRANSLATION
@@ -45,7 +45,7 @@ class Translation(PairTask):
 
 
 def _trained_on(run, track):
-    """The pictures a translation was trained to make, uint8 [n, side, side, 3], `sets.MOST` at most; None when they are elsewhere."""
+    """Reads the training targets of a run, uint8 [n, side, side, 3], at most `sets.MOST`; None if they cannot be read."""
     try:
         source = open_source(run.data, run.seed)
     except (SourceError, OSError):
@@ -56,6 +56,6 @@ def _trained_on(run, track):
 
 
 def _rows(source, view, fit, count, *, track, quarantine=None):
-    """Up to `count` rows of a source, evenly taken, as a dict of arrays."""
+    """Reads up to `count` rows of a source, evenly taken, as a dict of arrays."""
     rows = load_rows(source, view, fit=fit, quarantine=quarantine, progress=lambda it, n: track(it, n, "reading"))
     return rows.take(np.linspace(0, rows.count - 1, min(rows.count, count)).astype(int))

@@ -221,11 +221,13 @@ def _prepare(run, folder, strategy, *, evaluation_options, accept_new_data, say)
             if not changed and known.data.spec != data.spec:
                 say(f"{data.spec} holds the same pictures, by names and sizes, as {known.data.spec} did")
         else:
-            say(f"{folder.record} is missing: the current content of {run.data} is assumed to be what the run was trained on")
+            say(
+                f"{folder.record} is missing: the current content of {run.data} is assumed to be what the run was trained on"
+            )
     if changed and not accept_new_data:
         raise UserError(
-            f"{folder.root} was trained on other data: {changed}. Put the data back, or resume with the new ones by --accept-new-data, which is"
-            " recorded in the run"
+            f"{folder.root} was trained on other data: {changed}. Put the data back, or resume with the new ones by --accept-new-data,"
+            " which is noted in the run"
         )
     run, choice = _choose_precision(run, facts, strategy, say)
     try:
