@@ -36,7 +36,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class View:
-    """A view: `picture` uint8 [source, source, 3]; `mask` float32 [MASK, MASK]; `damage` float32 [5], from 0 for none to about 1."""
+    """A view: `picture` uint8 [source, source, 3]; `mask` float32 [MASK, MASK]; `damage` float32 [5], 0 for none to about 1."""
 
     picture: np.ndarray
     mask: np.ndarray
@@ -61,7 +61,7 @@ class Scenes:
             progress(1)
 
     def pair(self, index: int) -> list[tuple[Scene, View]]:
-        """Returns two views of scene `index`, cut differently and damaged alike. In half of the pairs the product is moved in the second."""
+        """Returns two views of scene `index`, cut differently and damaged alike. In half of the pairs the second has a moved product."""
         random = np.random.default_rng([self.seed, 2, index])
         product = None if random.random() < 0.15 else self.products[random.integers(len(self.products))]
         first = second = self._scene(random, product)

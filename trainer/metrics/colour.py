@@ -27,7 +27,7 @@ def lab(pictures: np.ndarray) -> np.ndarray:
 
 
 def ciede2000(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """The colour difference Delta-E 2000 of two arrays of L*a*b* [..., 3]: float64 [...], >= 0; about 1 can just be seen.
+    """Colour difference Delta-E 2000 of two arrays of L*a*b* [..., 3]: float64 [...], >= 0; about 1 can just be seen.
 
     Sharma, Wu & Dalal 2005, eq. 2 to 22, with weights kL = kC = kH = 1.
     """

@@ -85,7 +85,7 @@ MEASURES = (
         "feature_distance", feature_distance, -1, "distance in the layers of the feature network (the formula of LPIPS)",
         "Zhang et al. 2018",
     ),
-    LPIPS := Measure("lpips", feature_distance, -1, "distance in layers, weighted to fit human judgement", "Zhang et al. 2018, version 0.1"),
+    LPIPS := Measure("lpips", feature_distance, -1, "distance in layers, weighted by human judgement", "Zhang et al. 2018, version 0.1"),
     NIQE := Measure("niqe", niqe, -1, "distance from the statistics of sharp photos, without a target", "Mittal et al. 2013"),
 )
 # fmt: on

@@ -1,4 +1,4 @@
-"""The tasks: views, sample grids, evaluators and comparisons of each. No other code depends on the task of a model."""
+"""Tasks: views, sample grids, evaluators and comparisons of each. No other code depends on the task of a model."""
 
 from data.errors import UserError
 from trainer.tasks.enhancement import Enhancement

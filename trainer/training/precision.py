@@ -200,7 +200,7 @@ def reason(error) -> str:
 
 
 def _processor():
-    """The processor's name, such as "AMD EPYC 9R14 96-Core Processor"; its architecture if the system gives no name."""
+    """Returns the processor's name, such as "AMD EPYC 9R14 96-Core Processor"; its architecture if the system gives no name."""
     try:
         with open("/proc/cpuinfo") as file:
             names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
