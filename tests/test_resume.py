@@ -466,10 +466,10 @@ def unused_port():
 REFUSED = {
     "resolution": (["--resolution", 20], "not resolution=20"),
     "dcgan's resolution": (["--model", "dcgan", "--resolution", 100], "resolution"),
-    "categories of espcn": (["--model", "espcn", "--conditional"], "--conditional is for models that are told facts"),
+    "categories of espcn": (["--model", "espcn", "--conditional"], "--conditional is for conditional models"),
     "categories of pix2pix": (
         ["--model", "pix2pix", "--conditional"],
-        "--conditional is for models that are told facts",
+        "--conditional is for conditional models",
     ),
     "no critic": (["--model", "espcn", "--augment", "ada"], "changes what a critic sees, and espcn has none"),
     "no view": (["--view", "edges"], "--view edges is for translation"),

@@ -197,7 +197,7 @@ class Saving(keras.callbacks.Callback):
         if self._asked is not None:
             self.save()
             raise Interrupted(
-                f"stopped by {signal.Signals(self._asked).name} at {self.progress.images} pictures; the same command resumes from here",
+                f"stopped by {signal.Signals(self._asked).name} at {self.progress.images} pictures; the same command goes on from here",
                 self._asked,
             )
         if time.monotonic() - self._saved >= 60 * self.minutes:

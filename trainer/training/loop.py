@@ -183,7 +183,7 @@ def _as_begun(run, folder, say) -> RunConfig:
         )
     else:
         return run
-    say(f"--precision auto: {name}, in which this run began")
+    say(f"--precision auto: {name}, in which this run was begun")
     return replace(run, precision=name)
 
 
@@ -313,8 +313,8 @@ def _begin(job, schedule, past):
     if schedule and schedule.patience_is_over(past):
         progress.end()
     elif progress.step:
-        left = f"resuming at {progress.images:,} of {progress.steps * progress.rows:,} pictures"
-        job.say(left if progress.left else f"already trained on {progress.images:,} pictures: nothing is left to do")
+        left = f"going on at {progress.images:,} of {progress.steps * progress.rows:,} pictures"
+        job.say(left if progress.left else f"trained on {progress.images:,} pictures before: nothing is left to do")
 
 
 def _export(job, export_to, *, at_best):
@@ -420,7 +420,7 @@ def _stopping(folder):
     with contextlib.suppress(OSError):
         saved = newest_step(folder.checkpoints)
         kept = f"the last good checkpoint is step {saved}" if saved else "no checkpoint was written yet"
-        cause = f"{cause}; {kept}; the same command resumes"
+        cause = f"{cause}; {kept}; the same command goes on"
     raise Stopped(cause)
 
 
