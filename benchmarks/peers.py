@@ -79,26 +79,51 @@ class Halve(nn.Module):
         return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), self.kernel, stride=2, groups=x.shape[1])
 
 
+class Generator(nn.Module):
+    """Stages from 4x4 px upwards; the picture is made of the last, or with `skips` summed up from all."""
+
+    def __init__(self, config):
+        super().__init__()
+        channels = config["channels"]
+        self.stages, self.colours = nn.ModuleList(), nn.ModuleList()
+        for stage, (width, blocks) in enumerate(zip(channels, config["blocks"], strict=True)):
+            before = channels[stage - 1]
+            layers = [conv(before, width, 1)] * (before != width) + [Double()]
+            if not stage:
+                layers = [LearnedConstant(config["latent_size"], width)]
+            self.stages.append(nn.Sequential(*layers, *[Block(width, config) for _ in range(blocks)]))
+            if stage == len(channels) - 1:
+                self.colours.append(conv(width, 3, config["last_side"]))
+            elif config["skips"]:
+                self.colours.append(conv(width, 3, 1))
+        self.enlarge = Double()
+
+    def forward(self, x):
+        pictures = []
+        for stage in self.stages:
+            x = stage(x)
+            pictures.append(x)
+        picture, *others = [colour(x) for colour, x in zip(self.colours, pictures[-len(self.colours) :], strict=True)]
+        for other in others:
+            picture = self.enlarge(picture) + other
+        return picture
+
+
 def r3gan(config):
     """(generator, critic)."""
     channels, patch = config["channels"], config["patch"]
-    reach = 1 if patch == 1 else 2 * patch
-    generator = [LearnedConstant(config["latent_size"], channels[0])]
-    critic = []
-    for stage, (width, blocks) in enumerate(zip(channels, config["blocks"], strict=True)):
-        before = channels[stage - 1]
+    stages = (config["resolution"] // patch).bit_length() - 2
+    critic = [conv(3, channels[stages - 1], 1 if patch == 1 else 2 * patch, patch)]
+    for stage in reversed(range(stages)):
+        width, before = channels[stage], channels[stage - 1]
+        critic += [Block(width, config) for _ in range(config["blocks"][stage])]
         if stage:
-            generator += [conv(before, width, 1)] * (before != width) + [Double()]
-            critic = [Halve(width), *[conv(width, before, 1)] * (before != width), *critic]
-        generator += [Block(width, config) for _ in range(blocks)]
-        critic = [Block(width, config) for _ in range(blocks)] + critic
-    generator.append(up(channels[-1], 3, reach, patch))
-    critic = [conv(3, channels[-1], reach, patch), *critic]
+            critic += [Halve(width)] + [conv(width, before, 1)] * (before != width)
     critic += [
         nn.Conv2d(channels[0], channels[0], 4, groups=channels[0], bias=False),
         nn.Conv2d(channels[0], 1, 1, bias=False),
     ]
-    return nn.Sequential(*generator), nn.Sequential(*critic, nn.Flatten(0))
+    return Generator(config), nn.Sequential(*critic, nn.Flatten(0))
 
 
 class UNet(nn.Module):
@@ -174,17 +199,21 @@ NETWORKS = {"dcgan": dcgan, "r3gan": r3gan, "pix2pix": pix2pix, "espcn": espcn}
 
 
 def load(network, weights):
-    """Copy `weights` (arrays in the order and the layouts of ours) into a twin; AssertionError unless they are as many."""
-    weights = iter(weights)
+    """Copy `weights` (arrays in the order and the layouts of ours) into a twin; AssertionError unless they are as many.
+
+    Keras lists the layers of two branches by their distance from the end, so each tensor takes the first array of its size.
+    """
+    left = list(weights)
     with torch.no_grad():
         for module in network.modules():
             own = dict(module.named_parameters(recurse=False)) | dict(module.named_buffers(recurse=False))
             for name, tensor in own.items():
                 if tensor.is_floating_point() and name != "kernel":
-                    array = torch.from_numpy(np.ascontiguousarray(_turned(module, next(weights), tensor.shape)))
+                    place = next(place for place, array in enumerate(left) if array.size == tensor.numel())
+                    array = torch.from_numpy(np.ascontiguousarray(_turned(module, left.pop(place), tensor.shape)))
                     assert array.shape == tensor.shape, f"{module}: {array.shape} for {tensor.shape}"
                     tensor.copy_(array)
-    assert next(weights, None) is None, "weights are left over"
+    assert not left, "weights are left over"
 
 
 def _turned(module, array, shape):

@@ -12,7 +12,7 @@ from data.errors import UserError
 from models import catalogue
 from models.settings import check_numbers
 from serving.export.export import REPORT
-from trainer.evaluation.evaluated_model import open_subject
+from trainer.evaluation.evaluated_model import open_model
 from trainer.runs.config import SCHEMA, Damaged, RunConfig, differences
 from trainer.runs.folder import RunDir
 
@@ -143,13 +143,13 @@ def test_an_export_is_read_through_the_same_door(tmp_path, extended):
     assert train(*asked, "--job-dir", tmp_path / "run").exit_code == 0
     version = tmp_path / "run" / "export" / "mlp_gan" / "1"
     extended(0.5)
-    subject = open_subject(str(version), print)
+    subject = open_model(str(version), print)
     assert subject.run.settings["extra"] == 0.5 and subject.as_values()["run"]["schema"] == SCHEMA
-    facts = json.loads((version / REPORT).read_text())
-    facts["facts"]["configuration"]["settings"]["colour"] = "red"
-    (version / REPORT).write_text(json.dumps(facts))
+    written = json.loads((version / REPORT).read_text())
+    written["metadata"]["configuration"]["settings"]["colour"] = "red"
+    (version / REPORT).write_text(json.dumps(written))
     with pytest.raises(UserError, match=f"the export.json of {version} has the setting colour, which is not known"):
-        open_subject(str(version), print)
+        open_model(str(version), print)
 
 
 def test_numbers_are_checked_by_name():

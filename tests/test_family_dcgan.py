@@ -33,6 +33,17 @@ def test_weights_start_as_in_the_paper_and_no_two_layers_alike():
     assert abs(np.corrcoef(kernels[0][:9000], kernels[1][:9000])[0, 1]) < 0.05
 
 
+@pytest.mark.parametrize("equal", [True, False])
+def test_a_step_leaves_equal_phases(equal):
+    """The four taps of every second pixel and of those between have one sum, in each kernel and for each pair of channels."""
+    model = dcgan.Model(catalogue.configure(dcgan, "tiny", {"equal_phases": equal}))
+    model.train_step(batch(model))
+    kernels = [v.numpy() for v in model.network.trainable_weights if v.name == "kernel" and len(v.shape) == 4]
+    sums = [[kernel[i::2, j::2].sum(axis=(0, 1)) for i in (0, 1) for j in (0, 1)] for kernel in kernels]
+    assert len(sums) == 2
+    assert all((np.ptp(phases, axis=0).max() < 1e-5) == equal for phases in sums)
+
+
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_every_objective_trains(name):
     keras.utils.set_random_seed(0)

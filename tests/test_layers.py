@@ -124,6 +124,32 @@ def test_strided_convolutions_are_those_of_keras_with_their_gradients(ours, thei
     assert len(bare.weights) == 1
 
 
+@pytest.mark.parametrize(
+    "layer",
+    [lambda **k: keras.layers.Conv2DTranspose(3, 4, 2, "same", **k), lambda **k: StridedConv2DTranspose(3, 2, **k)],
+)
+def test_equal_phases_draw_no_grid_on_a_constant(layer):
+    """Away from the border; and what is projected already stays."""
+    even = conv.EqualPhases(2)
+    layer = layer(use_bias=False, kernel_constraint=even)
+    x = np.broadcast_to(normal(5), (1, 6, 6, 5))
+    assert np.ptp(layer(x)[0, 2:-2, 2:-2], axis=(0, 1)).max() > 0.01
+    assert layer.kernel.constraint is even
+    layer.kernel.assign(even(layer.kernel))
+    inner = layer(x)[0, 2:-2, 2:-2].numpy()
+    np.testing.assert_allclose(inner, np.broadcast_to(inner[0, 0], inner.shape), atol=1e-6)
+    np.testing.assert_allclose(even(layer.kernel), layer.kernel, atol=1e-6)
+    assert keras.constraints.deserialize(keras.constraints.serialize(even)).stride == 2
+
+
+def test_equal_phases_by_hand():
+    """Side 4, stride 2 along one axis: phases (0, 2) and (1, 3) of the taps 1 2 4 9 sum to 5 and 11, and each shall sum to 8."""
+    taps = np.array([1, 2, 4, 9], np.float32)
+    kernel = (taps[:, None] + np.zeros(4, np.float32))[:, :, None, None]
+    found = conv.EqualPhases(2)(kernel).numpy()[:, :, 0, 0]
+    np.testing.assert_allclose(found, np.tile([[2.5], [0.5], [5.5], [7.5]], 4), rtol=1e-6)
+
+
 def test_grouped_convolution_is_made_again_from_its_configuration():
     layer = GroupedConv2D(6, 3, 2, kernel_initializer=keras.initializers.RandomNormal(stddev=0.5), name="mine")
     again = round_trip(layer)

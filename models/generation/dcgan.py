@@ -2,7 +2,8 @@
 
 Radford, Metz and Chintala, "Unsupervised Representation Learning with Deep Convolutional GANs", ICLR 2016 (arXiv 1511.06434): strided
 and transposed convolutions, batch normalisation in both networks except at the pictures, ReLU up, leaky ReLU down, Adam 2e-4 with
-beta1 0.5, weights drawn with deviation 0.02.
+beta1 0.5, weights drawn with deviation 0.02. One departure, except in the preset `paper`: after each step the kernels of the generator's
+transposed convolutions are projected to ones that draw no grid of two pixels (`EqualPhases`).
 
 Batch: `image` [, `label`]. Objectives: non_saturating, minimax, lsgan, wgan (weights clipped), wgan_gp (layer
 normalisation in the critic, since batch normalisation ties rows together), hinge, relativistic.
@@ -20,7 +21,7 @@ from data.errors import UserError
 from data.facts import Facts
 from models.base import Player, TwoPlayer
 from models.layers.condition import condition_inputs, join, logits
-from models.layers.conv import StridedConv2D, StridedConv2DTranspose
+from models.layers.conv import EqualPhases, StridedConv2D, StridedConv2DTranspose
 from models.layers.initializers import near_one, normal
 from models.layers.norm import FusedBatchNormalization
 from models.losses import penalties
@@ -40,6 +41,7 @@ class Config:
     latent_size: int = 100  # numbers in z
     width: int = 64  # channels next to the picture; doubled at every halving
     widest: int = 512  # channels at most
+    equal_phases: bool = False  # keep the generator's transposed convolutions from drawing a grid
     embedding_size: int = 32  # numbers in the embedding of a condition
     objective: str = "non_saturating"
     critic_steps: int = 1  # critic steps for one generator step
@@ -59,9 +61,9 @@ class Config:
 
 PRESETS = {
     "tiny": Config(16, 8, 64, latent_size=8, width=8, widest=16, embedding_size=4, ema_images=500),
-    "64": Config(64),
-    "32": Config(32),
-    "128": Config(128),
+    "64": Config(64, equal_phases=True),
+    "32": Config(32, equal_phases=True),
+    "128": Config(128, equal_phases=True),
     "paper": Config(64, 128, 10_000_000, width=128, widest=1024, ema_images=0),
     "wgan": Config(objective="wgan", critic_steps=5, optimizer="rmsprop", learning_rate=5e-5, images=1_000_000),
     "wgan_gp": Config(
@@ -95,14 +97,17 @@ def build_generator(config, facts, name):
     latent, conditions = keras.Input((config.latent_size,), name="latent"), condition_inputs(facts)
     x = join(latent, conditions, facts, config.embedding_size)
     first, *rest = widths(config)
+    even = EqualPhases(2) if config.equal_phases else None
     x = keras.layers.Dense(4 * 4 * first, use_bias=False, kernel_initializer=normal())(x)
     x = keras.layers.Reshape((4, 4, first))(x)
     for channels in [*rest, None]:
         x = FusedBatchNormalization(gamma_initializer=near_one())(x)
         x = keras.layers.ReLU()(x)
         if channels:
-            x = keras.layers.Conv2DTranspose(channels, 4, 2, "same", use_bias=False, kernel_initializer=normal())(x)
-    x = StridedConv2DTranspose(3, 2, kernel_initializer=normal())(x)
+            x = keras.layers.Conv2DTranspose(
+                channels, 4, 2, "same", use_bias=False, kernel_initializer=normal(), kernel_constraint=even
+            )(x)
+    x = StridedConv2DTranspose(3, 2, kernel_initializer=normal(), kernel_constraint=even)(x)
     return keras.Model([latent, *conditions], keras.layers.Activation("tanh", dtype="float32")(x), name=name)
 
 

@@ -4,9 +4,10 @@ Huang, Gokaslan, Kuleshov and Tompkin, "The GAN is dead; long live the GAN! A Mo
 (arXiv 2501.05441). No normalisation, no style network, no minibatch statistics: ResNeXt blocks with grouped 3x3 convolutions, fix-up
 initialisation, smooth resampling, an averaged generator.
 
-Batch: `image` [, `label`]. The presets `32` to `256` follow the paper's widths for a GPU; `cpu-32` and `cpu-64` are narrow
-ones for two CPU cores, whose first and last convolutions step over several pixels, and which take the penalties on every
-fourth step.
+Batch: `image` [, `label`]. The presets `32` to `256` follow the paper's widths for a GPU; `cpu-32` and `cpu-64` are narrow ones for two
+CPU cores and depart from it: the critic's first convolution steps over several pixels, the generator adds up pictures of all its stages
+(Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN", section 4.1), and the penalties are taken on every fourth
+step.
 
     python -m trainer.task --model r3gan --preset cpu-64 --data folder:PHOTOS --augment ada
 """
@@ -45,9 +46,11 @@ class Config:
     blocks: tuple[int, ...] = (1, 1, 1, 1)  # residual blocks of the stages
     expansion: int = 2  # inner channels of a block / outer channels
     group_width: int = 16  # channels a group of the 3x3 convolution
-    patch: int = (
-        1  # stride in px of the convolution at the picture's end of both networks, whose side is twice that (1: 1)
-    )
+    # Stride in px of the critic's first convolution, whose side is twice that (1: 1x1), in place of its widest stages. Without `skips`
+    # the generator ends in its transpose.
+    patch: int = 1
+    skips: bool = False  # the generator's picture is the sum of pictures made by all its stages, doubled to its size
+    last_side: int = 1  # px, of the generator's last convolution
     embedding_size: int = 32  # numbers in the embedding of a condition
     gamma: float = 1.0  # weight of R1 and R2 (each enters as gamma / 2)
     penalty_every: int = 1  # steps between two penalised ones; the penalty is multiplied by it
@@ -79,29 +82,33 @@ PRESETS = {
     "cpu-64": Config(
         64,
         16,
-        100_000,
-        channels=(192, 128, 96),
-        blocks=(1, 1, 1),
+        60_000,
+        channels=(192, 128, 96, 32, 16),
+        blocks=(1, 1, 1, 1, 0),
         patch=4,
+        skips=True,
+        last_side=3,
         gamma=5.0,
         penalty_every=4,
         learning_rate=1e-3,
         learning_rate_end=1e-4,
-        burn_in_images=100_000,
+        burn_in_images=60_000,
         ema_images=3_000,
     ),
     "cpu-32": Config(
         32,
         16,
-        100_000,
-        channels=(192, 128, 96),
-        blocks=(1, 1, 1),
+        60_000,
+        channels=(192, 128, 96, 32),
+        blocks=(1, 1, 1, 1),
         patch=2,
+        skips=True,
+        last_side=3,
         gamma=2.0,
         penalty_every=4,
         learning_rate=1e-3,
         learning_rate_end=1e-4,
-        burn_in_images=100_000,
+        burn_in_images=60_000,
         ema_images=3_000,
     ),
     "32": Config(32, 256, 10_000_000, channels=(384,) * 4, blocks=(2,) * 4, gamma=0.5, ema_images=500_000),
@@ -170,32 +177,53 @@ def build_generator(config, facts, name):
     x = join(latent, conditions, facts, config.embedding_size)
     layers = sum(config.blocks)
     x = LearnedConstant(config.channels[0])(x)
-    for stage, (channels, blocks) in enumerate(zip(config.channels, config.blocks, strict=True)):
-        if stage:
+    stages = []
+    for channels, blocks in zip(config.channels, config.blocks, strict=True):
+        if stages:
             x = Upsample2x()(match(x, channels))
         for _ in range(blocks):
             x = block(x, config, layers)
-    if config.patch == 1:
-        x = match(x, 3)
+        stages.append(x)
+    if config.skips:
+        picture = skip_pictures(stages, config.last_side)
+    elif config.patch > 1:
+        picture = StridedConv2DTranspose(3, config.patch, use_bias=False, kernel_initializer=fan_in())(x)
     else:
-        x = StridedConv2DTranspose(3, config.patch, use_bias=False, kernel_initializer=fan_in())(x)
-    return keras.Model([latent, *conditions], keras.layers.Activation("linear", dtype="float32")(x), name=name)
+        picture = colours(x, config.last_side)
+    return keras.Model([latent, *conditions], keras.layers.Activation("linear", dtype="float32")(picture), name=name)
+
+
+def colours(x, side, gain=1.0):
+    return keras.layers.Conv2D(3, side, padding="same", use_bias=False, kernel_initializer=fan_in(gain))(x)
+
+
+def skip_pictures(stages, last_side):
+    """The sum of a picture of each stage, doubled to the size of the last: Karras et al. 2020 (StyleGAN2), section 4.1."""
+    gain = len(stages) ** -0.5
+    picture = colours(stages[0], 1, gain)
+    for x in stages[1:]:
+        picture = Upsample2x()(picture) + colours(x, last_side if x is stages[-1] else 1, gain)
+    return picture
 
 
 def build_critic(config, facts, name):
     """(pictures [batch, resolution, resolution, 3] [, a condition [batch] ...]) -> logits float32 [batch]."""
     picture = keras.Input((config.resolution, config.resolution, 3), name="picture")
     conditions = condition_inputs(facts)
-    layers = sum(config.blocks)
+    count = int(math.log2(config.resolution // config.patch)) - 1
+    stages = list(zip(config.channels, config.blocks, strict=True))[:count]
+    layers = sum(blocks for _, blocks in stages)
+    channels, _ = stages[-1]
     if config.patch == 1:
-        x = match(picture, config.channels[-1])
+        x = match(picture, channels)
     else:
-        x = StridedConv2D(config.channels[-1], config.patch, use_bias=False, kernel_initializer=fan_in())(picture)
-    for stage, blocks in reversed(list(enumerate(config.blocks))):
+        x = StridedConv2D(channels, config.patch, use_bias=False, kernel_initializer=fan_in())(picture)
+    for stage, (channels, blocks) in reversed(list(enumerate(stages))):
+        x = match(x, channels)
         for _ in range(blocks):
             x = block(x, config, layers)
         if stage:
-            x = match(Downsample2x()(x), config.channels[stage - 1])
+            x = Downsample2x()(x)
     x = DepthwisePool()(x)
     return keras.Model([picture, *conditions], logits(x, conditions, facts, fan_in, use_bias=False), name=name)
 
@@ -207,13 +235,16 @@ class Model(Generation, TwoPlayer):
         super().__init__(config, facts=facts, seed=seed, augment=augment)
         if len(config.blocks) != len(config.channels):
             raise UserError(f"channels={config.channels} and blocks={config.blocks} must name as many stages")
-        if config.patch != 1 and config.patch % 2:
-            raise UserError(f"patch must be 1 or even, not {config.patch}")
-        if 4 * 2 ** (len(config.channels) - 1) * config.patch != config.resolution:
+        if config.patch not in (1, 2, 4, 8, 16):
+            raise UserError(f"patch must be 1, 2, 4, 8 or 16, not {config.patch}")
+        made = 4 * 2 ** (len(config.channels) - 1) * (1 if config.skips else config.patch)
+        if made != config.resolution:
             raise UserError(
-                f"{len(config.channels)} stages from 4x4 px with patch={config.patch} make"
-                f" {4 * 2 ** (len(config.channels) - 1) * config.patch} px, not resolution={config.resolution}"
+                f"{len(config.channels)} stages from 4x4 px with patch={config.patch} and skips={config.skips} make {made} px,"
+                f" not resolution={config.resolution}"
             )
+        if config.resolution < 4 * config.patch:
+            raise UserError(f"patch={config.patch} leaves no 4x4 px of resolution={config.resolution}")
         self.objective = objective("relativistic")
         self.network, self.ema = self.with_ema(lambda name: build_generator(config, facts, name))
         self.critic = build_critic(config, facts, "critic")

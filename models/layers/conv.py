@@ -70,19 +70,48 @@ class GroupedConv2D(keras.layers.Layer):
         }
 
 
+@keras.saving.register_keras_serializable("packshot")
+class EqualPhases(keras.constraints.Constraint):
+    """Keeps a transposed convolution from drawing a grid: the taps that meet in a pixel have the same sum for every pixel.
+
+    Without it a constant input gives the same pattern of stride x stride pixels everywhere (Odena, Dumoulin & Olah 2016,
+    "Deconvolution and Checkerboard Artifacts", distill.pub). The projection to the nearest such kernel.
+
+    Kernels are [side, side, filters, channels]; the side is a multiple of `stride`.
+    """
+
+    def __init__(self, stride):
+        self.stride = stride
+
+    def __call__(self, kernel):
+        side, _, filters, channels = kernel.shape
+        taps = side // self.stride
+        phases = keras.ops.reshape(kernel, (taps, self.stride, taps, self.stride, filters, channels))
+        mean = keras.ops.mean(phases, axis=(0, 2), keepdims=True)
+        return keras.ops.reshape(phases - mean + keras.ops.mean(phases, axis=(0, 1, 2, 3), keepdims=True), kernel.shape)
+
+    def get_config(self):
+        return {"stride": self.stride}
+
+
 class _Strided(keras.layers.Layer):
     """What the two layers below share: a kernel of side 2 * patch, and perhaps a bias."""
 
-    def __init__(self, filters, patch, *, use_bias=True, kernel_initializer="glorot_uniform", **kwargs):
+    def __init__(
+        self, filters, patch, *, use_bias=True, kernel_initializer="glorot_uniform", kernel_constraint=None, **kwargs
+    ):
         super().__init__(**kwargs)
         self.filters = filters
         self.patch = patch
         self.use_bias = use_bias
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.kernel_constraint = keras.constraints.get(kernel_constraint)
 
     def _add_weights(self, *channels):
         shape = (2 * self.patch, 2 * self.patch, *channels)
-        self.kernel = self.add_weight(shape=shape, initializer=self.kernel_initializer, name="kernel")
+        self.kernel = self.add_weight(
+            shape=shape, initializer=self.kernel_initializer, constraint=self.kernel_constraint, name="kernel"
+        )
         if self.use_bias:
             self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
 
@@ -100,6 +129,7 @@ class _Strided(keras.layers.Layer):
             "patch": self.patch,
             "use_bias": self.use_bias,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "kernel_constraint": keras.constraints.serialize(self.kernel_constraint),
         }
 
 

@@ -1,41 +1,31 @@
 """Smooth resampling by two and pixel shuffling, as layers.
 
 The filter is [1, 3, 3, 1] / 8 along each axis (Karras et al. 2019; Zhang 2019): it suppresses the checkerboards of strided and transposed
-convolutions. Both layers are polyphase forms of filter-then-sample, so no pixel is computed that is thrown away, and borders
-repeat the edge pixel.
+convolutions. Borders repeat the edge pixel. Filtering and sampling along an axis are one product with a fixed matrix, whose derivatives of
+all orders are such products too: on CPU several times faster than shifted copies, scaled and added.
 """
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 
-def _shape(x, axis, *sizes):
-    return [-1, *(n for i in (1, 2) for n in (sizes if i == axis else (x.shape[i],))), x.shape[3]]
+def _doubling(size):
+    """float32 [2 size, size]: pixel i becomes (x[i-1] + 3 x[i]) / 4 and (3 x[i] + x[i+1]) / 4, the edge pixel repeated."""
+    pixel = np.arange(size)
+    matrix = np.zeros((size, 2, size), np.float32)
+    for phase, neighbour in enumerate((pixel - 1, pixel + 1)):
+        np.add.at(matrix, (pixel, phase, pixel), 0.75)
+        np.add.at(matrix, (pixel, phase, neighbour.clip(0, size - 1)), 0.25)
+    return matrix.reshape(2 * size, size)
 
 
-def _neighbours(first, last, axis):
-    """Along an axis, `last[i-1]` and `first[i+1]` for each i, the edge pixels of `first` and `last` repeated.
-
-    Cut with `tf.split`: the gradient of a slice fills a whole tensor with zeros first, which took a sixth of a training step.
-    """
-    size = first.shape[axis]
-    head, tail = tf.split(first, [1, size - 1], axis)
-    body, end = tf.split(last, [size - 1, 1], axis)
-    return tf.concat([head, body], axis), tf.concat([tail, end], axis)
-
-
-def _double(x, axis):
-    """Along an axis, x[i] becomes (x[i-1] + 3 x[i]) / 4 and (3 x[i] + x[i+1]) / 4, the edge pixel repeated."""
-    before, after = _neighbours(x, x, axis)
-    pairs = tf.stack([0.75 * x + 0.25 * before, 0.75 * x + 0.25 * after], axis=axis + 1)
-    return tf.reshape(pairs, _shape(x, axis, x.shape[axis] * 2))
-
-
-def _halve(x, axis):
-    """Along an axis, pixels 2i and 2i+1 become (x[2i-1] + 3 x[2i] + 3 x[2i+1] + x[2i+2]) / 8, the edge pixel repeated."""
-    even, odd = tf.unstack(tf.reshape(x, _shape(x, axis, x.shape[axis] // 2, 2)), axis=axis + 1)
-    before, after = _neighbours(even, odd, axis)
-    return 0.375 * (even + odd) + 0.125 * (before + after)
+def _resample(x, down, across):
+    """x [batch, h, w, c] with each column multiplied by `down` [h', h] and each row by `across` [w', w]: [batch, h', w', c]."""
+    _, height, width, channels = x.shape
+    columns = tf.matmul(tf.constant(down, x.dtype), tf.reshape(x, [-1, height, width * channels]))
+    rows = tf.matmul(tf.constant(across, x.dtype), tf.reshape(columns, [-1, width, channels]))
+    return tf.reshape(rows, [-1, len(down), len(across), channels])
 
 
 @keras.saving.register_keras_serializable("packshot")
@@ -43,7 +33,7 @@ class Upsample2x(keras.layers.Layer):
     """[batch, h, w, c] -> [batch, 2h, 2w, c], filtered with [1, 3, 3, 1] / 4 per axis (gain 2 against the zeros put in)."""
 
     def call(self, inputs):
-        return _double(_double(inputs, 1), 2)
+        return _resample(inputs, *(_doubling(side) for side in inputs.shape[1:3]))
 
     def compute_output_shape(self, input_shape):
         batch, height, width, channels = input_shape
@@ -55,7 +45,7 @@ class Downsample2x(keras.layers.Layer):
     """[batch, 2h, 2w, c] -> [batch, h, w, c], filtered with [1, 3, 3, 1] / 8 per axis."""
 
     def call(self, inputs):
-        return _halve(_halve(inputs, 1), 2)
+        return _resample(inputs, *(_doubling(side // 2).T / 2 for side in inputs.shape[1:3]))
 
     def compute_output_shape(self, input_shape):
         batch, height, width, channels = input_shape
