@@ -152,7 +152,7 @@ def test_lpips_of_pairs_stands_beside_the_others(runs, tmp_path):
         (
             "told",
             f"vgg16:{weights}",
-            "lpips_vgg_.* compares pictures with their targets, and those of .*told have none",
+            "lpips_vgg_.* compares pictures with targets, and those of .*told have none",
         ),
         ("edges", "packshot", "LPIPS has weights for vgg16:PATH and alexnet:PATH, not for 'packshot'"),
         ("edges", f"vgg16:{tmp_path}/none", "vgg16 cannot be read from .*none: No such file"),

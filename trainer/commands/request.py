@@ -79,7 +79,7 @@ class Asked(NamedTuple):
                 if name == LABEL:
                     raise Refused(f"the model {self.model} was trained without classes; leave --label out")
                 raise Refused(
-                    f"the model {self.model} takes no condition {name}; it takes: {', '.join(known) or 'none'}"
+                    f"the model {self.model} has no condition {name}; it has: {', '.join(known) or 'nothing'}"
                 )
         numbered = {}
         for name in known:
@@ -234,9 +234,9 @@ def apply(context, photos, out, parallel, as_is, signature, others, **options):
         first, *wanted = known[name].photos() or [None]
         paths = {f"{other}_bytes": path for other, path in named(others, "--input").items()}
         if not first or not picture:
-            raise Refused(f"the signature {name} of the model {asked.model} does not turn pictures into pictures")
+            raise Refused(f"the signature {name} of the model {asked.model} makes no pictures of pictures")
         if set(paths) != set(wanted):
-            raise Refused(f"besides the photo, {name} takes: {_inputs(wanted)}; given: {_inputs(paths)}")
+            raise Refused(f"beside the photo, {name} takes: {_inputs(wanted)}; given: {_inputs(paths)}")
         settings, taking = asked.numbers(known[name], numbers(options["set"]), 1), [first, *paths]
         sources = [source for source, _ in work]
         failed = 0

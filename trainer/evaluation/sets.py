@@ -198,7 +198,9 @@ def _categories(features, real, vectors, labels, conditional):
         measures = names.of_sets(precision_recall, features, a, b)
         return names.of_sets(kid, features, a, b) | measures if conditional else measures
 
-    classes = by_category(of_category, real.vectors, real.labels, vectors, labels, real.classes, least=of_sets.LEAST)
+    classes = by_category(
+        of_category, real.vectors, real.labels, vectors, labels, names=real.classes, least=of_sets.LEAST
+    )
     return {name: {"real": c.real, "made": c.fake, **(c.result or {})} for name, c in classes.items()}
 
 
