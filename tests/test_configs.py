@@ -104,7 +104,7 @@ def test_what_has_changed_its_meaning_is_refused_by_name(name, tmp_path):
         ({"schema": SCHEMA + 1}, f"^here has schema {SCHEMA + 1}, and this packshot knows 0 to {SCHEMA}; it was written by a newer"),
         ({"schema": "x"}, "^here has schema 'x'"),
         ({"colour": "red"}, "^here has the setting colour, which is not known here; it was written"),
-        ({"model": "nogan"}, "^here is of the model 'nogan', which this packshot has not got; it was written"),
+        ({"model": "nogan"}, "^here is of the model 'nogan', which this packshot does not have; it was written"),
         ({"seed": "one"}, '^here has seed="one", and seed takes another kind of value here'),
         ({"seed": True}, "^here has seed=true, and seed takes"),
         ({"settings": {"batch_size": 0}}, "^here: batch_size must be 1 or more, not 0$"),
@@ -119,7 +119,7 @@ def test_a_foreign_setting_is_named(change, sentence):
 
 
 @pytest.mark.parametrize("text, why", [
-    ("{", "it is no JSON"), ("[]", "no run configuration"), ('{"model": 1}', "no run configuration"),
+    ("{", "it is not JSON"), ("[]", "no run configuration"), ('{"model": 1}', "no run configuration"),
     ('{"settings": {}}', "it has no model"),
 ])  # fmt: skip
 def test_what_is_no_configuration_is_damaged(text, why):

@@ -262,7 +262,7 @@ def test_what_cannot_be_measured_is_said_in_a_sentence(runs, photos, tmp_path):
     assert "at least 20 are needed" in refused("evaluate", runs / "told", "--n", 5)
     assert "there is no folder" in refused("evaluate", runs / "told", "--data", "folder:nowhere")
     flat = f"folder:{photos}/train/hats"
-    assert "was trained on the categories hats, shoes" in refused("evaluate", runs / "told", "--data", flat)
+    assert "was trained on the classes hats, shoes" in refused("evaluate", runs / "told", "--data", flat)
     assert "do not compare" in refused("compare", runs / "told", runs / "edges")
     assert "packshot evaluate" in refused("compare", runs / "told")
     assert "not 2 times as large" in refused("evaluate", runs / "larger", "--data", _alike(tmp_path))

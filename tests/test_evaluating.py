@@ -352,7 +352,7 @@ def test_the_split_beside_is_held_out(spec, tmp_path):
 WRONG = {
     "unknown measure": (
         ["--best", "quality"],
-        f"--best quality is none of what is measured here; have: {KID}, fid_toy-1",
+        f"--best quality is not measured here; have: {KID}, fid_toy-1",
     ),
     "several measures": (["--model", "pix2pix", "--best", "psnr"], "psnr may be train_psnr_y or train_psnr_rgb"),
     "no direction": (["--eval-data", "studio:24", "--best", "memorisation"], "--best memorisation is none"),
@@ -373,7 +373,7 @@ def test_wrong_options_get_a_sentence(wrong, tmp_path):
 def test_what_is_trained_on_is_not_held_out(tmp_path):
     data = ["--data", f"folder:{shop(tmp_path / 'shop', 'train')}"]
     result = train(*EVALUATED, *data, "--eval-data", data[1], "--job-dir", tmp_path / "run")
-    assert result.exit_code == 2 and "is what is trained on" in result.output
+    assert result.exit_code == 2 and "holds the training pictures" in result.output
 
 
 def test_what_nobody_asked_for_never_stops_a_training(tmp_path, monkeypatch):
@@ -381,7 +381,7 @@ def test_what_nobody_asked_for_never_stops_a_training(tmp_path, monkeypatch):
     data = ["--data", f"folder:{shop(tmp_path / 'shop', 'train', count=3)}", "--features", "toy"]
     options = [*data, "--model", "mlp_gan", "--set", "resolution=16", "--batch-size", 4, "--images", 4, "--no-export"]
     said = good(*options, "--job-dir", tmp_path / "run")
-    assert "not measured while it trains: 3 real pictures are too few" in said
+    assert "no evaluations during this training: 3 real pictures are too few" in said
     assert [line["step"] for line in lines(tmp_path / "run")] == [1]
 
 

@@ -110,7 +110,7 @@ def test_the_name_follows_the_weights(encoder, tmp_path):
 
 def test_what_a_network_does_not_have_is_said(encoder):
     assert encoder.classes is None
-    with pytest.raises(ValueError, match="packshot1-.* is no classifier"):
+    with pytest.raises(ValueError, match="packshot1-.* is not a classifier"):
         encoder.probabilities(PICTURES)
 
 

@@ -152,7 +152,7 @@ REFUSALS = {
     "nothing in it": (["folder:{root}/empty"], "empty is empty"),
     "no list": (["list:{root}/none.txt"], "cannot be read: No such file or directory"),
     "fix of drawings": (["studio:4", "--fix", "{root}/a.txt"], "--fix lists files, and studio:4 has none of its own"),
-    "drop alone": (["{root}/photos", "--drop", "blurry"], "--drop says what --fix leaves out"),
+    "drop alone": (["{root}/photos", "--drop", "blurry"], "--drop needs --fix"),
     "drop of nothing": (["{root}/photos", "--fix", "{root}/a.txt", "--drop", "ugly"], "'ugly' is not one of"),
     "over a picture": (
         ["{root}/photos", "--out", "{root}/photos/a.jpg"],

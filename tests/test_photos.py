@@ -89,7 +89,7 @@ def test_results_are_photos_for_the_next_model(apply, tmp_path):
     photo(tmp_path / "a" / "one.png", 10)
     assert apply("a", "--out", "b").exit_code == apply("b", "--out", "c").exit_code == 0
     assert (red("b/one.png"), red("c/one.png")) == (245, 10)
-    assert refused(apply("b", "--out", "b"), "b holds nothing but what was made of it before")
+    assert refused(apply("b", "--out", "b"), "b holds only earlier results of packshot apply")
 
 
 def test_two_photos_are_two_results(apply, tmp_path):

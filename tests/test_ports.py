@@ -294,7 +294,7 @@ def test_conditions_are_named_on_the_command_line(to, server, tmp_path):
             (["--label", "shoes", "--condition", "colour=green"], "unknown colour 'green'; have: red, blue"),
             (
                 ["--label", "shoes", "--condition", "style=flat"],
-                "the model told is not told style; it is told: label, colour",
+                "the model told has no condition style; it has: label, colour",
             ),
             (
                 ["--label", "shoes", "--set", "strength=1"],

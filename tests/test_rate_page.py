@@ -145,10 +145,10 @@ def test_the_next_person_begins_anew_and_what_is_not_saved_is_asked_about(page, 
         page.keyboard.press("Space")
     questions = []
     page.on("dialog", lambda dialog: (questions.append(dialog.message), dialog.dismiss()))
-    page.get_by_role("button", name="Begin anew for the next person").click()
+    page.get_by_role("button", name="Start again for the next person").click()
     assert len(questions) == 1 and page.is_visible("#ending")
     _save(page, "Save answers", tmp_path)
-    page.get_by_role("button", name="Begin anew for the next person").click()
+    page.get_by_role("button", name="Start again for the next person").click()
     assert len(questions) == 1 and page.is_visible("#starting")
     page.get_by_role("button", name="Start").click()
     second = json.loads(_save(page, "Save answers", tmp_path).read_text())

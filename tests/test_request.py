@@ -86,10 +86,10 @@ def test_a_conditional_model_wants_a_category(address, tmp_path):
     done = _ask(address, "conditional", "generate")
     assert (done.exit_code, done.output) == (
         2,
-        "Error: the model conditional knows categories; say which by --label: numbers from 0\n",
+        "Error: the model conditional is conditional on classes; choose one by --label: numbers from 0\n",
     )
     done = _ask(address, "gan", "generate", "--label", 5)
-    assert done.exit_code == 2 and "without categories" in done.output
+    assert done.exit_code == 2 and "without classes" in done.output
 
 
 def test_a_category_is_asked_for_by_the_name_it_has_in_the_model(address, tmp_path):
@@ -106,14 +106,14 @@ def test_a_category_is_asked_for_by_the_name_it_has_in_the_model(address, tmp_pa
     for words, sentence in [
         (["--label", "boots"], "unknown label 'boots'; have: 1, 2, a/b shoes"),
         (["--label", "3"], "unknown label '3'; have: 1, 2, a/b shoes"),
-        ([], "the model named knows categories; say which by --label: 1, 2, a/b shoes"),
+        ([], "the model named is conditional on classes; choose one by --label: 1, 2, a/b shoes"),
     ]:
         done = _ask(address, "named", "generate", *words, "--out", tmp_path)
         assert (done.exit_code, done.output) == (2, f"Error: {sentence}\n")
     for label in ("boots", "9" * 30):
         done = _ask(address, "conditional", "generate", "--label", label)
         assert done.exit_code == 2 and "have: numbers from 0" in done.output
-    assert _ask(address, "named", "signatures").output.endswith("\ncategories, numbered from 0: 1, 2, a/b shoes\n")
+    assert _ask(address, "named", "signatures").output.endswith("\nclasses, numbered from 0: 1, 2, a/b shoes\n")
     assert json.loads(_ask(address, "named", "signatures", "--json").output)["classes"] == ["1", "2", "a/b shoes"]
 
 
@@ -365,7 +365,7 @@ def test_no_server_and_no_model_are_said(server):
     done = _ask("localhost:1", "gan", "status")
     assert done.exit_code == 2 and done.output.startswith("Error: no gRPC server can be reached at localhost:1: ")
     done = CliRunner().invoke(main, ["request", "--server", server.grpc, "status"])
-    assert (done.exit_code, done.output) == (2, "Error: which model is meant? --model NAME goes before the command\n")
+    assert (done.exit_code, done.output) == (2, "Error: --model NAME is missing; it goes before the command\n")
     done = _ask("nonsense", "gan", "status")
     assert done.exit_code == 2 and "host:port" in done.output
 

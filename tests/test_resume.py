@@ -85,7 +85,7 @@ def test_other_classes_are_refused_with_the_old_and_the_new_names(change, shop):
     before = snapshot(shop / "told")
     for more in ([], ["--accept-new-data"], ["--dry-run"]):
         result = resume("told", 32, "--conditional", *more, data="folder:data")
-        assert result.exit_code == 2 and f"the run knows the classes bags, shoes; {sentence}:" in result.output
+        assert result.exit_code == 2 and f"the run was trained with the classes bags, shoes; {sentence}:" in result.output
     assert snapshot(shop / "told") == before
 
 
@@ -183,7 +183,7 @@ def test_names_that_are_no_utf_8_are_kept_as_they_are(shop):
     os.rename("data", b"d\xe4ta")
     data = "folder:" + os.fsdecode(b"d\xe4ta")
     result = resume("told", 32, "--conditional", data=data)
-    assert result.exit_code == 2 and "'b\\udce4gs' has a name that is no UTF-8" in result.output
+    assert result.exit_code == 2 and "'b\\udce4gs' has a name that is not UTF-8" in result.output
     for images in (16, 32):
         result = resume("odd", images, data=data)
         assert result.exit_code == 0, result.output
@@ -466,10 +466,10 @@ def unused_port():
 REFUSED = {
     "resolution": (["--resolution", 20], "not resolution=20"),
     "dcgan's resolution": (["--model", "dcgan", "--resolution", 100], "resolution"),
-    "categories of espcn": (["--model", "espcn", "--conditional"], "--conditional is for models that are told facts"),
+    "categories of espcn": (["--model", "espcn", "--conditional"], "--conditional is for conditional models"),
     "categories of pix2pix": (
         ["--model", "pix2pix", "--conditional"],
-        "--conditional is for models that are told facts",
+        "--conditional is for conditional models",
     ),
     "no critic": (["--model", "espcn", "--augment", "ada"], "changes what a critic sees, and espcn has none"),
     "no view": (["--view", "edges"], "--view edges is for translation"),

@@ -364,9 +364,9 @@ WRONG = {
     "view": (["--model", "pix2pix", *TINY, "--view", "pair"], "has no 'source'"),
     "a condition": (
         ["--condition", "size", "--preset", "tiny"],
-        "--condition size: studio knows of its pictures: label, colour, print",
+        "--condition size: studio has no such attribute; it has: label, colour, print",
     ),
-    "categories": (["--conditional", "--preset", "tiny", "--data", "FLAT"], "--conditional needs categories"),
+    "categories": (["--conditional", "--preset", "tiny", "--data", "FLAT"], "--conditional needs classes"),
 }
 
 

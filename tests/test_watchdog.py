@@ -150,7 +150,7 @@ def gridded(*values, error=0.02, real=1.2):
 def test_a_grid_is_over_twice_that_of_real_pictures_twice_in_a_row(values, seen):
     found = named(evaluations=gridded(*values))
     assert ("grid" in found) is seen
-    assert not seen or (not found["grid"].fatal and "is 2.6, and 1.2 of real pictures" in found["grid"].sentence)
+    assert not seen or (not found["grid"].fatal and "is 2.6, and 1.2 for real pictures" in found["grid"].sentence)
 
 
 def test_a_grid_that_real_pictures_have_too_is_none_of_the_model():

@@ -1,4 +1,4 @@
-"""The `packshot` command: the list of its verbs. Each imports what it needs when it runs."""
+"""The `packshot` command: the list of its subcommands. Each imports what it needs when it runs."""
 
 import click
 
@@ -22,13 +22,13 @@ from trainer.errors import Printing
 
 
 class Packshot(Printing, click.Group):
-    """The group itself."""
+    """Group of the subcommands."""
 
 
 @click.group(cls=Packshot, context_settings=CONTEXT)
 @click.version_option(package_name="packshot")
 def main():
-    """Train image models of products, and ship them to TensorFlow Serving."""
+    """Train image models of products and ship them to TensorFlow Serving."""
 
 
 main.add_command(train.main, "train")

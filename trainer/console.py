@@ -11,7 +11,7 @@ SECONDS = 20  # between two plain lines
 
 
 def say(sentence: str) -> None:
-    """Print one line for the user, on standard error."""
+    """Prints a line for the user on standard error."""
     click.echo(sentence, err=True)
 
 

@@ -1,4 +1,4 @@
-"""What a user is told when something of theirs is wrong: one sentence and exit code 2, never a traceback."""
+"""Maps outcomes to sentences and exit codes: an error of the user is one sentence and exit code 2, never a traceback."""
 
 import contextlib
 import errno
@@ -20,13 +20,13 @@ class Refused(click.ClickException):
 
 
 class Stopped(click.ClickException):
-    """Work ended before its time, with the cause named; exit code 1. Of a training the last good checkpoint is kept."""
+    """Early end of a command, with its cause; exit code 1. The last good checkpoint of a training is kept."""
 
     exit_code = 1
 
 
 class Interrupted(click.ClickException):
-    """The process was asked to stop (SIGTERM, SIGINT) and has saved; exit code 128 + the signal's number, as shells have it."""
+    """End by SIGTERM or SIGINT, after saving; exit code 128 + the signal's number, as in shells."""
 
     def __init__(self, message, signal_number):
         super().__init__(message)
@@ -35,14 +35,14 @@ class Interrupted(click.ClickException):
 
 @contextlib.contextmanager
 def refusing():
-    """Turn what the code inside says of the user's input, files and disk into one sentence: `Refused`, or `Stopped` when a disk is full.
+    """Turns errors of the user's input, files and disk into one sentence: `Refused`, or `Stopped` when a disk is full.
 
-    That is a UserError, an OSError, and TensorFlow's error about a file; any other error is one of the program, and keeps its traceback.
+    These are UserError, OSError and TensorFlow's errors about files. Any other error is a fault of the program and keeps its traceback.
     """
     try:
         yield
     except BrokenPipeError:
-        raise  # nobody reads on; click ends in silence
+        raise  # the reader is gone; click exits silently
     except OSError as error:
         raise of_file(error) from error
     except UserError as error:
@@ -54,7 +54,7 @@ def refusing():
 
 
 def of_file(error: OSError) -> click.ClickException:
-    """What to raise for an error of the file system: `Stopped` when a disk is full, `Refused` for any other."""
+    """Returns the exception for an error of the file system: `Stopped` for a full disk, else `Refused`."""
     if error.errno in _FULL:
         where = os.path.dirname(os.path.abspath(error.filename)) if isinstance(error.filename, str) else "the disk"
         return Stopped(f"no space left in {where}")
@@ -62,14 +62,14 @@ def of_file(error: OSError) -> click.ClickException:
 
 
 def sentence(error: Exception) -> str:
-    """What an error says, for people: of a file first which, then what is wrong with it."""
+    """Returns the text of an error for people: for a file "<path>: <reason>"."""
     if isinstance(error, OSError) and isinstance(error.filename, str) and error.strerror:
         return f"{error.filename}: {error.strerror}"
     return str(error)
 
 
 class Printing:
-    """A click command whose output never fails at a name that the terminal's encoding does not know: it is shown as an escape."""
+    """Mixin for click commands: characters that the terminal's encoding lacks are shown as escapes."""
 
     def main(self, *args, **options):
         for stream in (sys.stdout, sys.stderr):

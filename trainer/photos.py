@@ -1,4 +1,4 @@
-"""The photos a user names, one or a folder of them, and the file that what is made of each goes to."""
+"""Finds the photos that a user names, one or a folder of them, and the output file of each."""
 
 import errno
 import os
@@ -12,14 +12,14 @@ from data.sources.listing import list_folder
 from data.sources.protocol import join
 from trainer.errors import sentence
 
-BY = "packshot apply"  # on the server too: `packshot request apply` makes the same
+BY = "packshot apply"  # of `packshot request apply` too, which makes the same files
 
 
 def pairs(photos: str, out: str, say: Callable[[str], None]) -> list[tuple[str, str]]:
-    """(photo, PNG file under `out`) of the file `photos`, or of all pictures in that folder, in the order of their names.
+    """Returns (photo, PNG file under `out`) of the file `photos`, or of all pictures in that folder, sorted by name.
 
-    Photos that would get one name keep their suffixes: `a.jpg.png` and `a.webp.png`. Raises as `find` and `data.outputs.check`, so that
-    no photo and nothing else is ever written over.
+    Photos that would get the same name keep their suffixes: `a.jpg.png` and `a.webp.png`. Raises as `find` and `data.outputs.check`, so
+    that no photo or other file is ever overwritten.
     """
     root, names = find(photos, say, out)
     work = [(join(root, name), join(out, target)) for name, target in zip(names, _targets(names), strict=True)]
@@ -28,11 +28,11 @@ def pairs(photos: str, out: str, say: Callable[[str], None]) -> list[tuple[str, 
 
 
 def find(photos: str, say: Callable[[str], None], out: str | None = None) -> tuple[str, list[str]]:
-    """(folder, names in it) of the file `photos`, or of all pictures in that folder, sorted.
+    """Returns (folder, names in it) of the file `photos`, or of all pictures in that folder, sorted.
 
-    Left out is what was made of these photos before: all that lies in a folder `out` inside of theirs, and where `out` is theirs, what says
-    that `packshot apply` made it. `say` is told of what else is there and is no photo. Raises UserError (SourceError when there is no
-    picture, or a folder cannot be read) and OSError.
+    Earlier results are skipped: all files in `out` if it is inside the folder, or files of `packshot apply` if it is the same folder.
+    `say` gets a sentence about files that are not photos. Raises UserError (SourceError if there is no picture, or a folder cannot be read)
+    and OSError.
     """
     if not files.is_folder(photos):
         if not files.exists(photos):
@@ -42,29 +42,29 @@ def find(photos: str, say: Callable[[str], None], out: str | None = None) -> tup
     listing = list_folder(photos)
     names = [name for name in listing.pictures if not _made_before(photos, name, out)]
     if not names:
-        raise UserError(f"{photos} holds nothing but what was made of it before")
+        raise UserError(f"{photos} holds only earlier results of packshot apply")
     listing.left_out().tell(say)
     return photos, names
 
 
 def partners(photos: str, sources: list[str], path: str) -> list[str]:
-    """The other picture of each photo in `sources`, which `photos` named: the file `path`, or the one of that folder under the same name.
+    """Returns the other input picture of each photo in `sources`: the file `path`, or the file with the same name in that folder.
 
-    A mask of `a.jpg` may also be called `a.png`. A file that is not there is named all the same, to be missed when it is read.
+    A mask of `a.jpg` may also be called `a.png`. A missing file is returned too, and fails when it is read.
     """
     path = files.resolve(path)
     if not files.is_folder(path):
         return [path] * len(sources)
-    found = []
+    paths = []
     for source in sources:
         name = source.removeprefix(photos.rstrip("/") + "/") if files.is_folder(photos) else os.path.basename(source)
         same, as_png = join(path, name), join(path, f"{os.path.splitext(name)[0]}.png")
-        found.append(as_png if not files.exists(same) and files.exists(as_png) else same)
-    return found
+        paths.append(as_png if not files.exists(same) and files.exists(as_png) else same)
+    return paths
 
 
 def write(target: str, content: bytes) -> OSError | None:
-    """Write what was made of a photo. What is wrong with its place alone is returned, so that the others go on; a full disk is raised."""
+    """Writes a result. Returns an error of this file, so that the others can proceed; raises OSError for a full disk."""
     try:
         outputs.write(target, content, BY)
     except OSError as error:
@@ -75,13 +75,13 @@ def write(target: str, content: bytes) -> OSError | None:
 
 
 def told(photo: str, error: Exception) -> str:
-    """Why nothing was made of a photo."""
-    said = error.strerror if isinstance(error, OSError) and error.filename == photo else sentence(error)
-    return f"{photo}: {said}"
+    """Returns a sentence about the error of a photo."""
+    reason = error.strerror if isinstance(error, OSError) and error.filename == photo else sentence(error)
+    return f"{photo}: {reason}"
 
 
 def _targets(names):
-    """A name for what is made of each file: with .png for its suffix, or, where that is another's already, behind it."""
+    """Returns the name of the result of each file: with .png instead of its suffix, or after it if another file has that name."""
     short = [f"{os.path.splitext(name)[0]}.png" for name in names]
     long = [f"{name}.png" for name in names]
     folders = {_folded(os.path.dirname(name)) for name in names}

@@ -1,4 +1,4 @@
-"""`python -m trainer.task`: trains a model of product pictures. What Vertex AI and Colab run; also `packshot train`."""
+"""`python -m trainer.task`, the command of Vertex AI and Colab: trains a model of product pictures. Also `packshot train`."""
 
 from trainer.commands.train import main
 

@@ -17,9 +17,9 @@ Examples:
 """)
 @click.argument("export_or_run", type=PATH)
 @click.argument("photos", type=PATH)
-@click.option("--best", help="Of a run: its best checkpoint, not its newest", is_flag=True)
-@click.option("--signature", help="What to ask of the model [default: apply]", metavar="NAME", default="apply")
-@click.option("--input", "others", help="Another picture it takes, such as a mask: a file, or a folder of one a photo; repeatable",
+@click.option("--best", help="Of a run: the best checkpoint instead of the newest", is_flag=True)
+@click.option("--signature", help="Signature to call", metavar="NAME", default="apply")
+@click.option("--input", "others", help="Another input picture, such as a mask: a file, or a folder with one for each photo; repeatable",
               metavar="NAME=PATH", multiple=True)
 @click.option("--label", help="Category of the photos, by name or number", metavar="NAME")
 @click.option("--condition", help="As --label, of anything else it is told; repeatable", metavar="NAME=VALUE", multiple=True)
@@ -29,7 +29,7 @@ Examples:
 def main(export_or_run, photos, best, signature, others, label, condition, out, **options):
     """Send a photo, or a folder of photos, through an exported model that makes pictures of pictures.
 
-    A photo that cannot be used is named and left out; the others go on. No photo is ever written over.
+    A photo that cannot be used is named and skipped. No photo is ever overwritten.
     """
     from serving.export import offline
     from trainer.photos import pairs, partners, told, write

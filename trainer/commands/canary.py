@@ -1,4 +1,4 @@
-"""`packshot canary`: bring a new version to a running TensorFlow Serving beside the old one, and back."""
+"""`packshot canary`: rolls a new version out to a running TensorFlow Serving next to the old one, and back."""
 
 import contextlib
 
@@ -44,25 +44,25 @@ Examples, in order:
 """,
 )
 def main():
-    """Load a new version beside the old one and move the labels stable and canary.
+    """Load a new version next to the old one and move the labels stable and canary.
 
-    Labels must point at AVAILABLE versions, so a version is loaded first and labelled then. Clients that name neither a
-    version nor a label are served the newest version that is loaded: with `start`, the canary. Let them ask for the label
-    stable before (`prepare` sets it).
+    Labels must point at AVAILABLE versions, so a version is loaded before it is labelled. Clients that name neither a
+    version nor a label get the newest loaded version: after `start`, the canary. Let them request the label stable first
+    (`prepare` sets it).
 
     A reload replaces the server's whole list of models: FILE must be the one it was started with or last reloaded from. The
-    other models' entries are kept, comments are not. From then on versions are listed in it: new ones in the model's folder
-    no longer load by themselves, and those that only the policy latest or all kept are unloaded. FILE is written after the
+    other models' entries are kept, comments are not. From then on FILE lists the versions: new ones in the model's folder
+    no longer load by themselves, and those kept only by the policy latest or all are unloaded. FILE is written after the
     server has accepted a change.
 
-    Needs gRPC, and the ModelService, which lets anybody who reaches it load any path: keep it to operators.
+    Needs gRPC and the ModelService. The ModelService lets anybody who reaches it load any path: restrict it to operators.
     """
 
 
 @main.command(context_settings=CONTEXT)
 @_options
 def prepare(**options):
-    """Label the version that is served now as stable and canary. Clients can then ask for labels."""
+    """Label the version served now as stable and canary. Clients can then request labels."""
     with _canary(**options) as canary:
         stable = canary.prepare()
     say(f"stable and canary: version {stable}")
@@ -72,12 +72,12 @@ def prepare(**options):
 @main.command(context_settings=CONTEXT)
 @_options
 @click.option("--version", help="Version to load", metavar="N", type=VERSION, required=True)
-@click.option("--wait",    help="How long it may take to load", metavar="SECONDS", type=click.FloatRange(0, min_open=True), default=600.0)
+@click.option("--wait",    help="Longest loading time", metavar="SECONDS", type=click.FloatRange(0, min_open=True), default=600.0)
 # fmt: on
 def start(version, wait, **options):
     """Load a version beside the stable one and label it canary.
 
-    If it does not become available, server and FILE get their old config back.
+    If it does not become available, the old config is restored on the server and in FILE.
     """
     with _canary(**options) as canary:
         stable = canary.start(version, wait)
@@ -86,7 +86,7 @@ def start(version, wait, **options):
 
 @main.command(context_settings=CONTEXT)
 @_options
-@click.option("--version", help="The canary's, to be sure", metavar="N", type=VERSION)
+@click.option("--version", help="Expected version of the canary", metavar="N", type=VERSION)
 def promote(version, **options):
     """Move the label stable to the canary. The old version stays loaded, labelled previous, until the next start."""
     with _canary(**options) as canary:
@@ -97,7 +97,7 @@ def promote(version, **options):
 @main.command(context_settings=CONTEXT)
 @_options
 def rollback(**options):
-    """Move the labels back to the version before the canary, then unload the canary. Works after promote, too."""
+    """Move the labels back to the version before the canary, then unload the canary. Also works after promote."""
     with _canary(**options) as canary:
         dropped, back = canary.rollback()
     say(f"stable and canary: version {back}; version {dropped} is being unloaded")
@@ -106,7 +106,7 @@ def rollback(**options):
 @main.command(context_settings=CONTEXT)
 @_options
 def status(**options):
-    """The versions the server knows of, with the labels FILE gives them."""
+    """Show the versions on the server, with their labels in FILE."""
     with _canary(**options) as canary:
         served = canary.status()
     for version, labels in served:

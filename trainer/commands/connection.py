@@ -1,4 +1,4 @@
-"""How commands reach a server: the options they share, the client made of them, and what a person is told of errors."""
+"""Connections of commands to a server: shared options, the client built from them, and error texts."""
 
 import contextlib
 import os
@@ -14,10 +14,10 @@ from trainer.errors import Refused, refusing
 _OPTIONS = [
     click.option("--server",   help="host:port or unix:/path (gRPC), or http://host:port", metavar="TARGET", default="localhost:8500"),
     click.option("--timeout",  help="For a call and its retries", metavar="SECONDS", type=click.FloatRange(0, min_open=True), default=60.0),
-    click.option("--tls",      help="Encrypt gRPC, and trust the usual authorities", is_flag=True),
+    click.option("--tls",      help="Encrypt gRPC and trust the usual authorities", is_flag=True),
     click.option("--tls-ca",   help="Certificate of the authority to trust instead (PEM); implies --tls", metavar="FILE", type=PATH),
-    click.option("--tls-cert", help="Own certificate, for a server that asks who is calling (PEM)", metavar="FILE", type=PATH),
-    click.option("--tls-key",  help="Its key (PEM)", metavar="FILE", type=PATH),
+    click.option("--tls-cert", help="Client certificate, for servers that require one (PEM)", metavar="FILE", type=PATH),
+    click.option("--tls-key",  help="Key of the client certificate (PEM)", metavar="FILE", type=PATH),
     click.option("--tls-name", help="Name in the server's certificate, when it is not the host", metavar="NAME"),
     click.option("--header",   help='"name: value", such as a token, sent with every call; repeatable', metavar="TEXT", multiple=True),
 ]
@@ -25,15 +25,15 @@ _OPTIONS = [
 
 
 def options(command):
-    """Give a command the options of a connection; it hands them to `connect` by name."""
+    """Adds the options of a connection to a command, which passes them to `connect` by name."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
 
 
 def connect(server, timeout, tls, tls_ca, tls_cert, tls_key, tls_name, header):
-    """A `serving.client.client.Client`. Raises Refused for options that make none."""
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what gRPC logs of a failure, its error says again
+    """Returns a `serving.client.client.Client`. Raises Refused for invalid options."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC logs failures that its errors repeat
     from serving.client.client import Client
     from serving.client.tls import TLS
 
@@ -49,9 +49,9 @@ def connect(server, timeout, tls, tls_ca, tls_cert, tls_key, tls_name, header):
 
 @contextlib.contextmanager
 def answered():
-    """Turn what is wrong with the input (UserError, OSError, BadCall) or with the server into a sentence.
+    """Turns errors of the input (UserError, OSError, BadCall) and of the server into a sentence.
 
-    Exit code 2 for what the caller can put right; 1 for what is broken inside the server.
+    Exit code 2 for errors that the caller can fix; 1 for errors inside the server.
     """
     from serving.wire import errors
 
@@ -67,9 +67,9 @@ def answered():
 
 
 def sentence(message):
-    """What a server says, without TensorFlow's lines on where in the graph it happened, and nothing that moves a cursor."""
-    said = re.sub(r"\n\s*\[\[.*", "", message)
-    return "".join(letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in said)
+    """Message of a server without TensorFlow's graph locations and control characters."""
+    text = re.sub(r"\n\s*\[\[.*", "", message)
+    return "".join(letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def _header(line):

@@ -1,4 +1,4 @@
-"""`packshot doctor`: what this machine has, what is missing, and how fast it is."""
+"""`packshot doctor`: checks the software, devices and precision of this machine."""
 
 import importlib.metadata
 import platform
@@ -11,19 +11,19 @@ from trainer.errors import refusing
 
 
 def report() -> tuple[list[str], bool]:
-    """(lines for the user, whether everything needed is there)."""
+    """Returns (lines for the user, whether all requirements are met)."""
     lines = [f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"]
-    wanted = needed()
-    if not wanted:
-        return [*lines, "  missing  packshot -> pip install -e . in its folder, which brings what it needs"], False
+    requirements = needed()
+    if not requirements:
+        return [*lines, "  missing  packshot -> pip install -e . in its folder, which installs its requirements"], False
     healthy = True
-    for name, limits in wanted.items():
-        found = version(name)
-        if found is None or not fits(found, limits):
+    for name, limits in requirements.items():
+        installed = version(name)
+        if installed is None or not fits(installed, limits):
             healthy = False
-            lines.append(f"  missing  {name} {found or ''} -> pip install '{name}{limits}'")
+            lines.append(f"  missing  {name} {installed or ''} -> pip install '{name}{limits}'")
         else:
-            lines.append(f"  ok       {name} {found}")
+            lines.append(f"  ok       {name} {installed}")
     if version("tensorflow"):
         lines += _devices()
     if healthy:
@@ -32,17 +32,17 @@ def report() -> tuple[list[str], bool]:
 
 
 def needed() -> dict[str, str]:
-    """Distribution -> the versions that packshot takes (">=2.20,<2.22"), as its own metadata say; {} when it is not installed."""
+    """Returns {distribution: version limits (">=2.20,<2.22")} from packshot's metadata; {} when it is not installed."""
     try:
         requirements = importlib.metadata.requires("packshot") or []
     except importlib.metadata.PackageNotFoundError:
         return {}
-    found = (re.match(r"([\w.-]+)\s*([^;]*)(;.*extra)?", line) for line in requirements)
-    return {match[1]: match[2].strip(" ()") for match in found if not match[3]}
+    matches = (re.match(r"([\w.-]+)\s*([^;]*)(;.*extra)?", line) for line in requirements)
+    return {match[1]: match[2].strip(" ()") for match in matches if not match[3]}
 
 
 def fits(version: str, limits: str) -> bool:
-    """Whether a version is within limits of the kinds ">=2.20" and "<2.22", separated by commas."""
+    """Returns whether a version is within comma-separated limits such as ">=2.20,<2.22"."""
     numbers = _numbers(version)
     return all(
         numbers >= _numbers(limit) if limit.startswith(">=") else numbers < _numbers(limit)
@@ -52,7 +52,7 @@ def fits(version: str, limits: str) -> bool:
 
 
 def version(name: str) -> str | None:
-    """The installed version of a distribution, or None."""
+    """Returns the installed version of a distribution, or None."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
@@ -71,7 +71,7 @@ def _devices():
 
 
 def _bfloat16():
-    """The precision that `--precision auto` takes for the default run, and why."""
+    """Returns the choice of `--precision auto` for the default run, with its reason."""
     import tensorflow as tf
 
     from data.facts import Facts
@@ -85,7 +85,7 @@ def _bfloat16():
 
 @click.command(context_settings=CONTEXT)
 def main():
-    """What this machine has, and what is missing. Exit code 1 if something needed is."""
+    """Check this machine and list what is missing. Exit code 1 if a requirement is missing."""
     with refusing():
         lines, healthy = report()
     click.echo("\n".join(lines))

@@ -1,4 +1,4 @@
-"""`packshot evaluate` and `packshot compare`: how good a model is, in named numbers with errors, and in pictures."""
+"""`packshot evaluate` and `packshot compare`: measure models in named numbers with errors, and in pictures."""
 
 import os
 
@@ -12,19 +12,19 @@ from trainer.errors import Refused, refusing
 
 # fmt: off
 OPTIONS = (
-    click.option("--data",       help="Pictures to measure with [default: for generation what was trained on, else the split beside it]", metavar="SOURCE"),
-    click.option("--held-out",   help="Real pictures not trained on, to tell copying from learning [default: the split beside the training one]", metavar="SOURCE"),
-    click.option("--features",   help="What looks at the pictures: packshot, inception[:PATH], keras:NAME, vgg16:PATH, alexnet:PATH or file:PATH", metavar="SPEC", default="packshot"),
-    click.option("--lpips",      help="Measure LPIPS of pairs too: alexnet:PATH or vgg16:PATH", metavar="SPEC"),
-    click.option("--n", "count", help="Pictures [default: as many as the data has; 10,000 made ones or 1,000 pairs at most]", metavar="N", type=click.IntRange(1)),
-    click.option("--seed",       help="Seed of the first made picture; the others follow", metavar="N", type=click.IntRange(0), default=0),
+    click.option("--data",       help="Pictures to measure with [default: for generation the training source, else its sibling split]", metavar="SOURCE"),
+    click.option("--held-out",   help="Real pictures not trained on, to detect copying [default: the sibling split of the training source]", metavar="SOURCE"),
+    click.option("--features",   help="Feature network: packshot, inception[:PATH], keras:NAME, vgg16:PATH, alexnet:PATH or file:PATH", metavar="SPEC", default="packshot"),
+    click.option("--lpips",      help="Also measure LPIPS of pairs: alexnet:PATH or vgg16:PATH", metavar="SPEC"),
+    click.option("--n", "count", help="Pictures [default: as many as in the data; at most 10,000 made pictures or 1,000 pairs]", metavar="N", type=click.IntRange(1)),
+    click.option("--seed",       help="Seed of the first made picture; the next ones count up", metavar="N", type=click.IntRange(0), default=0),
     click.option("--truncation", help="Below 1: more typical, less varied pictures", metavar="X", type=click.FloatRange(0, 2), default=1.0),
 )
 # fmt: on
 
 
 def options(command):
-    """The options that evaluating one model and comparing several have in common."""
+    """Adds the options shared by `evaluate` and `compare` to a command."""
     for option in reversed(OPTIONS):
         command = option(command)
     return command
@@ -42,10 +42,10 @@ Examples:
 @click.argument("run_or_export", type=PATH)
 @options
 @click.option("--out",             help="Page to write [default: evaluation.html in the run's folder]", metavar="HTML", type=PATH)
-@click.option("--json", "as_json", help="Numbers for machines [default: beside the page]", metavar="FILE", type=PATH)
+@click.option("--json", "as_json", help="JSON file to write [default: next to the page]", metavar="FILE", type=PATH)
 # fmt: on
 def evaluate(run_or_export, out, as_json, features, lpips, **asked):
-    """Measure a model: a page with pictures for people, and JSON for machines."""
+    """Measure a model and write a page with pictures and a JSON file."""
     from data import outputs
     from trainer.evaluation import report
     from trainer.evaluation.evaluated_model import open_model
@@ -78,12 +78,12 @@ Examples:
 """)
 @click.argument("runs_or_exports", nargs=-1, required=True, metavar="RUN_OR_EXPORT...", type=PATH)
 @options
-@click.option("--ratings",         help="What `packshot rate score` made of people's answers", metavar="FILE", type=PATH)
+@click.option("--ratings",         help="Ratings by people, from `packshot rate score`", metavar="FILE", type=PATH)
 @click.option("--out",             help="Page to write", metavar="HTML", type=PATH, default="comparison.html")
-@click.option("--json", "as_json", help="Numbers for machines [default: beside the page]", metavar="FILE", type=PATH)
+@click.option("--json", "as_json", help="JSON file to write [default: next to the page]", metavar="FILE", type=PATH)
 # fmt: on
 def compare(runs_or_exports, out, as_json, features, lpips, ratings, **asked):
-    """Measure several models alike, rank them, and show them side by side."""
+    """Measure several models in the same way, rank them, and show them side by side."""
     from data import outputs
     from trainer.evaluation.comparison import compare as ranked
     from trainer.evaluation.evaluated_model import open_model
@@ -92,7 +92,7 @@ def compare(runs_or_exports, out, as_json, features, lpips, ratings, **asked):
     from trainer.runs.names import short_names
 
     if len(runs_or_exports) < 2:
-        raise Refused("compare takes two runs or exports, or more; for one there is packshot evaluate")
+        raise Refused("compare takes at least two runs or exports; for one, use packshot evaluate")
     by = "packshot compare"
     with refusing():
         names = short_names(runs_or_exports)
@@ -114,7 +114,7 @@ for _command in (evaluate, compare):
 
 
 def _measure(models, features, lpips, asked):
-    """An evaluation of each model, all alike."""
+    """Evaluates each model by the same request."""
     from trainer.evaluation.request import Request
     from trainer.features.catalogue import open_features, open_lpips
     from trainer.tasks.measure import measure_all

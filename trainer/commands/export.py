@@ -1,4 +1,4 @@
-"""`packshot export`: makes a served version of a run."""
+"""`packshot export`: exports a run as a version for TensorFlow Serving."""
 
 import click
 
@@ -15,13 +15,13 @@ Examples:
   packshot export runs/photos --best --to models
 """)
 @click.argument("run_folder", metavar="RUN", type=PATH)
-@click.option("--to",      help="Folder of models, as TensorFlow Serving's base paths lie in it", metavar="DIR", type=PATH, required=True)
+@click.option("--to",      help="Folder of models; DIR/NAME is a base path of TensorFlow Serving", metavar="DIR", type=PATH, required=True)
 @click.option("--name",    help="Name of the model [default: the family's]", metavar="NAME", type=MODEL_NAME)
 @click.option("--version", help="Version [default: the last plus one]", metavar="N", type=click.IntRange(1, VERSION.max))
-@click.option("--best",    help="The best checkpoint, as the evaluations of the run found, not the newest", is_flag=True)
+@click.option("--best",    help="Export the best checkpoint by the run's evaluations instead of the newest", is_flag=True)
 # fmt: on
 def main(run_folder, to, name, version, best):
-    """Export the newest checkpoint of a run, or its best, verified in TensorFlow Serving's own runtime."""
+    """Export the newest or the best checkpoint of a run, verified in TensorFlow Serving's own runtime."""
     from trainer.runs import exporting
 
     with refusing():

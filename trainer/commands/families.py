@@ -1,4 +1,4 @@
-"""`packshot families`: the table of what can be trained, read from the families themselves."""
+"""`packshot families`: the table of model families, read from their modules."""
 
 import json
 import re
@@ -11,8 +11,8 @@ from trainer.errors import refusing
 
 
 def table() -> list[dict]:
-    """One dict a family: name, task, summary and paper (from its docstring), presets, the default preset and the number of weights that
-    it serves."""
+    """Returns a dict for each family: name, task, summary and paper (from its docstring), presets, default preset, and the number of
+    weights that it serves."""
     rows = []
     for name, task in catalogue.names().items():
         family = catalogue.load(name)
@@ -34,7 +34,7 @@ def table() -> list[dict]:
 
 
 def headline(docstring: str) -> tuple[str, str]:
-    """(first line, the paper's title with its arXiv number) of a family's docstring."""
+    """Returns (first line, paper title with its arXiv number) of a family's docstring."""
     title = re.search(r'"([^"]{10,}?)",', docstring)
     number = re.search(r"arXiv (\d{4}\.\d{4,5})", docstring)
     paper = " ".join(title.group(1).split()) if title else ""
@@ -42,9 +42,9 @@ def headline(docstring: str) -> tuple[str, str]:
 
 
 @click.command(context_settings=CONTEXT)
-@click.option("--json", "as_json", help="For machines", is_flag=True)
+@click.option("--json", "as_json", help="Print JSON", is_flag=True)
 def main(as_json):
-    """The model families: name, task, presets, parameters of the default preset, paper."""
+    """List the model families: name, task, presets, parameters of the default preset, paper."""
     with refusing():
         rows = table()
     if as_json:

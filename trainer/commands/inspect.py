@@ -1,4 +1,4 @@
-"""`packshot inspect`: what is wrong with a catalogue of pictures, before a day is lost on it."""
+"""`packshot inspect`: finds defects in a catalogue of pictures before training."""
 
 import click
 
@@ -20,20 +20,20 @@ Examples:
   packshot inspect folder:photos
   packshot inspect folder:photos --out report.html --json report.json
 \b
-  # keep one of each group of copies, and nothing blurry; then train on what is left
+  # keep one of each group of copies, drop blurry pictures, and train on the rest
   packshot inspect folder:photos --fix cleaned.txt --drop blurry
   python -m trainer.task --data list:cleaned.txt
 """)
 @click.argument("data", metavar="DATA")
-@click.option("--out",    help="Write a page with the pictures of all findings", metavar="HTML", type=PATH)
-@click.option("--json",   "as_json", help="Write everything for machines (docs/data.md describes it)", metavar="FILE", type=PATH)
-@click.option("--fix",    help="Write a list of pictures to keep, for --data list:FILE; none is touched", metavar="FILE", type=PATH)
-@click.option("--drop",   help=f"With --fix: leave out pictures of this kind too; repeatable. One of {', '.join(DROPPABLE)}",
+@click.option("--out",    help="Write an HTML page with the pictures of all findings", metavar="HTML", type=PATH)
+@click.option("--json",   "as_json", help="Write a JSON report (described in docs/data.md)", metavar="FILE", type=PATH)
+@click.option("--fix",    help="Write a list of pictures to keep, for --data list:FILE; no picture is changed", metavar="FILE", type=PATH)
+@click.option("--drop",   help=f"With --fix: also leave out pictures of this kind; repeatable. One of {', '.join(DROPPABLE)}",
               metavar="KIND", type=click.Choice(DROPPABLE), multiple=True)
-@click.option("--strict", help="Exit code 1 when there are findings worse than notes", is_flag=True)
+@click.option("--strict", help="Exit code 1 if there are findings worse than notes", is_flag=True)
 # fmt: on
 def main(data, out, as_json, fix, drop, strict):
-    """Find corrupt files, copies (also across splits), poor photos, overlays and odd formats in a catalogue, and say what to do."""
+    """Find corrupt files, copies (also across splits), poor photos, overlays and odd formats in a catalogue, with remedies."""
     from data import outputs
     from data.inspection import cleaning, inventory, report, verdict
     from data.inspection.findings import find_defects
@@ -73,9 +73,9 @@ def _check(taken, targets, fix, drop):
     from data.sources.protocol import split_option
 
     if fix and not taken.of_files:
-        raise Refused(f"--fix lists files, and {taken.spec} has none of its own; folder: and list: have")
+        raise Refused(f"--fix lists files, and {taken.spec} has none of its own; use a folder: or list: source")
     if drop and not fix:
-        raise Refused("--drop says what --fix leaves out, and --fix is not given")
+        raise Refused("--drop needs --fix")
     inputs = [entry.path for entry, _ in taken.pictures()] if taken.of_files else []
     kind, _, rest = taken.spec.partition(":")
     if kind == "list":

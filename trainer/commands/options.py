@@ -1,4 +1,4 @@
-"""Kinds of options that several commands share."""
+"""Types of options that several commands share."""
 
 from collections.abc import Iterable
 
@@ -10,7 +10,7 @@ from trainer.runs import config
 
 
 class ResolvedPath(click.ParamType):
-    """A file or folder, local or gs://: ~ is expanded, and a scheme that nothing here can read is refused."""
+    """Type of paths, local or gs://: expands ~ and refuses unknown schemes."""
 
     name = "path"
 
@@ -24,7 +24,7 @@ class ResolvedPath(click.ParamType):
 
 
 class ModelName(click.ParamType):
-    """The name of a model to be exported: one that a server can serve."""
+    """Type of model names that a server can serve."""
 
     name = "name"
 
@@ -38,14 +38,14 @@ class ModelName(click.ParamType):
 
 
 class Whole(click.IntRange):
-    """A whole number as settings are written: 8, 8.0, 1e3 and 10_000 too."""
+    """Type of whole numbers, written as settings are: 8, 8.0, 1e3 or 10_000."""
 
     def convert(self, value, param, ctx):
         return super().convert(_read(self, value, int, param, ctx), param, ctx)
 
 
 class Number(click.FloatRange):
-    """A finite number as settings are written."""
+    """Type of finite numbers, written as settings are."""
 
     def convert(self, value, param, ctx):
         value = _read(self, value, float, param, ctx)
@@ -64,11 +64,11 @@ def _read(kind, value, wanted, param, ctx):
 
 
 PATH, MODEL_NAME = ResolvedPath(), ModelName()
-VERSION = click.IntRange(0, 2**63 - 1)  # as a server counts them
+VERSION = click.IntRange(0, 2**63 - 1)  # the range of TensorFlow Serving
 
 
 def named(texts: Iterable[str], option: str) -> dict[str, str]:
-    """{name: value} of the "name=value" that a repeatable option was given. Raises UserError for one without an equals sign."""
+    """Parses the "name=value" texts of a repeatable option. Raises UserError for a text without an equals sign."""
     values = {}
     for text in texts:
         name, equals, value = text.partition("=")
@@ -79,12 +79,12 @@ def named(texts: Iterable[str], option: str) -> dict[str, str]:
 
 
 def conditions(label: str | None, texts: Iterable[str]) -> dict[str, str]:
-    """What a model is to be told, by name: of --label and of each --condition NAME=VALUE. Raises UserError."""
+    """Conditions by name, from --label and each --condition NAME=VALUE. Raises UserError."""
     return ({} if label is None else {"label": label}) | named(texts, "--condition")
 
 
 def numbers(texts: Iterable[str], **options: float | None) -> dict[str, float]:
-    """Numbers for a model, by name: of each --set NAME=X, and of the options of their own that were given. Raises UserError."""
+    """Numbers for a model by name, from each --set NAME=X and from `options` that are not None. Raises UserError."""
     values = {name: value for name, value in options.items() if value is not None}
     for name, text in named(texts, "--set").items():
         try:

@@ -18,7 +18,7 @@ Example:
 @click.argument("source", metavar="SOURCE")
 @click.option("--out",    help="Folder for the shards", metavar="DIR", type=PATH, required=True)
 @click.option("--size",   help="Side of the square pictures", metavar="PX", type=click.IntRange(8, 4096), required=True)
-@click.option("--fit",    help="How a picture becomes square", type=click.Choice(["crop", "pad", "stretch"]), default="crop")
+@click.option("--fit",    help="Way to make pictures square", type=click.Choice(["crop", "pad", "stretch"]), default="crop")
 @click.option("--shards", help="Number of files", metavar="N", type=click.IntRange(1, 1024), default=4)
 # fmt: on
 def main(source, out, size, fit, shards):

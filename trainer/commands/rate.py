@@ -1,4 +1,4 @@
-"""`packshot rate`: let people compare models blindly, on a page that needs no server, and sum up what they answered."""
+"""`packshot rate`: blind comparisons of models by people, on a page without a server, and their scores."""
 
 import os
 
@@ -22,9 +22,10 @@ Examples:
 """,
 )
 def main():
-    """Blind comparisons by people: which of two pictures is better?
+    """Compare models blindly by people: which of two pictures is better?
 
-    `page` writes an HTML file to pass on, which asks in any browser and saves the answers as a file; `score` sums those up.
+    `page` writes an HTML file to send to raters; it works in any browser and saves the answers as a file. `score` computes scores from
+    these files.
     """
 
 
@@ -37,19 +38,19 @@ Examples:
   packshot rate page runs/espcn-a runs/espcn-b --photos photos/small --text "Which picture is sharper?"
 """)
 @click.argument("exports_or_runs", nargs=-1, required=True, type=PATH)
-@click.option("--out",     help="HTML file to write; beside it NAME.key.json", metavar="FILE", type=PATH, default="rate.html")
-@click.option("--data",    help="Real pictures as one more system; for models that take pictures, those too", metavar="SOURCE")
-@click.option("--photos",  help="Photo or folder of photos, for models that take pictures", metavar="PATH", type=PATH)
-@click.option("--n",       help="Questions that count", metavar="N", type=click.IntRange(1, 2000), default=60)
+@click.option("--out",     help="HTML file to write, with NAME.key.json next to it", metavar="FILE", type=PATH, default="rate.html")
+@click.option("--data",    help="Real pictures as one more system, and as inputs of models that take pictures", metavar="SOURCE")
+@click.option("--photos",  help="Photo or folder of photos as inputs, for models that take pictures", metavar="PATH", type=PATH)
+@click.option("--n",       help="Questions, without the repeated ones", metavar="N", type=click.IntRange(1, 2000), default=60)
 @click.option("--repeats", help="Questions asked again with the sides swapped [default: a tenth of N]", metavar="N", type=click.IntRange(0))
-@click.option("--text",    help="What is asked", metavar="TEXT", default="Which is the better product photo?")
+@click.option("--text",    help="Question to ask", metavar="TEXT", default="Which is the better product photo?")
 @click.option("--seed",    help="Seed of pictures, pairs and sides", metavar="N", type=click.IntRange(0, 2**31 - 1), default=0)
 # fmt: on
 def page(exports_or_runs, out, data, photos, n, repeats, text, seed):
-    """Write a page on which people compare the pictures of models, two at a time, without knowing whose they are.
+    """Write a page on which people compare pictures of models, two at a time, without knowing which model made which.
 
-    One file with everything in it: open it from a disk, mail it, or put it on any web server. Sides are shuffled, pairs come equally often,
-    and models that know categories are compared within one. What the page does not tell is in the key beside it, NAME.key.json.
+    The page is one file: open it from a disk, mail it, or put it on any web server. Sides are shuffled, pairs come equally often, and
+    conditional models are compared within one class. The key next to it, NAME.key.json, holds the models behind the pictures.
     """
     from data import catalogue, outputs
     from trainer.rating import systems
@@ -64,7 +65,7 @@ def page(exports_or_runs, out, data, photos, n, repeats, text, seed):
         named = short_names(exports_or_runs, taken=[systems.REAL])
         source = catalogue.open_source(data, seed) if data else None
         if len(named) + bool(source) < 2:
-            raise UserError("a comparison needs two models, or one and real pictures by --data")
+            raise UserError("a comparison needs two models, or one model and real pictures (--data)")
         found = [exporting.find_export(path, say) for path in exports_or_runs]
         group = systems.together([systems.load(path) for path in found], named)
         repeats = n // 10 if repeats is None else repeats
@@ -75,14 +76,14 @@ def page(exports_or_runs, out, data, photos, n, repeats, text, seed):
         _keep_other_keys(key_path, key)
         outputs.write_json(key_path, key, by)
         outputs.write(out, html, by)
-    say(f"{len(questions)} questions, {len(html) / 1e6:.1f} MB: pass on {out}; keep {key_path} to yourself")
+    say(f"{len(questions)} questions, {len(html) / 1e6:.1f} MB: send {out} to raters; keep {key_path} to yourself")
 
 
 page.help += f" SOURCE is one of {', '.join(KINDS)}."
 
 
 def _keep_other_keys(path, key):
-    """Without its key the answers to a page are worth nothing, so that of another page is not written over."""
+    """Refuses to overwrite the key of another page: without it the answers to that page are lost."""
     from trainer.rating.answers import read_key
 
     if not files.exists(path):
@@ -92,7 +93,7 @@ def _keep_other_keys(path, key):
     except UserError:
         same = False
     if not same:
-        raise UserError(f"{path} is there and not the key of this page; remove it, or give another --out")
+        raise UserError(f"{path} exists and is not the key of this page; remove it, or give another --out")
 
 
 # fmt: off
@@ -104,13 +105,13 @@ Examples:
 """)
 @click.argument("key", type=PATH)
 @click.argument("answers", nargs=-1, required=True, type=PATH)
-@click.option("--out", help="JSON file for the scores, as docs/evaluation.md describes it", metavar="FILE", type=PATH)
+@click.option("--out", help="JSON file for the scores (described in docs/rating.md)", metavar="FILE", type=PATH)
 # fmt: on
 def score(key, answers, out):
-    """Sum up the answers to a page: which model is preferred, how often, and how sure that is.
+    """Compute the score of each model from the answers to a page.
 
-    A score is the probability of being preferred to another of the systems, with its 95 % interval. When a rater has saved more than
-    once, the newest file counts.
+    A score is the probability of being preferred to another system, with its 95 % interval. Of several files of one rater the newest
+    counts.
     """
     from data import outputs
     from trainer.rating.answers import newest, ratings, read_answers, read_key
@@ -130,7 +131,7 @@ def score(key, answers, out):
 
 
 def _told(summed):
-    """Lines for people: a table of the models, best first, and how far to trust it."""
+    """Lines for people: a table of the models, best first, and remarks on its reliability."""
     from trainer.metrics.preference import GROUPS
 
     width = max(map(len, summed["models"]))
@@ -147,4 +148,4 @@ def _told(summed):
         yield f"  {person['rater'] or 'nameless'}: {person['answers']} answers; {again}"
     for what in ("raters", "questions"):
         if summed[what] < GROUPS:
-            yield f"fewer than {GROUPS} {what}: the intervals say nothing of what other {what} would give"
+            yield f"fewer than {GROUPS} {what}: the intervals do not cover other {what}"

@@ -1,4 +1,4 @@
-"""`packshot request`: ask a running TensorFlow Serving for pictures. Needs no TensorFlow where it runs."""
+"""`packshot request`: requests pictures from a running TensorFlow Serving. Needs no TensorFlow itself."""
 
 import contextlib
 import json
@@ -16,12 +16,12 @@ from trainer.commands.options import PATH, VERSION, conditions, named, numbers
 from trainer.console import CONTEXT, progress, say
 from trainer.errors import Refused
 
-ROWS = 16  # pictures asked for at once
+ROWS = 16  # pictures in a request
 GENERATE = "packshot request generate"
 
 
 class Asked(NamedTuple):
-    """A client (`serving.client.client.Client`), and the model the commands are about."""
+    """A client (`serving.client.client.Client`) and the model that the commands address."""
 
     client: object
     model: str
@@ -33,14 +33,14 @@ class Asked(NamedTuple):
         return {"version": self.version, "label": self.label}
 
     def output(self, alias, inputs, signature):
-        """One output of a signature, by alias."""
+        """Returns one output of a signature, by alias."""
         return self.client.predict(self.model, inputs, signature=signature, outputs=[alias], **self.which)[alias]
 
     def metadata(self):
         return self.client.metadata(self.model, **self.which)
 
     def values(self, condition, signatures):
-        """The names of a condition's values, in the order of their numbers, if one of `signatures` answers them; else ()."""
+        """Returns the names of a condition's values in order of their numbers; () if none of `signatures` answers them."""
         from serving.wire import class_names
 
         if class_names.signature(condition) not in signatures:
@@ -48,11 +48,11 @@ class Asked(NamedTuple):
         return self.client.classes(self.model, condition=condition, **self.which)
 
     def lacks(self, have, *names):
-        """The error that the model has none of the signatures `names`."""
+        """Returns the error for a model with none of the signatures `names`."""
         return Refused(f"the model {self.model} has no signature {' or '.join(names)}; it has: {', '.join(have)}")
 
     def numbers(self, signature, given, rows):
-        """A column of `rows` rows for each number that the signature takes: as given, or at its default. Raises Refused."""
+        """Returns a column of `rows` rows for each number that the signature takes: as given, or the default. Raises Refused."""
         import numpy as np
 
         known = signature.taking("number")
@@ -66,7 +66,7 @@ class Asked(NamedTuple):
         return {name: np.full(rows, value, np.float32) for name, value in values.items()}
 
     def conditions(self, signature, given, have):
-        """{name: (number, value as people call it)} of each condition that the signature takes; -1 of one that may be unknown.
+        """Returns {name: (number, name of the value)} for each condition of the signature; -1 for optional ones that are not given.
 
         Raises Refused.
         """
@@ -77,22 +77,24 @@ class Asked(NamedTuple):
         for name in given:
             if name not in known:
                 if name == LABEL:
-                    raise Refused(f"the model {self.model} was trained without categories; leave --label out")
-                raise Refused(f"the model {self.model} is not told {name}; it is told: {', '.join(known) or 'nothing'}")
-        found = {}
+                    raise Refused(f"the model {self.model} was trained without classes; leave --label out")
+                raise Refused(
+                    f"the model {self.model} has no condition {name}; it has: {', '.join(known) or 'nothing'}"
+                )
+        numbered = {}
         for name in known:
             if name not in given and signature.inputs[name].optional:
-                found[name] = UNKNOWN, None
+                numbered[name] = UNKNOWN, None
                 continue
             values = self.values(name, have)
             if name not in given:
-                what, option = ("categories", "--label") if name == LABEL else (name, f"--condition {name}=VALUE")
+                what, option = ("classes", "--label") if name == LABEL else (name, f"--condition {name}=VALUE")
                 raise Refused(
-                    f"the model {self.model} knows {what}; say which by {option}: {class_names.listed(values)}"
+                    f"the model {self.model} is conditional on {what}; choose one by {option}: {class_names.listed(values)}"
                 )
             number = class_names.number(given[name], values, name)
-            found[name] = number, values[number] if values else given[name]
-        return found
+            numbered[name] = number, values[number] if values else given[name]
+        return numbered
 
 
 # fmt: off
@@ -106,22 +108,22 @@ Examples:
 """)
 @connection.options
 @click.option("--model",         help="Name of the model on the server", metavar="NAME")
-@click.option("--version",       help="Version [default: the newest that is loaded]", metavar="N", type=VERSION)
+@click.option("--version",       help="Version [default: the newest loaded one]", metavar="N", type=VERSION)
 @click.option("--version-label", help="Version by its label, such as stable", metavar="LABEL")
 # fmt: on
 @click.pass_context
 def main(context, **options):
-    """Ask a running TensorFlow Serving: make pictures, send photos through a model, see what is served."""
+    """Make pictures with a running TensorFlow Serving, send photos through a model, or list what is served."""
     context.obj = options
 
 
 @contextlib.contextmanager
 def _asking(context):
-    """Connect as the options of the group say, which only now are judged, so that every command has its --help."""
+    """Connects by the options of the group. They are checked only now, so that --help of each command works without them."""
     options = dict(context.obj)
     model, version, label = (options.pop(name) for name in ("model", "version", "version_label"))
     if not model:
-        raise Refused("which model is meant? --model NAME goes before the command")
+        raise Refused("--model NAME is missing; it goes before the command")
     if version is not None and label is not None:
         raise Refused("give --version or --version-label, not both")
     with connection.connect(**options) as client, connection.answered():
@@ -136,11 +138,11 @@ Examples:
   packshot request --model r3gan generate --seed 7 --label shoes --truncation 0.7
 """)
 @click.option("--seed",       help="Seed of a picture; repeatable", metavar="N", type=click.IntRange(0, 2**62), multiple=True, default=[0])
-@click.option("--n",          help="Pictures from each seed on: it and the next", metavar="N", type=click.IntRange(1, 4096), default=1)
-@click.option("--label",      help="Category by name, or by number from 0 where none has that name", metavar="NAME")
-@click.option("--condition",  help="As --label, of anything else it is told; repeatable", metavar="NAME=VALUE", multiple=True)
+@click.option("--n",          help="Pictures per seed: it and the following ones", metavar="N", type=click.IntRange(1, 4096), default=1)
+@click.option("--label",      help="Class by name, or by number from 0 if no class has that name", metavar="NAME")
+@click.option("--condition",  help="Value of another condition, by name or number; repeatable", metavar="NAME=VALUE", multiple=True)
 @click.option("--truncation", help="Below 1: more typical, less varied pictures [default: 1]", metavar="X", type=click.FloatRange(0, 2))
-@click.option("--set",        help="Any number that the model takes, repeatable", metavar="NAME=X", multiple=True)
+@click.option("--set",        help="A number that the model takes; repeatable", metavar="NAME=X", multiple=True)
 @click.option("--out",        help="Folder for the PNG files", metavar="DIR", type=PATH, default="generated")
 # fmt: on
 @click.pass_context
@@ -190,10 +192,10 @@ Example:
 """)
 @click.argument("photos", type=PATH)
 @click.option("--out",      help="Folder for the PNG files", metavar="DIR", type=PATH, required=True)
-@click.option("--parallel", help="Photos under way at once", metavar="N", type=click.IntRange(1, 64), default=4)
-@click.option("--as-is",    help="Send the files as they are, not turned upright and not as PNG", is_flag=True)
-@click.option("--signature", help="What to ask of the model [default: apply]", metavar="NAME", default="apply")
-@click.option("--input", "others", help="Another picture it takes, such as a mask: a file, or a folder of one a photo; repeatable",
+@click.option("--parallel", help="Photos in flight at once", metavar="N", type=click.IntRange(1, 64), default=4)
+@click.option("--as-is",    help="Send the files unchanged: not turned upright, not converted to PNG", is_flag=True)
+@click.option("--signature", help="Signature to call", metavar="NAME", default="apply")
+@click.option("--input", "others", help="Another input picture, such as a mask: a file, or a folder with one for each photo; repeatable",
               metavar="NAME=PATH", multiple=True)
 @click.option("--label",    help="Category of the photos, by name or number", metavar="NAME")
 @click.option("--condition", help="As --label, of anything else it is told; repeatable", metavar="NAME=VALUE", multiple=True)
@@ -203,7 +205,7 @@ Example:
 def apply(context, photos, out, parallel, as_is, signature, others, label, condition, **options):
     """Send a photo, or a folder of photos, through a model on the server that makes pictures of pictures.
 
-    A photo that cannot be used is named and left out; the others go on.
+    A photo that cannot be used is named and skipped.
     """
     import numpy as np
 
@@ -214,7 +216,7 @@ def apply(context, photos, out, parallel, as_is, signature, others, label, condi
     of_the_photo = (UserError, errors.BadCall, OSError, errors.InvalidArgument, errors.ResourceExhausted, errors.DeadlineExceeded)
 
     def send(source, target, *partners):
-        """What is wrong with the photo; None when its picture is written."""
+        """Sends a photo and writes the result. Returns the error of this photo, or None."""
         try:
             contents = zip(taking, (source, *partners), strict=True)
             inputs = {alias: np.array([to_file(content, as_is)], object) for alias, content in contents}
@@ -256,12 +258,12 @@ def apply(context, photos, out, parallel, as_is, signature, others, label, condi
 
 
 @main.command(context_settings=CONTEXT)
-@click.option("--json", "as_json", help="For machines", is_flag=True)
+@click.option("--json", "as_json", help="Print JSON", is_flag=True)
 @click.pass_context
 def status(context, as_json):
-    """The versions of the model and their states. Exit code 1 unless one of them is AVAILABLE.
+    """Show the versions of the model and their states. Exit code 1 unless one of them is AVAILABLE.
 
-    Failed and unloaded versions stay listed, as END. Labels are no part of what a server tells.
+    Failed and unloaded versions stay listed as END. A server does not report labels.
     """
     with _asking(context) as asked:
         versions = asked.client.status(asked.model, version=asked.version)
@@ -275,10 +277,10 @@ def status(context, as_json):
 
 
 @main.command(context_settings=CONTEXT)
-@click.option("--json", "as_json", help="For machines", is_flag=True)
+@click.option("--json", "as_json", help="Print JSON", is_flag=True)
 @click.pass_context
 def signatures(context, as_json):
-    """What the model can be asked: its signatures, with the types and shapes of inputs and outputs, and its categories."""
+    """Show the signatures of the model, with the types and shapes of inputs and outputs, and its classes."""
     with _asking(context) as asked:
         model, version, found = asked.metadata()
         classes = asked.values("label", found)
@@ -301,7 +303,7 @@ def signatures(context, as_json):
             for alias, tensor in tensors.items():
                 click.echo(f"  {arrow} {alias}: {tensor.dtype} {_shape(tensor.shape)}")
     if classes:
-        click.echo(f"\ncategories, numbered from 0: {', '.join(classes)}")
+        click.echo(f"\nclasses, numbered from 0: {', '.join(classes)}")
 
 
 def _inputs(aliases):
@@ -309,7 +311,7 @@ def _inputs(aliases):
 
 
 def _in_a_name(text):
-    """Text as a part of a file's name, another for each text (of up to 60 letters)."""
+    """Returns text as a part of a file name, different for each text of up to 60 letters."""
     return re.sub(r"[^\w.-]", lambda found: quote(found[0], safe=""), text)[:60]
 
 

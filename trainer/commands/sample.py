@@ -1,4 +1,4 @@
-"""`packshot sample`: makes pictures with an exported generator."""
+"""`packshot sample`: makes a grid of pictures with an exported generator."""
 
 import click
 
@@ -18,16 +18,16 @@ Examples:
 """)
 @click.argument("export_or_run", type=PATH)
 @click.option("--n",          help="Number of pictures", metavar="N", type=click.IntRange(1, 4096), default=64)
-@click.option("--seed",       help="Seed of the first picture; the others follow", metavar="N", type=click.IntRange(0), default=0)
-@click.option("--label",      help="Category by name, or by number from 0 where none has that name [default: all in turn]", metavar="NAME")
-@click.option("--condition",  help="As --label, of anything else it is told; repeatable", metavar="NAME=VALUE", multiple=True)
+@click.option("--seed",       help="Seed of the first picture; the next ones count up", metavar="N", type=click.IntRange(0), default=0)
+@click.option("--label",      help="Class by name, or by number from 0 if no class has that name [default: all in turn]", metavar="NAME")
+@click.option("--condition",  help="Value of another condition, by name or number; repeatable", metavar="NAME=VALUE", multiple=True)
 @click.option("--truncation", help="Below 1: more typical, less varied pictures [default: 1]", metavar="X", type=click.FloatRange(0, 2))
-@click.option("--set",        help="Any number that the model takes, repeatable", metavar="NAME=X", multiple=True)
-@click.option("--best",       help="Of a run: its best checkpoint, not its newest", is_flag=True)
+@click.option("--set",        help="A number that the model takes; repeatable", metavar="NAME=X", multiple=True)
+@click.option("--best",       help="Of a run: the best checkpoint instead of the newest", is_flag=True)
 @click.option("--out",        help="Picture to write, .png or .jpg", metavar="FILE", type=PATH, default="samples.png")
 # fmt: on
 def main(export_or_run, n, seed, label, condition, truncation, best, out, **options):
-    """Make pictures with an exported model, or with the newest export of a run, as one grid."""
+    """Make a grid of pictures with an exported model or the newest export of a run."""
     from data import outputs
     from data.images import grid
     from serving.export import offline

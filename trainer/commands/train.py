@@ -1,6 +1,6 @@
-"""`python -m trainer.task`: train a model of product pictures. What Vertex AI and Colab run; also `packshot train`.
+"""`packshot train` and `python -m trainer.task`, the command of Vertex AI and Colab: trains a model of product pictures.
 
-TensorFlow is imported only once there is something to compute, so that `--help` answers at once.
+TensorFlow is imported only when something is computed, so that `--help` is fast.
 """
 
 import dataclasses
@@ -31,26 +31,26 @@ from trainer.runs.config import (
 EXAMPLES = """
 \b
 Examples:
-  # the default model on pictures drawn on the spot; no files, no network
+  # the default model on generated pictures; no files, no network
   python -m trainer.task
 \b
-  # a folder of photos with a subfolder for each category, 64 px, augmentation for small sets
+  # a folder of photos with a subfolder for each class, 64 px, augmentation for small sets
   python -m trainer.task --data folder:photos/train --preset cpu-64 --augment ada --job-dir runs/photos
 \b
   # edges -> photo; four times larger pictures
   python -m trainer.task --model pix2pix --data folder:photos/train
   python -m trainer.task --model espcn --preset x4 --data folder:photos/train
 \b
-  # measure every 10,000 pictures, end after 5 evaluations without a better KID, export the best
+  # evaluate every 10,000 pictures, stop after 5 evaluations without a better KID, export the best
   python -m trainer.task --data folder:photos/train --eval-every 10_000 --best kid --patience 5
 \b
-To go on with a stopped run, repeat its command.
+To resume a stopped run, repeat its command.
 """
 
 
 class AsVertexWrites(Printing, click.Command):
-    """Takes what Vertex AI passes for hyperparameters: --batch_size=8 for --batch-size 8, --conditional=True for --conditional, and
-    --learning_rate=0.001, which is no option, for --set learning_rate=0.001.
+    """Accepts hyperparameters as Vertex AI passes them: --batch_size=8 for --batch-size 8, --conditional=True for --conditional, and
+    --learning_rate=0.001, which is not an option, for --set learning_rate=0.001.
     """
 
     def parse_args(self, ctx, args):
@@ -73,11 +73,11 @@ class AsVertexWrites(Printing, click.Command):
         return super().parse_args(ctx, words)
 
 
-SETTINGS = "trainer.commands.train.settings"  # what was written as an option and is none: [(name, value), ...]
+SETTINGS = "trainer.commands.train.settings"  # words written as options that are not: [(name, value), ...]
 
 
 def _flag(option, name, value, ctx):
-    """The word for a flag that was given a value; none for one that is false anyway."""
+    """Returns the words for a flag with a value; none for a flag that is false without being named."""
     if value.lower() not in WORDS:
         raise click.BadOptionUsage(name, f"{name} takes true or false, not {value!r}", ctx)
     if WORDS[value.lower()]:
@@ -88,11 +88,11 @@ def _flag(option, name, value, ctx):
 # fmt: off
 @click.command(cls=AsVertexWrites, epilog=EXAMPLES, context_settings=CONTEXT)
 # Data
-@click.option("--data",                help=f"Where the pictures come from: {', '.join(KINDS)} [default: studio]", metavar="SOURCE")
-@click.option("--fit",                 help="How a picture becomes square", type=click.Choice(["crop", "pad", "stretch"]), default="crop")
-@click.option("--view",                help="What translation starts from", type=click.Choice(["auto", "edges", "outline", "mask", "pair"]), default="auto")
-@click.option("--mirror/--no-mirror",  help="Show pictures mirrored as well; off for goods whose lettering must be learnt", default=True)
-@click.option("--accept-new-data",     help="Go on although the pictures have changed since the run was begun; written down in its record.json", is_flag=True)
+@click.option("--data",                help=f"Source of the pictures: {', '.join(KINDS)} [default: studio]", metavar="SOURCE")
+@click.option("--fit",                 help="Way to make pictures square", type=click.Choice(["crop", "pad", "stretch"]), default="crop")
+@click.option("--view",                help="Source pictures of translation", type=click.Choice(["auto", "edges", "outline", "mask", "pair"]), default="auto")
+@click.option("--mirror/--no-mirror",  help="Also show pictures mirrored; turn off to learn lettering", default=True)
+@click.option("--accept-new-data",     help="Resume although the pictures have changed since the run began; noted in its record.json", is_flag=True)
 # Model
 @click.option("--model",               help="Family, see `packshot families`", metavar="NAME", default="r3gan")
 @click.option("--preset",              help="Row of the family's table of settings [default: its first]", metavar="NAME")
@@ -103,34 +103,34 @@ def _flag(option, name, value, ctx):
 @click.option("--parent",              help="Run whose networks the model works with, where its family wants some; copied into the run's folder", metavar="RUN", type=PATH)
 @click.option("--set", "pairs",        help="Any setting of the family, repeatable", metavar="NAME=VALUE", multiple=True)
 # Training
-@click.option("--batch-size",          help="Pictures a step, over all replicas", metavar="N", type=Whole(1))
-@click.option("--images",              help="Length of training, in pictures shown; may grow when a run is resumed", metavar="N", type=Whole(1))
-@click.option("--augment",             help="What the critic sees", type=click.Choice(catalogue.AUGMENTS), default="none")
-@click.option("--seed",                help="Decides every random number of the run", metavar="N", type=Whole(0, 2**31 - 1), default=0)
-@click.option("--strategy",            help="Where to compute", type=click.Choice(STRATEGIES), default="auto")
-@click.option("--precision", help="What layers compute in; auto: mixed_bfloat16 if it is measured to be faster when the run is begun, else float32", type=click.Choice([*PRECISIONS, "auto"]), default="float32")
-@click.option("--steps-per-execution", help="Steps TensorFlow takes in one call [default: what suits the family]", metavar="N", type=Whole(1))
+@click.option("--batch-size",          help="Pictures per step, over all replicas", metavar="N", type=Whole(1))
+@click.option("--images",              help="Length of training in pictures shown; may grow when a run is resumed", metavar="N", type=Whole(1))
+@click.option("--augment",             help="Augmentation of the pictures that the critic sees", type=click.Choice(catalogue.AUGMENTS), default="none")
+@click.option("--seed",                help="Seed of all random numbers of the run", metavar="N", type=Whole(0, 2**31 - 1), default=0)
+@click.option("--strategy",            help="Distribution strategy", type=click.Choice(STRATEGIES), default="auto")
+@click.option("--precision", help="Precision of the layers; auto: mixed_bfloat16 if it is measured to be faster at the start of the run, else float32", type=click.Choice([*PRECISIONS, "auto"]), default="float32")
+@click.option("--steps-per-execution", help="Training steps in one TensorFlow call [default: by family]", metavar="N", type=Whole(1))
 # Measuring
-@click.option("--eval-every",          help="Pictures between two evaluations; 0: none [default: 10 a run at most, so that they cost little; none for short runs]", metavar="N", type=Whole(0))
-@click.option("--eval-data",           help="Pictures not trained on [default: the split beside train, if there is one]", metavar="SOURCE")
-@click.option("--eval-count",          help="Pictures made an evaluation [default: 1,000, of pairs 200, or as many as there are real ones]", metavar="N", type=Whole(1))
-@click.option("--features",            help="Network that evaluations look through", metavar="SPEC", default="packshot")
-@click.option("--best",                help="Measure that the best checkpoint is kept by, or its beginning; exports the best [default: kid, feature_distance or psnr_y, by task]", metavar="METRIC")
-@click.option("--patience",            help="Ends training after so many evaluations without a better one, beyond the error bar; exports the best", metavar="N", type=Whole(1))
-@click.option("--log-steps",           help="Steps between two lines of metrics [default: 200 lines a run, 50 steps at most]", metavar="N", type=Whole(1))
-@click.option("--sample-images",       help="Pictures between two sample sheets [default: 20 sheets a run]", metavar="N", type=Whole(1))
+@click.option("--eval-every",          help="Pictures between two evaluations; 0: none [default: at most 10 evaluations per run; none for short runs]", metavar="N", type=Whole(0))
+@click.option("--eval-data",           help="Held-out pictures [default: the sibling split, if there is one]", metavar="SOURCE")
+@click.option("--eval-count",          help="Pictures made per evaluation [default: 1,000, or 200 pairs; at most as many as there are real ones]", metavar="N", type=Whole(1))
+@click.option("--features",            help="Feature network of evaluations", metavar="SPEC", default="packshot")
+@click.option("--best",                help="Measure that selects the best checkpoint, or the beginning of its name; exports the best [default: kid, feature_distance or psnr_y, by task]", metavar="METRIC")
+@click.option("--patience",            help="Evaluations without improvement beyond the error bar after which training stops; exports the best", metavar="N", type=Whole(1))
+@click.option("--log-steps",           help="Steps between two lines of metrics [default: 200 lines per run, at most 50 steps]", metavar="N", type=Whole(1))
+@click.option("--sample-images",       help="Pictures between two sample grids [default: 20 grids per run]", metavar="N", type=Whole(1))
 # Output
 @click.option("--job-dir",             help="The run's folder, local or gs:// [default: runs/MODEL-PRESET-DATA]", metavar="DIR", type=PATH)
 @click.option("--checkpoint-minutes",  help="Minutes between two checkpoints", metavar="MIN", type=Number(0, min_open=True), default=5.0)
 @click.option("--export-to",           help="Folder of exported models [default: AIP_MODEL_DIR, else export/ in the run's folder]", metavar="DIR", type=PATH)
 @click.option("--name",                help="Name of the exported model [default: the family's]", metavar="NAME", type=MODEL_NAME)
-@click.option("--no-export",           help="Leave out the export at the end", is_flag=True)
-@click.option("--dry-run",             help="Print the resolved configuration and what data was found, as JSON, and stop", is_flag=True)
+@click.option("--no-export",           help="Do not export at the end", is_flag=True)
+@click.option("--dry-run",             help="Print the resolved configuration and the data found as JSON, and stop", is_flag=True)
 # fmt: on
 def main(**options):
-    """Train a model of product pictures, watch it, and export it for TensorFlow Serving.
+    """Train a model of product pictures, evaluate it, and export it for TensorFlow Serving.
 
-    Without options: trains the default generator on `studio`, pictures drawn on the spot. The run's folder receives config.json,
+    Without options: trains the default generator on `studio`, a source of generated pictures. The run's folder holds config.json,
     checkpoints/, metrics.jsonl, tensorboard/, samples/ and export/.
     """
     with refusing():
@@ -176,7 +176,7 @@ def main(**options):
 
 
 def resolve(options: dict, written_as_options=()) -> RunConfig:
-    """The run that the options, the environment and the defaults describe. Imports the family, and TensorFlow with it.
+    """Resolves options, environment and defaults into a run. Imports the family, and TensorFlow with it.
 
     Args:
         written_as_options: (name, value) of words such as --learning-rate=0.001, which are settings of the family or mistakes.
@@ -215,7 +215,7 @@ def resolve(options: dict, written_as_options=()) -> RunConfig:
 
 
 def _check_meaning(options, family):
-    """UserError for an option that says nothing to this family, and would be passed over."""
+    """Raises UserError for an option that has no effect on this family."""
     from trainer import tasks
 
     name, task = options["model"], family.Model.task
@@ -224,16 +224,16 @@ def _check_meaning(options, family):
     ]:
         if not family.Model.CONDITIONS:
             raise UserError(
-                f"{option} is for models that are told facts of their pictures, and {name} ({task}) is told none"
+                f"{option} is for conditional models, and {name} ({task}) takes no conditions"
             )
     if options["augment"] != "none" and not hasattr(family.Model, "critic_terms"):
         raise UserError(f"--augment {options['augment']} changes what a critic sees, and {name} has none")
     if options["view"] not in tasks.of(task).kinds:
-        raise UserError(f"--view {options['view']} is for translation, and {name} is of {task}")
+        raise UserError(f"--view {options['view']} is for translation, and {name} is a model for {task}")
 
 
 def _settings(written_as_options, family):
-    """The name=value of each; click.NoSuchOption for what is no setting of the family."""
+    """Yields "name=value" of each. Raises click.NoSuchOption for a name that is not a setting of the family."""
     settings = {field.name for field in dataclasses.fields(family.Config)}
     options = [name for option in main.params for name in (*option.opts, *option.secondary_opts)]
     for name, value in written_as_options:
@@ -245,7 +245,7 @@ def _settings(written_as_options, family):
 
 
 def _vertex_root():
-    """The base output folder of a Vertex AI job, which AIP_MODEL_DIR lies in."""
+    """Returns the base output folder of a Vertex AI job, the parent of AIP_MODEL_DIR."""
     model_dir = from_environment("AIP_MODEL_DIR")
     return model_dir.rpartition("/")[0] if model_dir else None
 

@@ -1,1 +1,1 @@
-"""What is measured of a model, by task; the pages and files that tell it. The measures themselves are in `trainer.metrics`."""
+"""Evaluates models by task, and writes pages and JSON. The measures themselves are in `trainer.metrics`."""

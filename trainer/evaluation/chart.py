@@ -1,4 +1,4 @@
-"""A line chart as SVG, to stand in a page that loads nothing."""
+"""Line charts as SVG, for pages that load nothing."""
 
 import html
 import math
@@ -8,14 +8,14 @@ import numpy as np
 
 WIDTH, HEIGHT = 360, 150
 _LEFT, _TOP, _BOTTOM = 46, 8, 18
-_POINTS = 160  # drawn of a line: longer ones are averaged in as many parts
+_POINTS = 160  # per line; longer lines are averaged in as many parts
 COLOURS = ("#2a6fdb", "#d1495b", "#2e8b57", "#b8860b", "#7b4ea3", "#00838f", "#ad5700", "#5c5c5c")
 
 
 def chart(lines: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> str:
-    """SVG of {name: (x, y)}; points that are not finite are left out, and lines without points with them. "" when nothing is left.
+    """Draws {name: (x, y)} as SVG, without points that are not finite; "" if no point is left.
 
-    Names are told by colour (`COLOURS` in order) and by a title that shows under the pointer.
+    Lines have the colours of `COLOURS` in order, and their names as tooltips.
     """
     drawn = {name: _thinned(*line) for name, line in lines.items()}
     every = [points for points in drawn.values() if len(points)]
@@ -50,7 +50,7 @@ def chart(lines: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> str:
 
 
 def _thinned(x, y):
-    """float64 [n, 2] of the finite points, averaged in parts when there are many."""
+    """Returns the finite points, float64 [n, 2], averaged in parts if there are many."""
     points = np.stack([np.asarray(x, float), np.asarray(y, float)], axis=1)
     points = points[np.isfinite(points).all(axis=1)]
     if len(points) <= _POINTS:
@@ -59,7 +59,7 @@ def _thinned(x, y):
 
 
 def _ticks(low, high):
-    """Two to five round values between two numbers."""
+    """Returns two to five round values between two numbers."""
     rough = (high - low) / 3
     power = 10 ** math.floor(math.log10(rough))
     step = next(power * times for times in (1, 2, 5, 10) if power * times >= rough)

@@ -1,4 +1,4 @@
-"""Several models measured alike: which is better, and whether that can be told."""
+"""Ranks models that were measured in the same way, with the errors of their differences."""
 
 import math
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ from trainer.evaluation.report import SCHEMA, Evaluation, as_values
 from trainer.metrics.estimate import Estimate, format_estimate, of_mean
 from trainer.metrics.table import better
 
-_TELL = 2  # errors: a smaller difference is none that can be told
+_TELL = 2  # errors; a smaller difference is not significant
 
 
 @dataclass(frozen=True)
 class Comparison:
     """Models, the best by the headline first.
 
-    leads[i]: by how much model i is better than model i + 1. ratings: what `packshot rate score` made of people's answers, or None.
+    leads[i]: how much better model i is than model i + 1. ratings: from `packshot rate score`, or None.
     """
 
     evaluations: Sequence[Evaluation]
@@ -28,12 +28,12 @@ class Comparison:
 
     @property
     def headline(self) -> str:
-        """The metric that ranks."""
+        """Name of the measure that ranks."""
         return self.evaluations[0].headline
 
     def sentences(self) -> list[str]:
-        """The ranking in words, a sentence a place."""
-        found = []
+        """Returns the ranking in words, one sentence for each place."""
+        sentences = []
         for place, (evaluation, name) in enumerate(zip(self.evaluations, self.names, strict=True)):
             sentence = f"{place + 1}. {name}: {format_estimate(evaluation.metrics[self.headline])}"
             if place < len(self.leads):
@@ -41,12 +41,12 @@ class Comparison:
                 if lead.value >= _TELL * lead.error:
                     sentence += f", better than {after} by {format_estimate(lead)}"
                 else:
-                    sentence += f", not to be told from {after} ({format_estimate(lead)})"
-            found.append(f"{sentence}.")
-        return found
+                    sentence += f", not distinguishable from {after} ({format_estimate(lead)})"
+            sentences.append(f"{sentence}.")
+        return sentences
 
     def as_values(self) -> dict:
-        """What `--json` writes."""
+        """Returns the content of the JSON file."""
         return {
             "schema": SCHEMA,
             "headline": self.headline,
@@ -59,7 +59,7 @@ class Comparison:
 
 
 def compare(evaluations: Sequence[Evaluation], names: Sequence[str], ratings: dict | None = None) -> Comparison:
-    """Rank models, called `names`, by their headline. Raises UserError when they were not measured alike."""
+    """Ranks models, called `names`, by their headline. Raises UserError if they have different headlines."""
     first = evaluations[0]
     for other in evaluations[1:]:
         if list(other.metrics)[0] != first.headline:
@@ -75,8 +75,8 @@ def compare(evaluations: Sequence[Evaluation], names: Sequence[str], ratings: di
 
 
 def _lead(a, b, headline, sign):
-    """How much better `a` is: of pairs by their differences one by one; of sets, whose errors partly are the same, with too large an
-    error."""
+    """Returns how much better `a` is: for pairs the mean of their differences; for sets with an error that is too large, since both share
+    the real pictures."""
     if headline in a.each:
         with np.errstate(invalid="ignore"):
             return of_mean(sign * (a.each[headline] - b.each[headline]))

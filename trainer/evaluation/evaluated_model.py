@@ -1,4 +1,4 @@
-"""An exported model under evaluation, with the run that it came from."""
+"""An exported model under evaluation, with its run."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ from trainer.runs.names import short_names
 class EvaluatedModel:
     """A model in a version's folder `path`.
 
-    name: for people. classes: the categories that it was told, () when none. fingerprint: of the source it was trained on.
-    history: the lines of the run's metrics.jsonl, () for an export alone. root: the run's folder, None for an export alone.
+    name: for people. classes: of a conditional model, else (). fingerprint: of the training source. history: lines of the run's
+    metrics.jsonl, () for an export alone. root: the run's folder, None for an export alone.
     """
 
     name: str
@@ -44,7 +44,7 @@ class EvaluatedModel:
     def generate(
         self, count: int, seed: int, label: np.ndarray | None, truncation: float, progress
     ) -> Iterator[np.ndarray]:
-        """`count` pictures from nothing, picture i by the seed `seed + i`: blocks uint8 [n, height, width, 3].
+        """Makes `count` pictures, picture i from the seed `seed + i`, in blocks uint8 [n, height, width, 3].
 
         Args:
             label: int [count], or None for a model that knows no categories.
@@ -56,11 +56,11 @@ class EvaluatedModel:
         return progress(parts, -(-count // offline.BATCH), "making")
 
     def change(self, pictures: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """A uint8 [height, width, 3] picture for each of these, one at a time."""
+        """Makes a picture uint8 [height, width, 3] from each of these, one at a time."""
         return offline.changed(self.path, pictures)
 
     def as_values(self) -> dict:
-        """What the report says of it."""
+        """Returns the model's part of the JSON report."""
         return {
             "name": self.name,
             "path": self.path,
@@ -74,9 +74,9 @@ class EvaluatedModel:
 
 
 def open_model(path: str, say) -> EvaluatedModel:
-    """The newest export of a run (made now if it is behind), of a model's folder, or that version itself.
+    """Opens the newest export of a run (exported now if outdated) or of a model's folder, or a version itself.
 
-    Raises UserError or OSError, one sentence, when there is none or it does not say how it was made.
+    Raises UserError or OSError if there is none, or its metadata are missing.
     """
     version = exporting.find_export(path, say)
     written = report(version)

@@ -1,4 +1,4 @@
-"""Evaluators of a network while it trains: the same inputs every time, against what was read once at the start."""
+"""Evaluators of a network in training: the same inputs every time, against pictures read once at the start."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -16,12 +16,12 @@ from trainer.metrics.estimate import Estimate
 from trainer.metrics.table import OF_TRAINING, PERIODIC_ARTIFACTS, measure_of, of_real
 
 REFERENCE = 5_000  # real pictures at most whose features are kept
-TOGETHER = 64  # pictures made, or looked at, in one call
+TOGETHER = 64  # pictures in one call of a network
 
 
 @dataclass(frozen=True)
 class Evaluator:
-    """of: what is measured against what, in words. names: the full names that `measure()` finds, the headline first."""
+    """Evaluator of a run. of: the protocol in words. names: full names of the measures of `measure()`, the headline first."""
 
     of: str
     names: tuple[str, ...]
@@ -29,7 +29,7 @@ class Evaluator:
 
 
 def maker(model, batch: dict[str, np.ndarray]) -> Callable[[], Iterator[np.ndarray]]:
-    """A function () -> blocks of pictures uint8 [n, height, width, 3] that the averaged network makes of the rows of a batch now."""
+    """Returns a function () -> blocks uint8 [n, height, width, 3] of pictures that the current EMA makes from the rows of a batch."""
     sample = tf.function(model.sample, reduce_retracing=True)
 
     def make():
@@ -46,23 +46,23 @@ def of_sets(make, count: int, *, rows, held_out, extractor, period: int, key: st
         make: see `maker`. rows, held_out: `data.cache.Rows` with the key `key`; held_out may be None.
         extractor, period: see `SetEvaluator`.
 
-    Raises UserError when there are too few pictures to measure with.
+    Raises UserError if there are too few pictures.
     """
     real = _vectors(extractor, rows, key)
     apart = None if held_out is None else _vectors(extractor, held_out, key)
     some = rows.take(evenly(rows.count, min(rows.count, of_pictures.MOST)))[key]
     artifacts = of_pictures.measure(some, period=period)
     evaluator = SetEvaluator(extractor, real, real, apart, period, artifacts)
-    beside = f", {len(apart):,} held-out ones beside them" if apart is not None else ""
+    also = f", {len(apart):,} held-out ones beside them" if apart is not None else ""
     return Evaluator(
-        f"{count:,} made pictures against {len(real):,} training pictures by {extractor.name}{beside}",
+        f"{count:,} made pictures against {len(real):,} training pictures by {extractor.name}{also}",
         (*evaluator.of_vectors(real[np.arange(count) % len(real)]), *artifacts, *map(of_real, artifacts)),
         lambda: evaluator.measure(make(), count)[0] | _as_real(artifacts),
     )
 
 
 def of_pairs(make, evaluator: PairEvaluator, seen: bool) -> Evaluator:
-    """Measures what `make` makes of the sources of an evaluator's targets; `seen`: they are trained on, which the names say."""
+    """Measures the pictures of `make` against an evaluator's targets; `seen`: they are trained on, which prefixes the names."""
     prefix = OF_TRAINING if seen else ""
     alone = evaluator.alone(evaluator.targets)
     artifacts = {name: value for name, value in alone.items() if measure_of(name) is PERIODIC_ARTIFACTS}
@@ -82,7 +82,7 @@ def of_pairs(make, evaluator: PairEvaluator, seen: bool) -> Evaluator:
 
 
 def evenly(total: int, count: int) -> np.ndarray:
-    """`count` places of `total`, int [count], evenly spread; of more than there are, several times."""
+    """Returns `count` of `total` indices, int [count], evenly spread; repeated if `count` is larger."""
     return np.arange(count) * total // count
 
 

@@ -1,4 +1,4 @@
-"""Evaluations as one HTML page each: every picture is inside it, nothing is loaded, and no script runs."""
+"""Renders evaluations as HTML pages that contain every picture, load nothing and run no script."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ _NOT_DRAWN = {"step", "images", "time"}
 
 
 def page(evaluation: Evaluation) -> str:
-    """HTML of one evaluation: sentences, numbers, pictures, categories, curves, protocol."""
+    """Returns the HTML of one evaluation: sentences, numbers, pictures, classes, curves, protocol."""
     categories = {name: _by_measure(row) for name, row in evaluation.categories.items()}
     return _render(
         "evaluation.html",
@@ -30,7 +30,7 @@ def page(evaluation: Evaluation) -> str:
 
 
 def comparison_page(comparison: Comparison) -> str:
-    """HTML of several models measured alike: the ranking, the numbers side by side, pictures, curves, people's ratings."""
+    """Returns the HTML of a comparison: ranking, numbers side by side, pictures, curves, ratings by people."""
     evaluations = comparison.evaluations
     return _render(
         "comparison.html",
@@ -44,43 +44,43 @@ def comparison_page(comparison: Comparison) -> str:
 
 def _examples(names, evaluations):
     rows = [row for alike in zip(*(e.examples for e in evaluations), strict=True) for row in side_by_side(names, alike)]
-    return Gallery("Examples", "Picked evenly or first come, none by hand.", rows)
+    return Gallery("Examples", "Taken evenly or in order, none picked by hand.", rows)
 
 
 def curves(models: Sequence[EvaluatedModel], names: Sequence[str] = ("",)) -> list[dict]:
-    """Charts of what the runs logged, one a number: [{"title", "svg"}], measures first.
+    """Draws a chart for each logged number: [{"title", "svg"}], measures first.
 
-    Errors of measures are not drawn; what a measure says of real pictures is a line in its chart.
+    Errors are not drawn. The value of a measure for real pictures is a line in its chart.
     """
     keys = list(dict.fromkeys(key for model in models for line in model.history for key in line))
-    beside = {key: of_real(key) for key in keys if of_real(key) in keys}
-    keys = [key for key in keys if key not in {*_NOT_DRAWN, *beside.values()} and not key.endswith("_error")]
+    real = {key: of_real(key) for key in keys if of_real(key) in keys}
+    keys = [key for key in keys if key not in {*_NOT_DRAWN, *real.values()} and not key.endswith("_error")]
     keys.sort(key=lambda key: measure_of(key) is None)
-    found = []
+    charts = []
     for key in keys:
         lines = {name or key: _points(model, key) for name, model in zip(names, models, strict=True)}
-        if key in beside:
-            lines["real"] = next(filter(any, (_points(model, beside[key]) for model in models)))
+        if key in real:
+            lines["real"] = next(filter(any, (_points(model, real[key]) for model in models)))
         if svg := chart(lines):
-            found.append({"title": key, "svg": svg})
-    return found
+            charts.append({"title": key, "svg": svg})
+    return charts
 
 
 def _points(model, key):
-    """(pictures trained on, values) of what a run logged under a key."""
+    """Returns (pictures shown, values) of a logged number."""
     points = [(line["images"], line[key]) for line in model.history if isinstance(line.get(key), (int, float))]
     return tuple(zip(*points, strict=True)) if points else ((), ())
 
 
 def _metric_rows(evaluations):
-    """A row a metric. A baseline may have another number of pictures in its name, so it is found by its measure."""
+    """Returns a row for each measure. Baselines are matched by measure, since their full names may hold another number of pictures."""
     rows = []
     for name in dict.fromkeys(name for evaluation in evaluations for name in evaluation.metrics):
         measure = measure_of(name)
-        found = [evaluation.metrics.get(name) for evaluation in evaluations]
-        known = [estimate.value for estimate in found if estimate is not None]
-        ranked = len(known) > 1 and not measure.aim
-        best = max(known, key=lambda value: measure.better * value) if ranked else None
+        estimates = [evaluation.metrics.get(name) for evaluation in evaluations]
+        values = [estimate.value for estimate in estimates if estimate is not None]
+        ranked = len(values) > 1 and not measure.aim
+        best = max(values, key=lambda value: measure.better * value) if ranked else None
         rows.append(
             {
                 "name": name,
@@ -91,32 +91,32 @@ def _metric_rows(evaluations):
                         "text": format_estimate(estimate) if estimate else "",
                         "best": best is not None and estimate and estimate.value == best,
                     }
-                    for estimate in found
+                    for estimate in estimates
                 ],
-                "baselines": [_baseline(values, measure, name) for values in evaluations[0].baselines.values()],
+                "baselines": [_baseline(baseline, measure, name) for baseline in evaluations[0].baselines.values()],
             }
         )
     return rows
 
 
 def _baseline(values, measure, name):
-    """The text of a baseline's value of a measure; "" when there is none, and when it does not compare with that of the full name."""
-    found = [
+    """Returns the text of a baseline's value of a measure; "" if it is missing or does not compare with that of the full name."""
+    texts = [
         format_estimate(value)
         for key, value in values.items()
         if measure_of(key) is measure and (key == name or not measure.equal_counts)
     ]
-    return found[0] if found else ""
+    return texts[0] if texts else ""
 
 
 def _by_measure(row):
-    """A category's numbers under the names of their measures: full names hold its number of pictures, which differs."""
+    """Returns the numbers of a class by the names of their measures, since full names hold its number of pictures."""
     named = {name: measure_of(name) for name in row}
     return {measure.name if measure else name: row[name] for name, measure in named.items()}
 
 
 def _with_uris(gallery, stacked=False):
-    """A gallery as the template takes it; `stacked`: a row under another, to be compared."""
+    """Returns a gallery for the template; `stacked`: its rows below one another."""
     return {
         "stacked": stacked,
         "title": gallery.title,
@@ -139,7 +139,7 @@ def _with_uris(gallery, stacked=False):
 
 
 def _width(picture):
-    """CSS px at which a picture shows: small ones are enlarged, whole pixels only."""
+    """Returns the width of a picture in CSS px: small ones are enlarged by whole factors."""
     width = picture.shape[1]
     return width * max(1, 96 // width) if width < 160 else min(width, 256)
 

@@ -1,4 +1,4 @@
-"""Changed pictures against their targets, one value a pair."""
+"""Evaluates pictures made from pictures against their targets, with one value for each pair."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,19 +18,19 @@ from trainer.metrics import names, naturalness, of_pairs, of_pictures, of_sets
 from trainer.metrics.estimate import Estimate, format_estimate, means
 from trainer.metrics.table import Measure, better, measure_of
 
-MOST = 1_000  # pairs, unless more are asked for
+MOST = 1_000  # pairs, by default
 TARGETS = "targets"
-_SHOWN, _EXTREMES = 12, 4  # pairs in the first gallery; best and worst of a category
+_SHOWN, _EXTREMES = 12, 4  # pairs in the first gallery; best and worst pairs without classes
 
 
 @dataclass(frozen=True)
 class PairEvaluator:
-    """Measures pictures against their targets, whoever made them.
+    """Measures pictures of any origin against their targets.
 
     Args:
         targets: uint8 [height, width, 3] each. extractor: see `trainer.features.catalogue`.
-        shave: px cut from each border first. period: px of a grid that is looked for.
-        headline: the measure that comes first, where it can be taken. lpips: see `trainer.features.lpips`; None leaves it out.
+        shave: px cut from each border first. period: of periodic artifacts, in px. headline: the measure that comes first, if it can be
+            taken. lpips: see `trainer.features.lpips`; None leaves it out.
     """
 
     targets: Sequence[np.ndarray]
@@ -47,11 +47,11 @@ class PairEvaluator:
         return self._measure(pictures, self.targets, progress)
 
     def alone(self, pictures: Sequence[np.ndarray]) -> dict[str, Estimate]:
-        """Measures that take no targets: periodic artifacts, and naturalness of those that hold several of its patches."""
+        """Takes measures without targets: periodic artifacts, and naturalness of pictures that are large enough."""
         return of_pictures.measure(pictures, period=self.period) | _naturalness(pictures)
 
     def names(self) -> tuple[str, ...]:
-        """The full names that `measure` finds of as many pictures."""
+        """Returns the full names of the results of `measure` for as many pictures."""
         black = np.zeros_like(self.targets[0])
         metrics, _ = self._measure([black], [np.bitwise_not(black)], silent)
         return (*metrics, *(name for name in self.alone(self.targets) if name not in metrics))
@@ -67,17 +67,17 @@ class PairEvaluator:
 
 
 def _naturalness(pictures):
-    """NIQE of those pictures that hold several of its patches; {} when hardly any does."""
+    """Returns the NIQE of pictures that hold several patches; {} if these are fewer than two or than half."""
     model = naturalness.default_model()
     large = [picture for picture in pictures if min(picture.shape[:2]) >= 2 * model.patch]
     if len(large) < max(2, len(pictures) / 2):
         return {}
-    found = [names.of_naturalness(picture[np.newaxis], model) for picture in large]
-    return means({name: np.concatenate([one[name] for one in found]) for name in found[0]})
+    each = [names.of_naturalness(picture[np.newaxis], model) for picture in large]
+    return means({name: np.concatenate([one[name] for one in each]) for name in each[0]})
 
 
 class Pair(NamedTuple):
-    """uint8 [height, width, 3] each; of an enhancement the source is smaller. label: int or None."""
+    """Source and target uint8 [height, width, 3]; for enhancement the source is smaller. label: int or None."""
 
     source: np.ndarray
     target: np.ndarray
@@ -85,10 +85,10 @@ class Pair(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """What changed pictures are held against.
+    """Pairs to measure with.
 
-    seen: whether the model was trained on these very pictures. others: real pictures uint8 [n, side, side, 3] that are none of the
-    targets, for measures of sets, or None: those call for independent sets, and a made picture is not independent of its target.
+    seen: whether the model was trained on these pictures. others: real pictures uint8 [n, side, side, 3] apart from the targets, for
+    measures of sets, or None. These need independent sets, and a made picture is not independent of its target.
     """
 
     spec: str
@@ -100,12 +100,12 @@ class Pairs(NamedTuple):
 
 
 def gather(model, request: Request, read: Callable[..., Iterable[Pair]]) -> Pairs:
-    """Read the pairs, as the run made them of its pictures.
+    """Reads the pairs, made as in the run.
 
     Args:
         read: function (source, quarantine, count) -> at most `count` of the source's pairs.
 
-    Raises UserError, one sentence, when the source cannot be read or gives nothing usable.
+    Raises UserError if the source cannot be read or holds nothing usable.
     """
     run = model.run
     spec = request.data or request.held_out_of(run) or run.data
@@ -128,11 +128,11 @@ def evaluate(
     show: Callable[[Pair, np.ndarray, str], Example],
     progress,
 ) -> Evaluation:
-    """Send the sources through the model, and measure what it makes of them.
+    """Sends the sources through the model, and measures the results.
 
     Args:
-        made_by: what made the sources of the pictures, for the protocol.
-        alternatives: by name, pictures that could have been made without a model, which are measured beside its own.
+        made_by: origin of the sources, for the protocol.
+        alternatives: pictures made without a model, by name, measured as baselines.
         show: function (pair, made picture, name) -> the example of that name.
     """
     pairs, extractor = reference.pairs, evaluator.extractor
@@ -141,11 +141,11 @@ def evaluate(
     baselines = {name: evaluator.measure(pictures)[0] for name, pictures in alternatives.items()}
     baselines[TARGETS] = evaluator.alone(evaluator.targets)
     if reference.others is not None and min(len(pairs), len(reference.others)) >= of_sets.LEAST:
-        others, vectors, wanted = (
+        others, vectors, targets = (
             extractor.vectors(x) for x in (reference.others, np.stack(made), np.stack(evaluator.targets))
         )
         metrics |= of_sets.measure(extractor.name, others, vectors)
-        baselines[TARGETS] |= of_sets.measure(extractor.name, others, wanted)
+        baselines[TARGETS] |= of_sets.measure(extractor.name, others, targets)
     headline = next(iter(metrics))
 
     def example(place):
@@ -207,7 +207,7 @@ def _notes(metrics, baselines, reference, headline):
     yield from grid_notes(metrics, baselines[TARGETS])
     if reference.seen:
         yield (
-            "These are the pictures it was trained on, so the numbers are too good. Give others with --data, such as a"
+            "The model was trained on these pictures, so the numbers are too good. Give others with --data, such as a"
             " validation folder."
         )
     if reference.left_out:
@@ -224,6 +224,6 @@ def _extremes(reference, example, headline, each):
             counts[label] += 1
             if counts[label] <= (_EXTREMES if label is None else 1):
                 chosen.append(example(place))
-        text = f"By {headline}" + (", one of each category." if len(counts) > 1 else ".")
+        text = f"By {headline}" + (", one of each class." if len(counts) > 1 else ".")
         galleries.append(Gallery(title, text, [row for one in chosen for row in side_by_side(["made"], [one])]))
     return galleries

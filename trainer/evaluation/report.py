@@ -1,4 +1,4 @@
-"""What an evaluation gives: numbers for machines, sentences and pictures for people."""
+"""Results of an evaluation: numbers for machines, sentences and pictures for people."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,12 +9,12 @@ import numpy as np
 from trainer.evaluation.evaluated_model import EvaluatedModel
 from trainer.metrics.estimate import Estimate
 
-SCHEMA = 1  # raised when a field changes its meaning or goes; new fields may come without
+SCHEMA = 1  # raised when a field changes its meaning or is removed, not for new fields
 
 
 @dataclass(frozen=True)
 class Row:
-    """Pictures side by side, uint8 [height, width, 3] each, under a name; a caption for each, or none."""
+    """Named pictures side by side, uint8 [height, width, 3] each, with a caption for each, or none."""
 
     name: str
     pictures: Sequence[np.ndarray]
@@ -23,7 +23,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Rows of pictures with a title and what they show."""
+    """Rows of pictures with a title and a description."""
 
     title: str
     text: str
@@ -32,7 +32,7 @@ class Gallery:
 
 @dataclass(frozen=True)
 class Example:
-    """What a model made, one picture or several, and what it stands beside: pictures uint8 [height, width, 3] with their captions."""
+    """Pictures by a model, one or several, and the baselines to show with them: (caption, picture uint8 [height, width, 3])."""
 
     name: str
     baselines: Sequence[tuple[str, np.ndarray]]
@@ -40,7 +40,7 @@ class Example:
 
 
 def side_by_side(names: Sequence[str], examples: Sequence[Example]) -> list[Row]:
-    """Rows of the same example by several models, called `names`: a picture each in one row, or several each in a row each."""
+    """Arranges the same example by several models, called `names`: in one row for single pictures, else in a row for each model."""
     first = examples[0]
     captions, baselines = zip(*first.baselines, strict=True)
     if len(first.made) == 1:
@@ -54,10 +54,10 @@ def side_by_side(names: Sequence[str], examples: Sequence[Example]) -> list[Row]
 class Evaluation:
     """One model, measured.
 
-    protocol: what was done, as plain values. metrics: by full name, the headline first. baselines: what the same measures say of
-    something else, by its name, such as real pictures that were held out, or bicubic enlargement. categories: for each, its counts and
-    metrics. each: of pairs, {full name: float64 [n]} in the order of the data. notes: sentences. examples: the same for every model that is
-    measured so. galleries: what this one did best, worst and the like. copies: of made pictures, the closest training pictures.
+    protocol: as plain values. metrics: by full name, the headline first. baselines: the same measures of something else, by its name, such
+    as held-out pictures or bicubic enlargement. categories: counts and metrics of each class. each: for pairs, {full name: float64 [n]} in
+    the order of the data. notes: sentences. examples: the same for every model measured so. galleries: best and worst results and the
+    like. copies: training pictures closest to made ones.
     """
 
     model: EvaluatedModel
@@ -73,12 +73,12 @@ class Evaluation:
 
     @property
     def headline(self) -> str:
-        """The name of the metric that models are ranked by."""
+        """Full name of the measure that ranks models."""
         return next(iter(self.metrics))
 
 
 def as_values(evaluation: Evaluation) -> dict:
-    """What `--json` writes: dicts, lists, strings and finite numbers only; a number that is not finite is null."""
+    """Returns the content of the JSON file: dicts, lists, strings and finite numbers; a number that is not finite is null."""
     return {
         "schema": SCHEMA,
         "model": evaluation.model.as_values(),

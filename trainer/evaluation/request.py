@@ -1,4 +1,4 @@
-"""What the user asks of an evaluation."""
+"""Options of an evaluation."""
 
 from dataclasses import dataclass
 
@@ -8,9 +8,12 @@ from trainer.runs.config import RunConfig
 
 @dataclass(frozen=True)
 class Request:
-    """data: source to measure with; None: what suits the task. held_out: real pictures not trained on; None: the split beside what was
-    trained on, if there is one. count: pictures at most. seed: of the first made picture. truncation: of made pictures.
-    lpips: `trainer.features.lpips.Lpips` that pairs are measured by too, or None."""
+    """Options of an evaluation.
+
+    data: source to measure with; None: by task. held_out: real pictures not trained on; None: the sibling split, if there is one. count:
+    pictures at most. seed: of the first made picture. truncation: of made pictures. lpips: `trainer.features.lpips.Lpips` for pairs, or
+    None.
+    """
 
     data: str | None = None
     held_out: str | None = None
@@ -20,5 +23,5 @@ class Request:
     lpips: object = None
 
     def held_out_of(self, run: RunConfig) -> str | None:
-        """The source of pictures that the run was not trained on."""
+        """Returns the source of held-out pictures of a run."""
         return self.held_out or sibling_split(run.data)

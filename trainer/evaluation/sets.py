@@ -1,4 +1,4 @@
-"""Made pictures against real ones, as sets: their features, and the grids in them."""
+"""Evaluates made pictures against real ones, as sets: by their features, and for grids."""
 
 import functools
 from collections.abc import Iterable, Sequence
@@ -22,21 +22,20 @@ from trainer.metrics.neighbours import precision_recall, realism
 from trainer.metrics.table import KID, MEMORISATION, PERIODIC_ARTIFACTS, PRECISION, RECALL, measure_of
 from trainer.runs.config import RunConfig
 
-MOST = 10_000  # made pictures, unless more are asked for
+MOST = 10_000  # made pictures, by default
 REAL, HELD_OUT = "real", "real, held out"
-_SHOWN, _EXTREMES = 8, 4  # pictures of a category, best and worst of it
+_SHOWN, _EXTREMES = 8, 4  # pictures of a class; best and worst of it
 _COPIES = 12  # pairs of made and training picture
 
 
 @dataclass(frozen=True)
 class SetEvaluator:
-    """Measures sets of pictures against real ones, whoever made them.
+    """Measures sets of pictures of any origin against real ones.
 
     Args:
         extractor: see `trainer.features.catalogue`.
-        real, train, held_out: its vectors, float [n, d], of real pictures, of what was trained on, and of real pictures that was not; the
-            last two, which memorisation takes, may be None.
-        period: px of a grid that is looked for. artifacts: `of_pictures.measure` of real pictures.
+        real, train, held_out: vectors float [n, d] of real, training and held-out pictures; the last two, for memorisation, may be None.
+        period: of periodic artifacts, in px. artifacts: `of_pictures.measure` of real pictures.
     """
 
     extractor: object
@@ -47,12 +46,12 @@ class SetEvaluator:
     artifacts: dict[str, Estimate]
 
     def measure(self, blocks: Iterable[np.ndarray], count: int) -> tuple[dict[str, Estimate], np.ndarray]:
-        """(measures by their full names, the headline first; vectors [count, d]) of `count` made pictures.
+        """Returns (measures by full name, the headline first; vectors [count, d]) of `count` made pictures.
 
         Args:
-            blocks: uint8 [n, side, side, 3] each; only those pictures are kept that measures take as they are.
+            blocks: uint8 [n, side, side, 3] each; only pictures for measures of pixels are kept.
 
-        Raises UserError when they are too few.
+        Raises UserError if there are too few.
         """
         step, seen = -(-count // of_pictures.MOST), 0
         vectors, kept = [], []
@@ -64,7 +63,7 @@ class SetEvaluator:
         return self.of_vectors(vectors) | of_pictures.measure(kept, period=self.period), vectors
 
     def of_vectors(self, vectors: np.ndarray) -> dict[str, Estimate]:
-        """The part of `measure` that sees features only."""
+        """Takes only the measures of features."""
         return of_sets.measure(self.extractor.name, self.real, vectors, train=self.train, held_out=self.held_out)
 
 
@@ -86,7 +85,7 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Reference:
-    """What made pictures are held against. `held_out` is None when there are none, `train` when they are not on this machine."""
+    """Real pictures to measure with. `held_out` is None if there are none, `train` if they are not on this machine."""
 
     extractor: object
     real: Pictures
@@ -208,9 +207,9 @@ def evaluate(model, reference: Reference, request: Request, progress) -> Evaluat
 
 def _check(model, reference):
     if model.classes and reference.real.classes != model.classes:
-        have = ", ".join(reference.real.classes) or "no categories"
+        have = ", ".join(reference.real.classes) or "no classes"
         raise UserError(
-            f"{model.name} was trained on the categories {', '.join(model.classes)}; {reference.real.spec} has {have}"
+            f"{model.name} was trained on the classes {', '.join(model.classes)}; {reference.real.spec} has {have}"
         )
 
 
@@ -220,13 +219,13 @@ def _inception_score(extractor, made):
 
 
 def _categories(features, real, vectors, labels, conditional):
-    """{category: {"real": n, "made": n, full name: Estimate}}; KID only where the model was told what to make."""
+    """Returns {class: {"real": n, "made": n, full name: Estimate}}; with KID only for conditional models."""
     if labels is None:
         return {}
 
     def of_category(a, b):
-        found = names.of_sets(precision_recall, features, a, b)
-        return names.of_sets(kid, features, a, b) | found if conditional else found
+        measures = names.of_sets(precision_recall, features, a, b)
+        return names.of_sets(kid, features, a, b) | measures if conditional else measures
 
     found = by_category(
         of_category, real.vectors, real.labels, vectors, labels, names=real.classes, least=of_sets.LEAST
@@ -259,7 +258,7 @@ def _notes(metrics, baselines, categories, conditional):
     note = f"KID is {format_estimate(found[KID])}"
     if KID in held_out:
         note += f"; real pictures that were held out score {format_estimate(held_out[KID])}"
-    yield f"{note}. 0 is no difference, less is better."
+    yield f"{note}. 0 means no difference, less is better."
     yield (
         f"{found[PRECISION].value:.0%} of the made pictures lie among real ones (precision), and"
         f" {found[RECALL].value:.0%} of the real pictures could have been made (recall)."
@@ -269,26 +268,26 @@ def _notes(metrics, baselines, categories, conditional):
         near = f"A made picture is nearer to a training picture than a held-out one is in {value:.0%} ± {error:.0%} of the cases"
         if value - 3 * error > 0.5:
             yield (
-                f"{near}, where 50 % is new: it repeats training pictures, or makes few kinds of picture. Look at the closest pairs"
-                " below."
+                f"{near}; for new pictures it is 50 %. The model repeats training pictures, or makes few kinds of picture. See the closest"
+                " pairs below."
             )
         else:
             yield f"{near}: no sign of copying."
     else:
-        yield "Whether it copies was not measured: that takes what it was trained on, and held-out pictures (--held-out)."
+        yield "Copying was not measured: that needs the training pictures and held-out pictures (--held-out)."
     yield from grid_notes(metrics, baselines.get(REAL, {}))
     ranked = _ranked(categories) if conditional else []
     if len(ranked) > 1:
-        yield f"Best category: {ranked[0]}. Worst: {ranked[-1]}."
+        yield f"Best class: {ranked[0]}. Worst: {ranked[-1]}."
 
 
 def grid_notes(metrics: dict[str, Estimate], real: dict[str, Estimate]):
-    """A sentence when there is a grid in the made pictures that is not in the real ones."""
+    """Yields a sentence if the made pictures have a grid that the real ones do not have."""
     for name, value in metrics.items():
         if measure_of(name) is PERIODIC_ARTIFACTS and of_pictures.has_grid(value, real[name]):
             yield (
-                f"There is a grid in the made pictures: {name} is {format_estimate(value)}, and that of real ones"
-                f" {format_estimate(real[name])}."
+                f"There is a grid in the made pictures: {name} is {format_estimate(value)}, and {format_estimate(real[name])} for"
+                " real ones."
             )
 
 
@@ -313,14 +312,14 @@ def _extremes(real, made, vectors, labels):
         for what, chosen in (("best", ordered[:_EXTREMES]), ("worst", ordered[::-1][:_EXTREMES])):
             rows.append(Row(f"{category} {what}".strip(), made[chosen], [f"{scores[i]:.2f}" for i in chosen]))
     text = (
-        "By realism (Kynkäänniemi et al. 2019): how deep a picture lies among real ones; 1 is the border. The best may be the most"
+        "By realism (Kynkäänniemi et al. 2019): how deep a picture lies among real ones; 1 is the border. The best may just be"
         " ordinary, or copies."
     )
     return Gallery("Best and worst", text, rows)
 
 
 def _groups(real, made, labels) -> Sequence[tuple[str, np.ndarray, np.ndarray]]:
-    """(category, places among the real, places among the made); one without a name when there are no labels."""
+    """Returns (class, indices of real pictures, indices of made ones) for each class; one without a name if there are no labels."""
     if labels is None:
         return [("", np.arange(len(real.pictures)), np.arange(len(made)))]
     groups = [
@@ -334,5 +333,5 @@ def _nearest_training(train, made, closest, places, distances):
         Row(f"distance {distances[i]:.3g}", (made[i], train.pictures[places[i]]), ("made", "training picture"))
         for i in closest
     ]
-    text = "The made pictures that lie nearest to a training picture, each beside it: where a copy would be seen."
+    text = "The made pictures nearest to a training picture, each next to it. Copies would show here."
     return Gallery("Nearest training pictures", text, rows)

@@ -1,1 +1,1 @@
-"""The networks of `models.features` behind a NumPy interface, as the measures take them; and how packshot's own was made."""
+"""NumPy interface of the networks in `models.features`, for the measures, and the training of packshot's own network."""

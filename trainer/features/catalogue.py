@@ -1,4 +1,4 @@
-"""Open an extractor, or LPIPS, by what the user typed. Importing this module does not import TensorFlow."""
+"""Opens an extractor, or LPIPS, by its spec. Importing this module does not import TensorFlow."""
 
 from data.errors import UserError
 from models.features.catalogue import open_network
@@ -7,9 +7,9 @@ from trainer.features.lpips import Lpips
 
 
 def open_features(spec: str) -> Extractor:
-    """An extractor on the network that `spec` names: see `models.features.catalogue`.
+    """Opens the extractor of the network `spec`, see `models.features.catalogue`.
 
-    Raises UserError, one sentence for the user, when the kind is unknown, and when a network cannot be had or cannot be used.
+    Raises UserError if the kind is unknown, or the network cannot be read or used.
     """
     import tensorflow as tf
 
@@ -31,7 +31,7 @@ def open_features(spec: str) -> Extractor:
 
 
 def open_lpips(spec: str) -> Lpips:
-    """LPIPS on the network that `spec` names, `vgg16:PATH` or `alexnet:PATH`. Raises UserError for others, and as `open_features` does."""
+    """Opens LPIPS on the network `spec`, `vgg16:PATH` or `alexnet:PATH`. Raises UserError for others, and as `open_features`."""
     if spec.partition(":")[0] not in ("vgg16", "alexnet"):
         raise UserError(f"LPIPS has weights for vgg16:PATH and alexnet:PATH, not for {spec!r}")
     return Lpips(open_network(spec))

@@ -1,4 +1,4 @@
-"""What every network is to the measures: pictures in, vectors, maps or class probabilities out."""
+"""Interface of feature networks for the measures: from pictures to vectors, maps or class probabilities."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ Pictures = np.ndarray | Sequence[np.ndarray]
 
 @dataclass(frozen=True)
 class Extractor:
-    """A frozen network behind one door.
+    """A frozen feature network.
 
-    `name` tells the network, its weights and its input size, in the letters that `trainer.metrics.names` takes; `size` is the side in px of
-    what the network sees; `classes` how many classes it knows, None when it is no classifier.
+    `name` identifies the network, its weights and its input size, in the characters of `trainer.metrics.names`. `size` is the side of its
+    input in px. `classes` is the number of its classes, None if it is not a classifier.
 
-    `to_vectors`, `to_maps` and `to_probabilities` are the network itself: float32 [batch, size, size, 3] in [0, 255] to [batch, d], to a
-    list of [batch, height, width, channels], and to [batch, classes]. They always get `batch` pictures: with one shape for all, what a
-    picture gives does not depend on how many there are.
+    `to_vectors`, `to_maps` and `to_probabilities` run the network: float32 [batch, size, size, 3] in [0, 255] to [batch, d], to a list of
+    [batch, height, width, channels], and to [batch, classes]. They always get `batch` pictures: with one shape, the result of a picture
+    does not depend on their number.
     """
 
     name: str
@@ -44,19 +44,19 @@ class Extractor:
     def maps(self, pictures: Pictures, progress: Progress = silent) -> list[np.ndarray]:
         """Feature maps of several layers, float32 [n, height, width, channels] each, shallow ones first; arguments as for `vectors`.
 
-        Raises UserError when the network's layers are not known.
+        Raises UserError if the network's layers are unknown.
         """
         if self.to_maps is None:
             raise UserError(
-                f"{self.name} has no layers to compare; take packshot, inception, keras:NAME, vgg16:PATH or alexnet:PATH"
+                f"{self.name} has no layers to compare; use packshot, inception, keras:NAME, vgg16:PATH or alexnet:PATH"
             )
-        found = list(self._run(self.to_maps, pictures, progress, several=True))
-        return [np.concatenate(layer) for layer in zip(*found, strict=True)]
+        batches = list(self._run(self.to_maps, pictures, progress, several=True))
+        return [np.concatenate(layer) for layer in zip(*batches, strict=True)]
 
     def probabilities(self, pictures: Pictures, progress: Progress = silent) -> np.ndarray:
         """Class probabilities float32 [n, classes]; arguments as for `vectors`. Raises UserError when the network is no classifier."""
         if self.to_probabilities is None:
-            raise UserError(f"{self.name} is no classifier; take inception or keras:NAME")
+            raise UserError(f"{self.name} is not a classifier; use inception or keras:NAME")
         return np.concatenate(list(self._run(self.to_probabilities, pictures, progress)))
 
     def _run(self, network, pictures, progress, several=False):
@@ -65,7 +65,7 @@ class Extractor:
             yield [np.asarray(rows)[:count] for rows in found] if several else np.asarray(found)[:count]
 
     def _batches(self, pictures) -> Iterator[tuple[int, np.ndarray]]:
-        """How many pictures, and float32 [batch, size, size, 3] that begins with them."""
+        """Yields (number of pictures, float32 [batch, size, size, 3] that begins with them)."""
         if not len(pictures):
             raise ValueError("there are no features of no pictures")
         for start in range(0, len(pictures), self.batch):

@@ -1,4 +1,4 @@
-"""LPIPS of pictures in their own size: NumPy arrays in, one distance a pair out."""
+"""LPIPS of pictures in their own size, one distance per pair, on NumPy arrays."""
 
 from collections.abc import Iterable
 
@@ -9,7 +9,7 @@ from data.images import to_float
 
 
 class Lpips:
-    """The distance of Zhang et al. 2018, version 0.1, on an opened `models.features.torchvision` network.
+    """Distance of Zhang et al. 2018, version 0.1, on an opened `models.features.torchvision` network.
 
     `name`: `lpips_vgg_<hash>` or `lpips_alex_<hash>`, with the first digits of the SHA-256 of the weights' file.
     """
@@ -25,9 +25,9 @@ class Lpips:
         self._distance = tf.function(lambda a, b: lpips(network, to_float(a), to_float(b)), [shape, shape])
 
     def distances(self, pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-        """Float64 [n] of pairs of pictures uint8 [height, width, 3], alike in shape pair by pair; the pairs may differ.
+        """Returns float64 [n] of pairs of pictures uint8 [height, width, 3], of one shape within a pair.
 
-        Nothing is resized. Raises UserError for other pictures, and for ones smaller than the network can see.
+        Nothing is resized. Raises UserError for other arrays, and for pictures smaller than the network's least input.
         """
         return np.array([self._of(*pair) for pair in pairs], np.float64)
 

@@ -1,9 +1,9 @@
-"""Make the encoder that comes with packshot, from nothing but drawings: about 20 minutes of processor time, and a file of 1.5 MB.
+"""Train the encoder shipped with packshot, on drawings alone: about 20 minutes of processor time, and a file of 1.5 MB.
 
-The network learns at once to name the product, its print and its colours and those of what is behind it, to tell where it is, to tell how
-much a picture has been blurred, covered with noise, compressed, faded and reduced, and to know two views of one scene from views of others.
-Then the heads are thrown away, normalisation is folded into the convolutions, and the features of each depth are whitened on fresh scenes.
-The same seed and TensorFlow give the same scenes and the same start; sums in threads make the last digits differ, and so the name.
+The network learns at once to classify the product and its print, to estimate its colours and those of the backdrop, to locate it, to
+estimate how much a picture was blurred, covered with noise, compressed, faded and reduced, and to match two views of one scene. Then the
+heads are dropped, normalisation is folded into the convolutions, and the features of each depth are whitened on fresh scenes. The same
+seed and TensorFlow give the same scenes and the same start; sums in threads change the last digits, and so the name.
 
 Example:
   python -m trainer.features.make_encoder --out models/features/encoder.npz
@@ -26,18 +26,22 @@ from models.features.network import digest
 from trainer.console import progress
 from trainer.features.scenes import PRINTS, Scenes
 
-SCENES = 48  # a step; two views of each
+SCENES = 48  # per step, with two views of each
 WHITENED_ON = 3000  # scenes
 TEMPERATURE = 0.2
 PEAK_RATE = 2e-3
 
 
 @click.command(help=__doc__.replace("Example:", "\b\nExample:"))
-@click.option("--out", required=True, type=click.Path(dir_okay=False), help="the file to write, .npz")
-@click.option("--steps", default=1000, type=click.IntRange(min=1), show_default=True, help=f"of {SCENES} scenes")
-@click.option("--products", default=4000, type=click.IntRange(min=1), show_default=True, help="drawn beforehand")
-@click.option("--backdrops", default=1200, type=click.IntRange(min=1), show_default=True, help="drawn beforehand")
-@click.option("--whitened-on", default=WHITENED_ON, type=click.IntRange(min=200), show_default=True, help="scenes")
+@click.option("--out", required=True, type=click.Path(dir_okay=False), help="file to write, .npz")
+@click.option(
+    "--steps", default=1000, type=click.IntRange(min=1), show_default=True, help=f"training steps, of {SCENES} scenes"
+)
+@click.option("--products", default=4000, type=click.IntRange(min=1), show_default=True, help="products in stock")
+@click.option("--backdrops", default=1200, type=click.IntRange(min=1), show_default=True, help="backdrops in stock")
+@click.option(
+    "--whitened-on", default=WHITENED_ON, type=click.IntRange(min=200), show_default=True, help="scenes for whitening"
+)
 @click.option("--seed", default=0, show_default=True)
 def main(*, out, steps, products, backdrops, whitened_on, seed):
     began = time.monotonic()
@@ -54,7 +58,7 @@ def main(*, out, steps, products, backdrops, whitened_on, seed):
 
 
 def batches(scenes, numbers):
-    """Dicts of arrays for `SCENES` scenes each: first all first views, then all second ones, as float32 pictures in [0, 255]."""
+    """Yields dicts of arrays for `SCENES` scenes: all first views, then all second ones, with float32 pictures in [0, 255]."""
 
     def made(number):
         side = (packshot.SIZE, packshot.SIZE)
@@ -80,12 +84,12 @@ def batches(scenes, numbers):
 
 
 def network(seed):
-    """A Keras model of the trunk, from pictures to the map of each depth: the layers of `packshot.maps` with normalisation between."""
+    """Builds the trunk, from pictures to the map of each depth: the layers of `packshot.maps` with normalisation."""
     import keras
 
     here = pictures = keras.Input((None, None, 3))
     here = keras.layers.Rescaling(1 / 127.5, -1)(here)
-    found, number = [], 0
+    maps, number = [], 0
     for depth in packshot.DEPTHS:
         for layer, channels in enumerate(depth):
             start = keras.initializers.HeNormal(seed + number)
@@ -95,12 +99,12 @@ def network(seed):
             here = keras.layers.BatchNormalization(name=f"norm{number}", momentum=0.97, dtype="mixed_bfloat16")(here)
             here = keras.layers.ReLU(dtype="mixed_bfloat16")(here)
             number += 1
-        found.append(here)
-    return keras.Model(pictures, found)
+        maps.append(here)
+    return keras.Model(pictures, maps)
 
 
 def _with_heads(trunk):
-    """What is learnt, by name, from the trunk's maps."""
+    """Adds the heads of all training targets, by name, to the trunk."""
     import keras
     from keras import layers, ops
 
@@ -109,17 +113,17 @@ def _with_heads(trunk):
     deviations = [ops.sqrt(ops.var(layer, axis=(1, 2)) + 1e-4) for layer in maps]
     shallow = ops.concatenate([*means[:3], *deviations[:3]], axis=1)
     deep = ops.concatenate([*means[3:], *deviations[3:]], axis=1)
-    said = layers.Dense(256, "relu")(layers.BatchNormalization()(deep))
-    spoilt = layers.Dense(64, "relu")(layers.BatchNormalization()(shallow))
+    content = layers.Dense(256, "relu")(layers.BatchNormalization()(deep))
+    damage = layers.Dense(64, "relu")(layers.BatchNormalization()(shallow))
     place = ops.concatenate([maps[3], layers.UpSampling2D(2)(maps[4])], axis=3)
     known = layers.Dense(256, "relu")(layers.BatchNormalization()(ops.concatenate([shallow, deep], axis=1)))
     return keras.Model(
         trunk.inputs,
         {
-            "label": layers.Dense(len(Studio.classes))(said),
-            "print": layers.Dense(1 + len(PRINTS))(said),
-            "colours": layers.Dense(6)(said),
-            "damage": layers.Dense(5)(spoilt),
+            "label": layers.Dense(len(Studio.classes))(content),
+            "print": layers.Dense(1 + len(PRINTS))(content),
+            "colours": layers.Dense(6)(content),
+            "damage": layers.Dense(5)(damage),
             "mask": layers.Conv2D(1, 1)(place)[..., 0],
             "known": layers.Dense(128)(known),
         },
@@ -127,13 +131,13 @@ def _with_heads(trunk):
 
 
 def _terms(found, batch):
-    """The losses by name: scalars, as they enter the sum."""
+    """Returns the losses by name: scalars, as they enter the sum."""
     import tensorflow as tf
 
-    there = tf.cast(batch["label"] >= 0, tf.float32)
+    labelled = tf.cast(batch["label"] >= 0, tf.float32)
 
     def mean(values):
-        return tf.reduce_sum(values * there) / (tf.reduce_sum(there) + 1e-6)
+        return tf.reduce_sum(values * labelled) / (tf.reduce_sum(labelled) + 1e-6)
 
     def named(key):
         return mean(tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(batch[key], 0), found[key]))
@@ -154,7 +158,7 @@ def _terms(found, batch):
 
 
 def train(scenes, steps, seed):
-    """Folded kernels and biases, float32 by name, and the mean of each loss over the last steps."""
+    """Returns folded kernels and biases, float32 by name, and the mean of each loss over the last steps."""
     import keras
     import tensorflow as tf
 
@@ -183,21 +187,22 @@ def train(scenes, steps, seed):
 
 
 def folded(trunk, count):
-    """The first `count` convolutions of a Keras model, layers `conv0` ..., with the normalisation after them, `norm0` ..., in them:
-    {"kernel0": [side, side, in, out], "bias0": [out], ...}, float32.
+    """Folds the normalisations `norm0` ... of a Keras model into its first `count` convolutions `conv0` ...
+
+    Returns {"kernel0": [side, side, in, out], "bias0": [out], ...}, float32.
     """
-    found = {}
+    weights = {}
     for number in range(count):
         norm = trunk.get_layer(f"norm{number}")
         gamma, beta, mean, variance = norm.get_weights()
         scale = gamma / np.sqrt(variance + norm.epsilon)
-        found[f"kernel{number}"] = trunk.get_layer(f"conv{number}").get_weights()[0] * scale
-        found[f"bias{number}"] = beta - mean * scale
-    return found
+        weights[f"kernel{number}"] = trunk.get_layer(f"conv{number}").get_weights()[0] * scale
+        weights[f"bias{number}"] = beta - mean * scale
+    return weights
 
 
 def whitening(scenes, weights, numbers):
-    """{"centre0": [2 * channels], "matrix0": [2 * channels, share], ...}: principal components of fresh scenes, of deviation 1."""
+    """Returns principal components on fresh scenes, of deviation 1: {"centre0": [2 * channels], "matrix0": [2 * channels, share], ...}."""
     import tensorflow as tf
 
     rounded = {name: tf.constant(array.astype(np.float16), tf.float32) for name, array in weights.items()}
@@ -205,15 +210,15 @@ def whitening(scenes, weights, numbers):
         [rows.numpy() for rows in packshot.pool(packshot.maps(to_float(batch["pictures"][:SCENES]), rounded))]
         for batch in batches(scenes, numbers)
     ]
-    found = {}
+    components = {}
     for depth, (parts, share) in enumerate(zip(zip(*pooled, strict=True), packshot.SHARES, strict=True)):
         rows = np.concatenate(parts).astype(np.float64)
         centre, deviation = rows.mean(axis=0), rows.std(axis=0) + 1e-3
         _, spread, axes = np.linalg.svd((rows - centre) / deviation, full_matrices=False)
         scale = np.sqrt(len(rows)) / np.maximum(spread[:share], 1e-2 * spread[0])
-        found[f"centre{depth}"] = centre.astype(np.float32)
-        found[f"matrix{depth}"] = (axes[:share] * scale[:, None] / deviation).T.astype(np.float32)
-    return found
+        components[f"centre{depth}"] = centre.astype(np.float32)
+        components[f"matrix{depth}"] = (axes[:share] * scale[:, None] / deviation).T.astype(np.float32)
+    return components
 
 
 if __name__ == "__main__":

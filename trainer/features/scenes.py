@@ -1,4 +1,4 @@
-"""What the packshot encoder learns from: drawn products on drawn backdrops, and backdrops alone, whole and spoilt. No photo is among them.
+"""Training data of the packshot encoder: drawn products on drawn backdrops, and backdrops alone, intact and damaged. No photos.
 
 Products are the studio's, cut out by their masks, turned, lit and folded. Backdrops are dead leaves (shapes that hide each other; encoders
 trained on them carry over to photos: Baradad et al. 2021), clouds, boards and plain walls. Scene `i` is a function of the seed and `i`.
@@ -13,19 +13,19 @@ from data.progress import Progress, silent
 from data.sources.studio import Studio
 from trainer.features.damage import blurred, compressed, faded, noisy
 
-CANVAS = 160  # px a side of a scene, of which views are cut
-SOURCES, CHANCES = (64, 96, 128), (0.5, 0.2, 0.3)  # px in which a view is taken, and how often
+CANVAS = 160  # side of a scene in px, of which views are cut
+SOURCES, CHANCES = (64, 96, 128), (0.5, 0.2, 0.3)  # side of a view in px, and its probability
 PRINTS = ("striped", "checked", "dotted", "chevron")
 MASK = 8
-NOTHING = -1  # the label of what has none
+NOTHING = -1  # label of scenes without a product
 _Resampling = Image.Resampling
 
 
 @dataclass(frozen=True)
 class Scene:
-    """`picture` uint8 and `mask` uint8 (255 is product), both [CANVAS, CANVAS, ..]; `label`, `print_number`: ints; `colours` [6].
+    """A scene: `picture` and `mask` (255 is product), uint8 [CANVAS, CANVAS, ..]; `label`, `print_number`: ints; `colours` [6].
 
-    The colours are those of the product and of the rest, in [-1, 1].
+    The colours are of the product and of the rest, in [-1, 1].
     """
 
     picture: np.ndarray
@@ -37,7 +37,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class View:
-    """`picture` uint8 [source, source, 3]; `mask` float32 [MASK, MASK]; `damage` float32 [5], 0 where there is none, about 1 at most."""
+    """A view: `picture` uint8 [source, source, 3]; `mask` float32 [MASK, MASK]; `damage` float32 [5], 0 for none to about 1."""
 
     picture: np.ndarray
     mask: np.ndarray
@@ -45,7 +45,7 @@ class View:
 
 
 class Scenes:
-    """A stock of products, backdrops and cloth, of which every scene is made anew."""
+    """Scenes, composed from a stock of products, backdrops and cloth."""
 
     def __init__(self, seed: int, products: int, backdrops: int, progress: Progress = silent):
         self.seed = seed
@@ -58,7 +58,7 @@ class Scenes:
         self.backdrops = [_backdrop(random, self.clouds) for _ in drawn]
 
     def pair(self, index: int) -> list[tuple[Scene, View]]:
-        """Two views of scene `index`, cut differently and spoilt alike; in half of the pairs the product lies elsewhere in the second."""
+        """Returns two views of scene `index`, cut differently and damaged alike. In half of the pairs the second has a moved product."""
         random = np.random.default_rng([self.seed, 2, index])
         product = None if random.random() < 0.15 else self.products[random.integers(len(self.products))]
         first = second = self._scene(random, product)
@@ -87,7 +87,7 @@ class Scenes:
         return Scene(picture, mask, example["label"], number, colours)
 
     def _laid(self, random, example, backdrop):
-        """The product cut out, turned and folded, on a backdrop: its picture float32 and its mask."""
+        """Returns picture float32 and mask of the product, cut out, turned and folded, on a backdrop."""
         cut = np.concatenate([example["image"], example["mask"]], axis=2)
         angle = np.radians(random.normal(0, 12))
         zoom, stretch = random.uniform(0.65, 1.05), random.uniform(0.85, 1.18)
@@ -110,16 +110,16 @@ class Scenes:
 
 
 def _clouds(random, slope):
-    """Noise whose amplitude falls as frequency ** -slope: float32 [CANVAS, CANVAS], mean 0, deviation 1."""
+    """Draws noise with amplitude frequency ** -slope: float32 [CANVAS, CANVAS], mean 0, deviation 1."""
     spectrum = np.fft.rfft2(random.standard_normal((CANVAS, CANVAS)))
     frequency = np.hypot(np.fft.fftfreq(CANVAS)[:, None], np.fft.rfftfreq(CANVAS)[None])
     frequency[0, 0] = np.inf
-    found = np.fft.irfft2(spectrum * frequency**-slope, (CANVAS, CANVAS))
-    return ((found - found.mean()) / found.std()).astype(np.float32)
+    clouds = np.fft.irfft2(spectrum * frequency**-slope, (CANVAS, CANVAS))
+    return ((clouds - clouds.mean()) / clouds.std()).astype(np.float32)
 
 
 def _colour(random):
-    """RGB levels: mostly pale or greyish, as rooms are."""
+    """Draws RGB levels, mostly pale or greyish, as in rooms."""
     grey = random.uniform(20, 245)
     return np.clip(grey + random.normal(0, random.choice([6, 25, 60]), 3), 0, 255)
 
@@ -163,7 +163,7 @@ def _leaves(random, picture, clouds):
 
 
 def _choose_damage(random):
-    """Side in px, blur in px, deviation of noise, quality of JPEG and contrast; each spoils about every fifth scene."""
+    """Draws side in px, blur in px, deviation of noise, quality of JPEG and contrast; each damages about every fifth scene."""
     side = int(random.choice(SOURCES, p=CHANCES))
     sound = random.random() < 0.4
 

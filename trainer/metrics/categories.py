@@ -1,4 +1,4 @@
-"""The same measure for each category alone: one number hides the category a generator has dropped."""
+"""Measures of each class alone, since one number hides a class that a generator has dropped."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -7,7 +7,7 @@ import numpy as np
 
 
 class Category(NamedTuple):
-    """How many rows of each set a category has, and what the measure says of them: None when it has too few."""
+    """Rows of a class in each set, and the result of the measure, or None for too few rows."""
 
     real: int
     fake: int
@@ -25,16 +25,16 @@ def by_category(
     least: int = 20,
     **protocol,
 ) -> dict[str, Category]:
-    """`measure(real, fake, **protocol)`, such as `kid` or `precision_recall`, for the rows of each label, by its name in `names`.
+    """Calls `measure(real, fake, **protocol)`, such as `kid` or `precision_recall`, for each label; returns results by name.
 
     Args:
         real, fake: features [n, d], [m, d].
         real_labels, fake_labels: int [n], [m], indices into `names`.
-        least: a category with fewer rows in either set is counted and not measured.
+        least: a class with fewer rows in either set is counted but not measured.
 
-    Categories have far fewer rows than the whole, so only measures whose expectation does not depend on n (KID) compare with the value
-    of the whole; recall, precision and FID compare between models, within a category. Raises ValueError for labels that are not one
-    per row or have no name, and whatever `measure` raises.
+    Classes have far fewer rows than the whole set. So only measures whose expectation does not depend on n (KID) compare with the value of
+    the whole set; recall, precision and FID compare only between models, within a class. Raises ValueError for labels that are not one per
+    row or have no name, and the exceptions of `measure`.
     """
     for rows, labels, what in ((real, real_labels, "real"), (fake, fake_labels, "fake")):
         labels = np.asarray(labels)
@@ -42,9 +42,9 @@ def by_category(
             raise ValueError(f"{what} labels must be integers [{len(rows)}], not {labels.dtype} {list(labels.shape)}")
         if labels.size and not 0 <= labels.min() <= labels.max() < len(names):
             raise ValueError(f"{what} labels run from {labels.min()} to {labels.max()}; there are {len(names)} names")
-    found = {}
+    classes = {}
     for label, name in enumerate(names):
         a, b = real[np.asarray(real_labels) == label], fake[np.asarray(fake_labels) == label]
         enough = min(len(a), len(b)) >= least
-        found[name] = Category(len(a), len(b), measure(a, b, **protocol) if enough else None)
-    return found
+        classes[name] = Category(len(a), len(b), measure(a, b, **protocol) if enough else None)
+    return classes

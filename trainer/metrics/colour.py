@@ -1,8 +1,8 @@
-"""Colour as measured: luma, CIE Lab, and the colour difference Delta-E 2000."""
+"""Colour measures: luma, CIE Lab, and the colour difference Delta-E 2000."""
 
 import numpy as np
 
-# IEC 61966-2-1; the white is what the matrix makes of (1, 1, 1), D65, so that greys have no colour at all.
+# IEC 61966-2-1; the white is the product of the matrix and (1, 1, 1), D65, so that greys have no chroma.
 _TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
 _WHITE = _TO_XYZ.sum(axis=1)
 
@@ -10,8 +10,8 @@ _WHITE = _TO_XYZ.sum(axis=1)
 def luma(pictures: np.ndarray) -> np.ndarray:
     """Luma of BT.601 in studio range, float64 [..., height, width], 16 for black to 235 for white, not rounded.
 
-    16 + (65.481 R + 128.553 G + 24.966 B) / 255 of uint8 [..., height, width, 3]: what MATLAB's rgb2ycbcr gives, on which the
-    super-resolution literature measures.
+    16 + (65.481 R + 128.553 G + 24.966 B) / 255 of uint8 [..., height, width, 3], as MATLAB's rgb2ycbcr, which the super-resolution
+    literature uses.
     """
     return 16 + pictures @ (np.array([65.481, 128.553, 24.966]) / 255)
 
@@ -27,7 +27,7 @@ def lab(pictures: np.ndarray) -> np.ndarray:
 
 
 def ciede2000(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """The colour difference Delta-E 2000 of two arrays of L*a*b* [..., 3]: float64 [...], >= 0; about 1 can just be seen.
+    """Colour difference Delta-E 2000 of two arrays of L*a*b* [..., 3]: float64 [...], >= 0; about 1 can just be seen.
 
     Sharma, Wu & Dalal 2005, eq. 2 to 22, with weights kL = kC = kH = 1.
     """
@@ -35,7 +35,7 @@ def ciede2000(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     stretch = 1.5 - 0.5 * _saturation((np.hypot(a_a, b_a) + np.hypot(a_b, b_b)) / 2)
     chroma_a, chroma_b = np.hypot(stretch * a_a, b_a), np.hypot(stretch * a_b, b_b)
     hue_a, hue_b = (np.degrees(np.arctan2(b, stretch * a)) % 360 for a, b in ((a_a, b_a), (a_b, b_b)))
-    grey = chroma_a * chroma_b == 0  # then hue means nothing
+    grey = chroma_a * chroma_b == 0  # hue is undefined
 
     turn = hue_b - hue_a
     far = np.abs(turn) > 180
@@ -59,5 +59,5 @@ def ciede2000(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def _saturation(chroma):
-    """sqrt(C^7 / (C^7 + 25^7)), which rises from 0 to 1 around C = 25."""
+    """Returns sqrt(C^7 / (C^7 + 25^7)), which rises from 0 to 1 around C = 25."""
     return np.sqrt(chroma**7 / (chroma**7 + 25.0**7))

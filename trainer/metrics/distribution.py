@@ -1,6 +1,6 @@
-"""How far two sets of feature vectors are apart as distributions: FID and KID; and the Inception Score of one set.
+"""Distances between the distributions of two sets of feature vectors, FID and KID, and the Inception Score of one set.
 
-Features come from any extractor, one row a picture; the real pictures stand first, though FID and KID are symmetric.
+Features come from any extractor, one row per picture. The real pictures are the first argument, though FID and KID are symmetric.
 """
 
 import numpy as np
@@ -13,12 +13,12 @@ def fid(real: np.ndarray, fake: np.ndarray) -> Estimate:
     """Frechet distance of the Gaussians with the means and covariances of two sets [n, d], [m, d]; >= 0, 0 is best.
 
     |m1 - m2|^2 + Tr(C1 + C2 - 2 (C1 C2)^1/2), Heusel et al. 2017, eq. 6, with covariances over n - 1. The trace of the root is the sum of
-    the singular values of F1 F2', where F'F = C: of the centred rows themselves when n <= d, of their triangular factor otherwise. So no
-    covariance is rooted, and sets with fewer rows than features are exact too. The value is biased upwards, the more the smaller the
-    sets: only values at the same n compare.
+    the singular values of F1 F2', where F'F = C. F is the centred rows if n <= d, else their triangular factor. So no matrix root is taken,
+    and sets with fewer rows than features are exact too. The value is biased upwards, the more so the smaller the sets: only values at the
+    same n compare.
 
-    The error is the infinitesimal jackknife (Jaeckel 1972): the derivative of the value by the weight of each row, squared and summed; the
-    sets are taken to be independent. Raises ValueError for fewer than 2 rows, differing d, or values that are not finite.
+    The error is the infinitesimal jackknife (Jaeckel 1972): the derivative of the value by the weight of each row, squared and summed. The
+    sets are assumed to be independent. Raises ValueError for fewer than 2 rows, differing d, or values that are not finite.
     """
     real, fake = checked_sets(real=real, fake=fake)
     shift = real.mean(axis=0) - fake.mean(axis=0)
@@ -35,18 +35,18 @@ def fid(real: np.ndarray, fake: np.ndarray) -> Estimate:
 
 
 def _factor(centred):
-    """F with F'F = the covariance of centred rows, with as few rows as that takes."""
+    """Returns F with F'F = the covariance of centred rows, with as few rows as possible."""
     triangular = centred if len(centred) <= centred.shape[1] else np.linalg.qr(centred, mode="r")
     return triangular / np.sqrt(len(centred) - 1)
 
 
 def _variance_of_rows(centred, shift, other, vectors, singular):
-    """The variance of FID that comes from one set, by the influence of each of its rows.
+    """Returns the variance of FID from one set, by the influence of each of its rows.
 
-    With the other set's factor F, singular values S and singular vectors V on its side, the row x has the share
-    |x F' V S^-1/2|^2 in the sum of S, which grows by half of it when the row's weight grows.
+    With the other set's factor F, singular values S and singular vectors V on its side, the row x has the share |x F' V S^-1/2|^2 in the
+    sum of S. The sum grows by half of this share with the row's weight.
     """
-    kept = singular > 1e-7 * singular.max(initial=0.0)  # the others are rounding errors, and have no share
+    kept = singular > 1e-7 * singular.max(initial=0.0)  # the others are rounding errors
     root = np.sum((centred @ (other.T @ (vectors[:, kept] / np.sqrt(singular[kept])))) ** 2, axis=1)
     influence = 2 * centred @ shift + np.sum(centred**2, axis=1) - root
     return np.var(influence, ddof=1) / len(centred)
@@ -55,7 +55,7 @@ def _variance_of_rows(centred, shift, other, vectors, singular):
 def frechet_distance(mean_a, covariance_a, mean_b, covariance_b) -> float:
     """Frechet distance of two Gaussians given by means [d] and covariances [d, d]: Dowson & Landau 1982, eq. 4.
 
-    For statistics that were kept instead of features; `fid` is more accurate and has an error. Raises ValueError for shapes that do
+    For stored statistics instead of features; `fid` is more accurate and has an error. Raises ValueError for shapes that do
     not fit, values that are not finite, and a covariance that is not symmetric.
     """
     means = [np.asarray(mean, np.float64) for mean in (mean_a, mean_b)]
@@ -78,11 +78,11 @@ def frechet_distance(mean_a, covariance_a, mean_b, covariance_b) -> float:
 
 
 def kid(real: np.ndarray, fake: np.ndarray) -> Estimate:
-    """Squared maximum mean discrepancy of two whole sets [n, d], [m, d] under the kernel (x.y / d + 1)^3; 0 is best.
+    """Squared maximum mean discrepancy of two whole sets [n, d], [m, d] with the kernel (x.y / d + 1)^3; 0 is best.
 
     KID of Binkowski et al. 2018 by the unbiased estimate of Gretton et al. 2012, lemma 6: its expectation does not depend on n and is 0 for
-    equal distributions, so it may come out slightly below 0. Every row is used, not subsets: for those see `kid_subsets`. The error is
-    the jackknife, one row left out of either set at a time (Efron & Stein 1981: on average a little too large).
+    equal distributions, so the value may be slightly below 0. All rows are used; for subsets see `kid_subsets`. The error is the jackknife,
+    with one row of either set left out at a time (Efron & Stein 1981: on average a little too large).
     Raises ValueError for fewer than 3 rows, differing d, or values that are not finite.
     """
     real, fake = checked_sets(least=3, real=real, fake=fake)
@@ -101,26 +101,25 @@ def kid(real: np.ndarray, fake: np.ndarray) -> Estimate:
 def kid_subsets(
     real: np.ndarray, fake: np.ndarray, *, subsets: int = 100, size: int = 1000, seed: int = 0
 ) -> np.ndarray:
-    """KID as the literature prints it: `kid` of `subsets` pairs of random subsets of `size` rows each; float64 [subsets].
+    """KID as in the literature: `kid` of `subsets` pairs of random subsets of `size` rows each; float64 [subsets].
 
-    The usual figure is their mean and standard deviation (Binkowski et al. 2018). The deviation is that of one subset, not the error of
-    the mean, and the mean is no better than `kid` itself. Raises ValueError as `kid` does, and when a set has fewer than
-    `size` rows or `size` is below 2.
+    Papers print their mean and standard deviation (Binkowski et al. 2018). The deviation is of one subset, not the error of the mean, and
+    the mean is no better than `kid` itself. Raises ValueError as `kid`, and if a set has fewer than `size` rows or `size` is below 2.
     """
     if subsets < 1 or size < 2:
         raise ValueError(f"KID needs at least 1 subset of at least 2 rows, not {subsets} of {size}")
     real, fake = checked_sets(least=size, real=real, fake=fake)
     random = np.random.default_rng(seed)
-    found = np.empty(subsets)
+    values = np.empty(subsets)
     for index in range(subsets):
         a, b = (rows[random.choice(len(rows), size, replace=False)] for rows in (real, fake))
         within = [_kernel_sums(rows, rows)[0].sum() - _kernel_with_itself(rows).sum() for rows in (a, b)]
-        found[index] = _discrepancy(within[0], size, within[1], size, _kernel_sums(a, b)[0].sum())
-    return found
+        values[index] = _discrepancy(within[0], size, within[1], size, _kernel_sums(a, b)[0].sum())
+    return values
 
 
 def _kernel_sums(rows, columns):
-    """Sums of the kernel over the columns [n] and over the rows [m], a block of rows at a time."""
+    """Returns sums of the kernel over the columns [n] and over the rows [m], computed block by block."""
     over_columns, over_rows = np.empty(len(rows)), np.zeros(len(columns))
     for block in blocks(len(rows)):
         kernel = (rows[block] @ columns.T / rows.shape[1] + 1) ** 3
@@ -134,7 +133,7 @@ def _kernel_with_itself(rows):
 
 
 def _discrepancy(within_real, m, within_fake, n, across):
-    """The unbiased estimate from the kernel's sums over pairs of different rows within the sets, and over all pairs across them."""
+    """Returns the unbiased estimate from the kernel's sums over pairs of different rows within the sets, and over all pairs across them."""
     return within_real / (m * (m - 1)) + within_fake / (n * (n - 1)) - 2 * across / (m * n)
 
 
@@ -142,7 +141,7 @@ def inception_score(probabilities: np.ndarray, *, splits: int = 10) -> Estimate:
     """exp of the mean divergence KL(p(y|x) || p(y)) of class probabilities [n, classes]; from 1 to `classes`, more is better.
 
     Salimans et al. 2016, section 4: the mean over `splits` consecutive parts of the rows, which must be in random order. The error is
-    that of the mean; papers print the deviation between the parts, sqrt(splits) times as large. It never looks at real pictures.
+    of the mean; papers print the deviation between the parts, sqrt(splits) times as large. Real pictures are not used.
     Raises ValueError for fewer rows than splits, values that are not finite, and rows that are not probabilities.
     """
     if splits < 1:

@@ -1,4 +1,4 @@
-"""A number and how sure one may be of it."""
+"""Estimates: values with standard errors."""
 
 import math
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ class Estimate(NamedTuple):
 
 
 def of_mean(values: np.ndarray) -> Estimate:
-    """The mean of independent values [n], such as one per picture, and its standard error.
+    """Returns the mean of independent values [n], such as one per picture, with its standard error.
 
     The error is nan for a single value. Raises ValueError for none.
     """
@@ -26,7 +26,7 @@ def of_mean(values: np.ndarray) -> Estimate:
 
 
 def of_groups(value: float, without: np.ndarray) -> Estimate:
-    """A value whose error is judged by the values [groups] it takes when each group of rows in turn is left out.
+    """Returns a value with an error from the values [groups] with each group of rows left out in turn.
 
     Delete-a-group jackknife (Shao & Tu 1995, section 2.3): the variance is (g - 1) / g times the sum of squared deviations.
     """
@@ -36,13 +36,13 @@ def of_groups(value: float, without: np.ndarray) -> Estimate:
 
 
 def means(each: Mapping[str, np.ndarray]) -> dict[str, Estimate]:
-    """The mean over pictures of each measure, given as one value a picture, with its error."""
+    """Returns the mean of each measure over pictures, with its error, from one value per picture."""
     with np.errstate(invalid="ignore"):
         return {name: of_mean(values) for name, values in each.items()}
 
 
 def format_estimate(estimate: Estimate) -> str:
-    """A value and its error, to two digits of the error, or four of the value where those are more: "30.35 ± 1.46"."""
+    """Formats a value and its error, to two digits of the error or four of the value, whichever is more: "30.35 ± 1.46"."""
     value, error = estimate
     if not math.isfinite(error) or error == 0:
         return f"{value:.4g}"

@@ -1,9 +1,10 @@
-"""How near pictures are to their targets: PSNR, SSIM, MS-SSIM and Delta-E 2000, one value a pair.
+"""Fidelity of pictures to their targets: PSNR, SSIM, MS-SSIM and Delta-E 2000, one value per pair.
 
-Pictures and targets are uint8 sRGB [n, height, width, 3]; of pictures of several sizes, give each alone. `space` is "rgb" (all three
-channels) or "y" (luma of BT.601 in studio range, still out of 255), which differ by about 2 dB in PSNR; `shave` is how many pixels are cut
-from each border first, by custom the scale of an enlargement. Neither has a default: a number without them compares with no other.
-All raise ValueError for pictures that are not uint8 or not alike, an unknown space, and pictures too small for what is asked.
+Pictures and targets are uint8 sRGB [n, height, width, 3]; pass pictures of different sizes one by one. `space` is "rgb" (all three
+channels) or "y" (luma of BT.601 in studio range, still out of 255), which differ by about 2 dB in PSNR. `shave` is the number of pixels
+cut from each border first, by custom the scale of an enlargement. Neither has a default: numbers without them do not compare.
+All raise ValueError for pictures that are not uint8 or differ in shape, and for an unknown space. They raise UserError for pictures that
+are too small.
 """
 
 import numpy as np
@@ -40,14 +41,14 @@ def ms_ssim(pictures: np.ndarray, targets: np.ndarray, *, space: str, shave: int
     """Multi-scale structural similarity: float64 [n] in [0, 1], 1 for equal pictures.
 
     Wang et al. 2003, eq. 7, with its five weights; between scales 2x2 pixels are averaged, an odd last row or column with itself. Negative
-    factors count as 0. At five scales both sides must be at least 161 px; for smaller pictures `scales` may be less, and the weights of the
-    first `scales` are made to sum to 1: another measure, which the name tells.
+    factors count as 0. Five scales need sides of at least 161 px. For smaller pictures `scales` may be less; then the weights of the first
+    `scales` are normalised to sum to 1, which is another measure under another name.
     """
     if not 1 <= scales <= len(_SCALE_WEIGHTS):
         raise ValueError(f"scales must be 1 to {len(_SCALE_WEIGHTS)}, not {scales}")
     weights = _SCALE_WEIGHTS[:scales, None] / _SCALE_WEIGHTS[:scales].sum()
     least = 10 * 2 ** (scales - 1) + 1
-    found = []
+    values = []
     for a, b in _planes(pictures, targets, space, shave, least):
         factors = []
         for scale in range(scales):
@@ -55,8 +56,8 @@ def ms_ssim(pictures: np.ndarray, targets: np.ndarray, *, space: str, shave: int
                 a, b = _halved(a), _halved(b)
             luminance, contrast = _similarity(a, b)
             factors.append((luminance * contrast if scale == scales - 1 else contrast).mean(axis=(0, 1)))
-        found.append(np.mean(np.prod(np.maximum(factors, 0) ** weights, axis=0)))
-    return np.array(found)
+        values.append(np.mean(np.prod(np.maximum(factors, 0) ** weights, axis=0)))
+    return np.array(values)
 
 
 def delta_e_2000(pictures: np.ndarray, targets: np.ndarray, *, shave: int) -> np.ndarray:
@@ -66,7 +67,7 @@ def delta_e_2000(pictures: np.ndarray, targets: np.ndarray, *, shave: int) -> np
 
 
 def _planes(pictures, targets, space, shave, least=1):
-    """Pairs of float64 [height, width, channels], checked and shaved; one pair at a time is held as floats."""
+    """Yields pairs float64 [height, width, channels], checked and shaved, one at a time to save memory."""
     if space not in SPACES:
         raise ValueError(f"unknown space {space!r}; have: {', '.join(SPACES)}")
     _check(pictures, targets, shave, least)
@@ -93,7 +94,7 @@ def _shaved(pictures, targets, shave):
 
 
 def _similarity(a, b):
-    """The two factors of SSIM at each place where the window fits, for each channel: luminance, and contrast with structure."""
+    """Returns the two factors of SSIM at each place where the window fits, by channel: luminance, and contrast with structure."""
     mean_a, mean_b = _windowed(a), _windowed(b)
     variance_a, variance_b = _windowed(a * a) - mean_a**2, _windowed(b * b) - mean_b**2
     covariance = _windowed(a * b) - mean_a * mean_b

@@ -1,7 +1,7 @@
-"""Make a model for NIQE from a folder of sharp photos; only statistics are kept, no pixels.
+"""Fit a model for NIQE to a folder of sharp photos; only statistics are kept, no pixels.
 
-The model that comes with packshot was made from the 3,068 training photos of clothing-dataset-small (CC0), at half size: they are JPEG
-files of hand-held cameras, and shrinking hides that.
+The model shipped with packshot was fitted to the 3,068 training photos of clothing-dataset-small (CC0) at half size, since shrinking hides
+JPEG artifacts and camera shake.
 
 Example:
   python -m trainer.metrics.fit_naturalness clothing-dataset-small/train --shrink 2 --out trainer/metrics/naturalness.npz
@@ -21,14 +21,14 @@ from trainer.metrics import naturalness
 
 @click.command(help=__doc__.replace("Example:", "\b\nExample:"))
 @click.argument("folder", type=click.Path(exists=True, file_okay=False))
-@click.option("--out", required=True, type=click.Path(dir_okay=False), help="the model to write, .npz")
+@click.option("--out", required=True, type=click.Path(dir_okay=False), help="model to write, .npz")
 @click.option("--patch", default=naturalness.PATCH, show_default=True, help="side of a patch in pixels")
 @click.option(
     "--shrink",
     default=1,
     type=click.IntRange(min=1),
     show_default=True,
-    help="make photos so many times smaller first: hides JPEG blocks and soft lenses",
+    help="factor by which photos are shrunk first, to hide JPEG blocks and soft lenses",
 )
 def main(folder, out, patch, shrink):
     with refusing():

@@ -1,7 +1,7 @@
-"""NIQE: how far a picture's local statistics are from those of sharp photos, without a target (Mittal, Soundararajan & Bovik 2013).
+"""NIQE: distance of a picture's local statistics from those of sharp photos, without a target (Mittal, Soundararajan & Bovik 2013).
 
-The published photos' statistics are not part of packshot, so scores compare only with scores of the same model, whose `digest` stands in
-the name of the measure. White backdrops have no statistics at all and cut-out edges are nowhere in nature: compare pictures of one kind.
+The published statistics are not part of packshot. So scores compare only with scores of the same model, whose `digest` is in the name of
+the measure. White backdrops have no statistics and cut-out edges are not natural: compare only pictures of one kind.
 """
 
 import functools
@@ -20,8 +20,8 @@ from scipy.special import gamma
 from data import files
 from data.errors import UserError
 
-PATCH = 96  # pixels a side, in the paper
-SHARP = 0.75  # patches of a model have at least this share of the sharpness of their picture's sharpest
+PATCH = 96  # pixels per side, as in the paper
+SHARP = 0.75  # least sharpness of a model's patches, as a share of the sharpest of their picture
 FEATURES = 36
 _REACH, _SIGMA = 3, 7 / 6  # of the Gaussian window, 7x7
 _WINDOW = np.exp(-(np.arange(-_REACH, _REACH + 1) ** 2) / (2 * _SIGMA**2))
@@ -33,7 +33,7 @@ _NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (1, -1))
 
 @dataclass(frozen=True)
 class Naturalness:
-    """The Gaussian that the features of sharp photos follow: mean float64 [36], covariance float64 [36, 36].
+    """Gaussian of the features of sharp photos: mean float64 [36], covariance float64 [36, 36].
 
     `patch` is the side of the patches in pixels.
     """
@@ -44,19 +44,19 @@ class Naturalness:
 
     @property
     def digest(self) -> str:
-        """Eight hex digits that tell this model from others."""
+        """Eight hex digits that identify the model."""
         numbers = np.concatenate([self.mean, self.covariance.ravel(), [self.patch]]).astype("<f8")
         return hashlib.sha256(numbers.tobytes()).hexdigest()[:8]
 
     def save(self, path: str) -> None:
-        """Write the model as an .npz of some 10 kB. Raises OSError."""
+        """Writes the model as an .npz of some 10 kB. Raises OSError."""
         buffer = io.BytesIO()
         np.savez(buffer, mean=self.mean, covariance=self.covariance, patch=self.patch)
         files.write(path, buffer.getvalue())
 
     @classmethod
     def load(cls, path: str) -> "Naturalness":
-        """Read what `save` wrote. Raises OSError, and UserError for a file that holds no such model."""
+        """Reads a file of `save`. Raises OSError, and UserError for a file that holds no such model."""
         try:
             with np.load(io.BytesIO(files.read(path))) as file:
                 model = cls(file["mean"], file["covariance"], int(file["patch"]))
@@ -69,23 +69,23 @@ class Naturalness:
 
 @functools.cache
 def default_model() -> Naturalness:
-    """The model that comes with packshot; `trainer/metrics/fit_naturalness.py` made it."""
+    """Returns the model shipped with packshot, made by `trainer/metrics/fit_naturalness.py`."""
     return Naturalness.load(Path(__file__).parent / "naturalness.npz")
 
 
 def fit(pictures: Iterable[np.ndarray], patch: int = PATCH) -> Naturalness:
-    """The model of sharp photos, uint8 [height, width, 3] each of any size; those smaller than a patch are passed over.
+    """Fits a model to sharp photos uint8 [height, width, 3] of any size; photos smaller than a patch are skipped.
 
-    Only patches with at least 0.75 of the sharpness (the mean local deviation) of their picture's sharpest are counted. Raises
-    ValueError for an odd or tiny `patch` and when the pictures hold fewer than 37 such patches.
+    Only patches with at least 0.75 of the sharpness (the mean local deviation) of their picture's sharpest one are used. Raises ValueError
+    for an odd or tiny `patch`, and UserError if the pictures hold fewer than 37 such patches.
     """
-    kept = [np.empty((0, FEATURES))]
+    sharp = [np.empty((0, FEATURES))]
     for picture in pictures:
         if min(picture.shape[:2]) >= patch:
-            found, sharpness = patch_features(picture, patch)
-            if len(found):
-                kept.append(found[sharpness >= SHARP * sharpness.max()])
-    rows = np.concatenate(kept)
+            features, sharpness = patch_features(picture, patch)
+            if len(features):
+                sharp.append(features[sharpness >= SHARP * sharpness.max()])
+    rows = np.concatenate(sharp)
     if len(rows) <= FEATURES:
         raise UserError(
             f"a model of naturalness needs more than {FEATURES} patches of {patch} px; there are {len(rows)}"
@@ -94,11 +94,11 @@ def fit(pictures: Iterable[np.ndarray], patch: int = PATCH) -> Naturalness:
 
 
 def niqe(pictures: np.ndarray, model: Naturalness) -> np.ndarray:
-    """The distance of each picture's statistics from the model's: float64 [n], >= 0, less is more natural.
+    """Distance of each picture's statistics from the model's: float64 [n], >= 0, less is more natural.
 
-    The paper's eq. 10. Pictures are uint8 [n, height, width, 3], cut to whole patches of the model's size at the right and bottom; patches
-    of one colour throughout are left out, and a picture of nothing else has the score nan. Raises ValueError for other pictures and for
-    ones of fewer than two patches, whose spread could not be told.
+    The paper's eq. 10. Pictures are uint8 [n, height, width, 3], cut to whole patches of the model's size at the right and bottom.
+    Patches of one colour are left out, and a picture without others has the score nan. Raises ValueError for other arrays, and UserError
+    for pictures of fewer than two patches, which have no covariance.
     """
     if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[3] != 3:
         raise ValueError(f"pictures must be uint8 [n, height, width, 3], not {pictures.dtype} {list(pictures.shape)}")
@@ -119,10 +119,10 @@ def _distance(rows, model):
 
 
 def patch_features(picture: np.ndarray, patch: int) -> tuple[np.ndarray, np.ndarray]:
-    """(features float64 [patches, 36], sharpness float64 [patches]) of a uint8 [height, width, 3] picture; patches do not overlap.
+    """Returns (features float64 [patches, 36], sharpness float64 [patches]) of a picture uint8 [height, width, 3]; patches do not overlap.
 
-    18 features at full size, then 18 at half: shape and scale of the normalised pixels, then shape, mean, left and right scale of the
-    products of neighbours, to the right, below and on both diagonals. Patches without any contrast are left out. Raises ValueError for
+    18 features at full size, then 18 at half size: shape and scale of the normalised pixels, then shape, mean, left and right scale of the
+    products of neighbours to the right, below and on both diagonals. Patches without any contrast are left out. Raises ValueError for
     another shape or dtype and for an odd or tiny `patch`.
     """
     if patch < 16 or patch % 2:
@@ -132,46 +132,45 @@ def patch_features(picture: np.ndarray, patch: int) -> tuple[np.ndarray, np.ndar
     height, width = (side - side % patch for side in picture.shape[:2])
     grey = picture[:height, :width] @ np.array([0.299, 0.587, 0.114])
     half = Image.fromarray(grey.astype(np.float32)).resize((width // 2, height // 2), Image.Resampling.BICUBIC)
-    found = []
+    features = []
     for plane, side in ((grey, patch), (np.asarray(half, np.float64), patch // 2)):
         normalised, deviation = _normalised(plane)
         patches = _cut(normalised, side)
         columns = list(_generalised_gaussian(patches))
         columns[1:] = [(columns[1] + columns[2]) / 2]
-        for shift in _NEIGHBOURS:  # round the corner at the patch's border, as the authors' program does
+        for shift in _NEIGHBOURS:  # wraps around at the patch's border, as in the authors' program
             columns += _with_mean(*_generalised_gaussian(patches * np.roll(patches, shift, axis=(1, 2))))
-        found.append(np.stack(columns, axis=1))
+        features.append(np.stack(columns, axis=1))
         if side == patch:
             sharpness = _cut(deviation, side).mean(axis=(1, 2))
-    rows = np.concatenate(found, axis=1)
+    rows = np.concatenate(features, axis=1)
     usable = np.isfinite(rows).all(axis=1)
     return rows[usable], sharpness[usable]
 
 
 def _normalised(plane):
-    """The paper's eq. 1 to 3: pixels less their local mean, over their local deviation and 1; and that deviation."""
+    """Returns (pixels minus local mean) / (local deviation + 1), eq. 1 to 3 of the paper, and the local deviation."""
     mean, square = plane, plane**2
     for axis in (0, 1):
         mean = ndimage.correlate1d(mean, _WINDOW, axis=axis, mode="nearest")
         square = ndimage.correlate1d(square, _WINDOW, axis=axis, mode="nearest")
     deviation = np.sqrt(np.maximum(square - mean**2, 0))
     normalised = (plane - mean) / (deviation + 1)
-    return np.where(
-        np.abs(normalised) < 1e-4, 0, normalised
-    ), deviation  # rounding errors on a flat backdrop are no sign of anything
+    # Rounding errors on a flat backdrop count as zero.
+    return np.where(np.abs(normalised) < 1e-4, 0, normalised), deviation
 
 
 def _cut(plane, side):
-    """[height, width] to [patches, side, side], row by row."""
+    """Cuts [height, width] into [patches, side, side], row by row."""
     height, width = plane.shape
     return plane.reshape(height // side, side, width // side, side).swapaxes(1, 2).reshape(-1, side, side)
 
 
 def _generalised_gaussian(patches):
-    """Shape, left scale and right scale [patches] of the asymmetric generalised Gaussian with the moments of each patch.
+    """Returns shape, left scale and right scale [patches] of the asymmetric generalised Gaussian with the moments of each patch.
 
-    Lasmar et al. 2009: the ratio of the mean square to the squared mean of absolute values tells the shape, which is sought in
-    [0.2, 10]. nan where a patch has nothing on one side of zero.
+    Lasmar et al. 2009: the shape, in [0.2, 10], follows from the ratio of the mean square to the squared mean of absolute values. nan for a
+    patch without values on one side of zero.
     """
     flat = patches.reshape(len(patches), -1)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -1,8 +1,8 @@
-"""How two sets of feature vectors overlap, by balls that reach from each vector to its k-th neighbour in its own set.
+"""Overlap of two sets of feature vectors, by balls from each vector to its k-th neighbour in its own set.
 
-Precision and density ask whether fakes lie where real pictures do, recall and coverage whether real pictures lie where fakes do. Errors
-come from leaving out a tenth of both sets at a time (`groups`, in an order shuffled with a fixed seed): a bootstrap would put copies into
-the sets and make their balls shrink. They are a little too large: 1.1 to 1.5 times, in simulations.
+Precision and density measure whether fakes lie among real pictures, recall and coverage whether real pictures lie among fakes. Errors come
+from leaving out a tenth of both sets at a time (`groups`, in an order shuffled with a fixed seed). A bootstrap would put copies into the
+sets and shrink their balls. The errors are 1.1 to 1.5 times too large in simulations.
 """
 
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from trainer.metrics.vectors import blocks, checked_sets, squared_distances
 
 
 class PrecisionRecall(NamedTuple):
-    """Both in [0, 1], 1 is best."""
+    """Precision and recall, both in [0, 1], 1 is best."""
 
     precision: Estimate
     recall: Estimate
@@ -30,8 +30,8 @@ class DensityCoverage(NamedTuple):
 def precision_recall(real: np.ndarray, fake: np.ndarray, *, k: int = 3, groups: int = 10) -> PrecisionRecall:
     """Improved precision and recall of Kynkaanniemi et al. 2019, eq. 1 and 2, of features [n, d], [m, d].
 
-    precision: the share of fakes inside the ball of any real picture; recall: the share of real pictures inside the ball of any fake.
-    Both grow with n and with k. Raises ValueError for too few rows for `k` and `groups`, differing d, or values that are not finite.
+    precision: share of fakes inside the ball of any real picture. recall: share of real pictures inside the ball of any fake. Both grow
+    with n and with k. Raises ValueError for too few rows for `k` and `groups`, differing d, or values that are not finite.
     """
     real, fake = _prepared(real, fake, k, groups)
     real_group, fake_group = (_groups(len(rows), groups) for rows in (real, fake))
@@ -46,8 +46,8 @@ def precision_recall(real: np.ndarray, fake: np.ndarray, *, k: int = 3, groups: 
 def density_coverage(real: np.ndarray, fake: np.ndarray, *, k: int = 5, groups: int = 10) -> DensityCoverage:
     """Density and coverage of Naeem et al. 2020, of features [n, d], [m, d].
 
-    density: how many balls of real pictures hold a fake, over `k`, on average; coverage: the share of real pictures whose ball holds
-    a fake. Equal distributions with n = m have a coverage of about 1 - 2^-k. Raises ValueError as `precision_recall` does.
+    density: mean number of real pictures' balls that hold a fake, over `k`. coverage: share of real pictures whose ball holds a fake.
+    Equal distributions with n = m have a coverage of about 1 - 2^-k. Raises ValueError as `precision_recall` does.
     """
     real, fake = _prepared(real, fake, k, groups)
     real_group, fake_group = (_groups(len(rows), groups) for rows in (real, fake))
@@ -56,11 +56,11 @@ def density_coverage(real: np.ndarray, fake: np.ndarray, *, k: int = 5, groups: 
 
 
 def realism(real: np.ndarray, fake: np.ndarray, *, k: int = 3) -> np.ndarray:
-    """How deep each fake [m, d] lies among real vectors [n, d]: float64 [m], >= 0, 1 on the border of a ball, more is better.
+    """Realism of each fake [m, d] among real vectors [n, d]: float64 [m], >= 0, 1 on the border of a ball, more is better.
 
-    Kynkaanniemi et al. 2019, eq. 3: the largest ratio of a real vector's radius, to its k-th neighbour, and its distance to the fake; the
-    half of the real vectors with the larger radii, which are odd ones, is not asked. Beyond 1e6, or infinite, for a copy of a real
-    vector. Raises ValueError for fewer than k + 2 real vectors, differing d, or values that are not finite.
+    Kynkaanniemi et al. 2019, eq. 3: the largest ratio of a real vector's radius, to its k-th neighbour, and its distance to the fake. The
+    half of the real vectors with the larger radii, the outliers, is not used. Beyond 1e6, or infinite, for a copy of a real vector.
+    Raises ValueError for fewer than k + 2 real vectors, differing d, or values that are not finite.
     """
     (real,) = checked_sets(least=k + 2, real=real)
     real, fake = checked_sets(least=1, real=real, fake=fake)
@@ -80,10 +80,10 @@ def realism(real: np.ndarray, fake: np.ndarray, *, k: int = 3) -> np.ndarray:
 
 
 def _prepared(real, fake, k, groups):
-    """Checked and shuffled sets, moved so that their middle is at 0, where distances lose least to rounding."""
+    """Returns checked and shuffled sets, centred at 0 to reduce rounding errors of distances."""
     if k < 1 or groups < 2:
         raise ValueError(f"k must be at least 1 and groups at least 2, not {k} and {groups}")
-    # Without the largest group, each row must still have k others.
+    # Without the largest group, each row must still have k other rows.
     least = next(n for n in range(groups, 2 * (k + 2) + groups) if n - -(-n // groups) > k)
     real, fake = checked_sets(least=least, real=real, fake=fake)
     middle = real.mean(axis=0)
@@ -92,14 +92,14 @@ def _prepared(real, fake, k, groups):
 
 
 def _groups(count, groups):
-    """The group of each row, int [count]."""
+    """Returns the group of each row, int [count]."""
     return np.arange(count) % groups
 
 
 def _radii(rows, group, k, groups):
-    """Squared distances to the k-th neighbour within the set: [1 + groups, n].
+    """Returns squared distances to the k-th neighbour within the set: [1 + groups, n].
 
-    First with all rows, then without each group; a row that is itself left out gets -1, a ball that holds nothing.
+    First with all rows, then without each group. A row that is itself left out gets -1, an empty ball.
     """
     radii = np.empty((1 + groups, len(rows)))
     for block in blocks(len(rows)):
@@ -109,8 +109,8 @@ def _radii(rows, group, k, groups):
         nearest = np.full((len(distances), groups, k), np.inf)
         for index in range(groups):
             members = distances[:, group == index]
-            found = np.partition(members, min(k, members.shape[1]) - 1, axis=1)[:, :k]
-            nearest[:, index, : found.shape[1]] = found
+            closest = np.partition(members, min(k, members.shape[1]) - 1, axis=1)[:, :k]
+            nearest[:, index, : closest.shape[1]] = closest
         radii[0, block] = _kth(nearest, k)
         for index in range(groups):
             radii[1 + index, block] = _kth(np.delete(nearest, index, axis=1), k)
@@ -124,7 +124,10 @@ def _kth(nearest, k):
 
 
 def _balls(centres, radii, points, group):
-    """For all rows and without each group: how many balls hold each point [1 + groups, m], and whether each ball holds any [.., n]."""
+    """Returns the number of balls that hold each point [1 + groups, m], and whether each ball holds any [.., n].
+
+    First for all rows, then without each group.
+    """
     holding, occupied = np.zeros((len(radii), len(points)), int), np.empty(radii.shape, bool)
     for block in blocks(len(centres)):
         distances = squared_distances(centres[block], points)
@@ -137,6 +140,6 @@ def _balls(centres, radii, points, group):
 
 
 def _estimate(values, group):
-    """The mean of row 0 of `values` [1 + groups, n], with the error that the means of the other rows, each without its group, tell."""
+    """Returns the mean of row 0 of `values` [1 + groups, n], with an error from the other rows, each without its group."""
     without = [values[1 + index, group != index].mean() for index in range(len(values) - 1)]
     return of_groups(values[0].mean(), np.array(without))

@@ -1,4 +1,4 @@
-"""Measures of pictures against their targets, one value a pair."""
+"""Measures of pictures against their targets, one value per pair."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from trainer.metrics import names
 from trainer.metrics.table import DELTA_E, MS_SSIM_Y, PSNR_RGB, PSNR_Y, SSIM_RGB, SSIM_Y
 
 _SSIM_WINDOW, _MS_SSIM_SIDE = 11, 161  # px that must be left after shaving
-_PARTS = 16  # of a large picture whose distance in features is measured
+_PARTS = 16  # of a large picture, for the distance in features
 
 
 def measure(
@@ -20,10 +20,10 @@ def measure(
     extractor=None,
     progress: Progress = silent,
 ) -> dict[str, np.ndarray]:
-    """PSNR and SSIM on luma and on RGB, MS-SSIM where it fits all, Delta-E, and the distance in the extractor's layers.
+    """Measures PSNR and SSIM on luma and RGB, MS-SSIM if all pictures are large enough, Delta-E, and the distance in features.
 
     Args:
-        pictures, targets: n of uint8 [height, width, 3] each, a picture and its target alike in shape; pairs may differ in size.
+        pictures, targets: n of uint8 [height, width, 3] each; a picture and its target have one shape, pairs may differ in size.
         shave: px cut from each border first; by custom the scale of an enlargement, else 0.
         extractor: see `trainer.features.catalogue`; None leaves the last out, and so does one whose layers are not known.
         progress: is handed the pairs; see `data.progress`.
@@ -33,8 +33,8 @@ def measure(
     pairs = progress(zip(pictures, targets, strict=True), len(targets), "measuring")
     each = [_fidelity(a[np.newaxis], b[np.newaxis], shave) for a, b in pairs]
     everywhere = [name for name in each[0] if all(name in one for one in each)]
-    found = {name: np.concatenate([one[name] for one in each]) for name in everywhere}
-    return found | (_distances(pictures, targets, extractor) if extractor is not None else {})
+    metrics = {name: np.concatenate([one[name] for one in each]) for name in everywhere}
+    return metrics | (_distances(pictures, targets, extractor) if extractor is not None else {})
 
 
 def _fidelity(pictures, targets, shave):
@@ -47,33 +47,33 @@ def _fidelity(pictures, targets, shave):
         *[MS_SSIM_Y] * (left >= _MS_SSIM_SIDE),
         DELTA_E,
     ]
-    found = {}
+    metrics = {}
     for each in fitting:
-        found |= names.of_pairs(each.function, pictures, targets, **each.protocol, shave=shave)
-    return found
+        metrics |= names.of_pairs(each.function, pictures, targets, **each.protocol, shave=shave)
+    return metrics
 
 
 def _distances(pictures, targets, extractor):
-    """The distance in the extractor's layers, {full name: float64 [n]}, of pictures of any sizes; {} when its layers are not known.
+    """Returns distances in features, {full name: float64 [n]}, for pictures of any sizes; {} if the layers are unknown.
 
-    A picture larger than the extractor sees is looked at in its own size, in parts: the mean over `_PARTS` of them, evenly spread.
+    A picture larger than the extractor's input is measured at its own size: the mean over at most `_PARTS` parts, evenly spread.
     """
     if extractor.to_maps is None:
         return {}
     parts = [part for pair in zip(pictures, targets, strict=True) for part in _parts(*pair, extractor.size)]
     chunks = [parts[start : start + extractor.batch] for start in range(0, len(parts), extractor.batch)]
-    found = [
+    distances = [
         names.of_maps(extractor.name, *(extractor.maps(side) for side in zip(*chunk, strict=True))) for chunk in chunks
     ]
     owners = np.repeat(np.arange(len(pictures)), [len(_corners(target, extractor.size)) for target in targets])
     return {
-        name: np.bincount(owners, np.concatenate([one[name] for one in found])) / np.bincount(owners)
-        for name in found[0]
+        name: np.bincount(owners, np.concatenate([one[name] for one in distances])) / np.bincount(owners)
+        for name in distances[0]
     }
 
 
 def _parts(picture, target, side):
-    """Pairs of the same part, `side` px a side, of a picture and its target; the whole of small ones."""
+    """Returns pairs of the same part, `side` px a side, of a picture and its target; the whole of small ones."""
     return [
         tuple(x[top : top + side, left : left + side] for x in (picture, target))
         for top, left in _corners(target, side)

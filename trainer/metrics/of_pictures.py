@@ -1,4 +1,4 @@
-"""Measures of a set of pictures alone: whether there is a grid in them."""
+"""Measures of one set of pictures: periodic artifacts."""
 
 from collections.abc import Sequence
 
@@ -8,16 +8,16 @@ from trainer.metrics import names
 from trainer.metrics.artifacts import periodic_artifacts
 from trainer.metrics.estimate import Estimate
 
-MOST = 1_000  # pictures or tiles looked at: the value hardly depends on their number
-TILE = 64  # px a side, of pictures of several sizes
-VISIBLE = 2.0  # times the number of real pictures; docs/evaluation.md says what that looks like
+MOST = 1_000  # pictures or tiles; the value hardly depends on their number
+TILE = 64  # side in px, for pictures of several sizes
+VISIBLE = 2.0  # times the value of real pictures; see docs/metrics.md
 
 
 def measure(pictures: Sequence[np.ndarray], *, period: int) -> dict[str, Estimate]:
-    """Periodic artifacts of up to `MOST` pictures uint8 [height, width, 3], evenly taken, by their full name.
+    """Measures periodic artifacts of up to `MOST` pictures uint8 [height, width, 3], evenly taken, by full name.
 
-    Pictures of several sizes are cut into tiles of one size, since the value depends on it. {} for fewer than two pictures or tiles,
-    and for such as the period does not fit into twice. Raises UserError for arrays that are not such pictures.
+    Pictures of several sizes are cut into tiles of one size, since the value depends on it. {} for fewer than two pictures or tiles, and
+    for sides of less than two periods. Raises UserError for arrays that are not such pictures.
     """
     if len({picture.shape for picture in pictures}) > 1:
         side = min(TILE, *(min(picture.shape[:2]) for picture in pictures))
@@ -29,7 +29,7 @@ def measure(pictures: Sequence[np.ndarray], *, period: int) -> dict[str, Estimat
 
 
 def has_grid(made: Estimate, real: Estimate) -> bool:
-    """Whether made pictures have a grid that is beyond doubt and beyond that of real ones: over `VISIBLE` times their number."""
+    """Returns whether made pictures have a grid: over `VISIBLE` times the value of real ones, by three errors."""
     return bool(made.value - 3 * made.error > VISIBLE * real.value)
 
 

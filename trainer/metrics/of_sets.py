@@ -9,7 +9,7 @@ from trainer.metrics.estimate import Estimate
 from trainer.metrics.memorisation import memorisation
 from trainer.metrics.neighbours import density_coverage, precision_recall
 
-LEAST = 20  # vectors in each set: fewer and the balls of `precision_recall` have no neighbours to reach
+LEAST = 20  # vectors in each set, so that the balls of `precision_recall` have neighbours
 
 
 def measure(
@@ -20,11 +20,11 @@ def measure(
     train: np.ndarray | None = None,
     held_out: np.ndarray | None = None,
 ) -> dict[str, Estimate]:
-    """KID, FID, precision, recall, density and coverage of fakes, by their full names, in that order.
+    """Measures KID, FID, precision, recall, density and coverage of fakes, by full name, in this order.
 
     Args:
         features: the extractor's name. real, fake: its vectors, float [n, d], [m, d].
-        train, held_out: vectors of what was trained on and of real pictures that were not; with both, memorisation is measured too.
+        train, held_out: vectors of training and of held-out pictures; with both, memorisation is measured too.
 
     Raises UserError for sets of fewer than `LEAST` rows, differing d, or values that are not finite.
     """

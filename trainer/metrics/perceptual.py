@@ -1,4 +1,4 @@
-"""Distance of two pictures in the layers of a network: the arithmetic of LPIPS, for any extractor."""
+"""Distance of two pictures in the layers of a network: the formula of LPIPS, for any extractor."""
 
 from collections.abc import Sequence
 
@@ -8,17 +8,17 @@ import numpy as np
 def feature_distance(
     maps: Sequence[np.ndarray], target_maps: Sequence[np.ndarray], weights: Sequence[np.ndarray] | None = None
 ) -> np.ndarray:
-    """Zhang et al. 2018, eq. 1: float64 [n], >= 0, 0 for equal maps, less is nearer.
+    """Distance in feature maps, Zhang et al. 2018, eq. 1: float64 [n], >= 0, 0 for equal maps, less is nearer.
 
-    Each pixel's channels are scaled to length 1; the squared differences are weighted, summed over channels, averaged over the pixels
-    of a layer, and summed over layers. With the default weights, 1, a layer contributes 2 - 2 cos of the angle: at most 2 for maps without
+    Each pixel's channels are scaled to length 1. The squared differences are weighted, summed over channels, averaged over the pixels of a
+    layer, and summed over layers. With the default weights, 1, a layer contributes 2 - 2 cos of the angle: at most 2 for maps without
     negative values, at most 4 otherwise. It is LPIPS only with the published networks and weights.
 
     Args:
-        maps, target_maps: one array a layer, floats [n, height, width, channels], alike in shape pair by pair.
-        weights: one array a layer, >= 0, [channels]: the squares of the paper's w.
+        maps, target_maps: one array per layer, floats [n, height, width, channels], of one shape pair by pair.
+        weights: one array per layer, >= 0, [channels]: the squares of the paper's w.
 
-    Raises ValueError when the numbers of layers or the shapes differ, when a value is not finite, and for a negative weight.
+    Raises ValueError if the numbers of layers or the shapes differ, and for values that are not finite and negative weights.
     """
     if not maps or len(maps) != len(target_maps) or (weights is not None and len(weights) != len(maps)):
         given = "no weights" if weights is None else f"{len(weights)} weights"
@@ -40,5 +40,5 @@ def feature_distance(
 
 
 def _unit(maps):
-    """Scaled to length 1 over channels; a zero stays one."""
+    """Scales to length 1 over channels; zeros stay zero."""
     return maps / np.maximum(np.linalg.norm(maps, axis=3, keepdims=True), 1e-10)

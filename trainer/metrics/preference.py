@@ -1,4 +1,4 @@
-"""What people's choices between two pictures say of the models behind them: scores with intervals, by Bradley and Terry's model."""
+"""Scores with intervals from choices between two pictures, by the model of Bradley and Terry."""
 
 from typing import NamedTuple
 
@@ -7,14 +7,14 @@ from scipy import special, stats
 
 from data.errors import UserError
 
-GROUPS = 5  # raters, or questions, from which on their differences are measured and not left out
+GROUPS = 5  # least number of raters, or questions, to measure their differences
 _STEPS, _SETTLED = 100_000, 1e-12
 
 
 class Preference(NamedTuple):
-    """Of each model its strength (log odds, mean 0), its score and the ends of the score's interval: float64 [models] each.
+    """Strength (log odds, mean 0), score and ends of the score's interval for each model: float64 [models] each.
 
-    The score is the probability of being preferred to another of the models, drawn at random: 1/2 is the average.
+    The score is the probability of being preferred to another model, drawn at random: 1/2 is the average.
     """
 
     strength: np.ndarray
@@ -24,13 +24,13 @@ class Preference(NamedTuple):
 
 
 def strengths(wins: np.ndarray) -> np.ndarray:
-    """The maximum-likelihood strengths t [k], mean 0, of P(i beats j) = 1 / (1 + exp(t_j - t_i)): Bradley & Terry 1952.
+    """Returns the maximum-likelihood strengths t [k], mean 0, of P(i beats j) = 1 / (1 + exp(t_j - t_i)): Bradley & Terry 1952.
 
     Args:
-        wins: how often i beat j, [k, k], any float from 0; a tie is half a win each.
+        wins: number of wins of i against j, [k, k], floats >= 0; a tie is half a win each.
 
-    By the MM algorithm (Hunter 2004), which rises at every step. A finite maximum exists when every model has, over some chain of
-    others, beaten every other one; raises ValueError when the steps do not settle, as they cannot without it.
+    Uses the MM algorithm (Hunter 2004), which increases the likelihood at every step. A finite maximum exists if every model has beaten
+    every other one, directly or over a chain of others. Raises UserError if the steps do not converge.
     """
     wins = np.asarray(wins, np.float64)
     played, won = wins + wins.T, wins.sum(axis=1)
@@ -57,22 +57,22 @@ def preference(
     groupings: tuple[np.ndarray, ...] = (),
     confidence: float = 0.95,
 ) -> Preference:
-    """Strengths and scores of `models` models from n choices.
+    """Computes strengths and scores of `models` models from n choices.
 
     Args:
-        left, right: the models a choice was between, int [n] below `models`.
-        points: 1 where the left one was chosen, 0 where the right one, 1/2 for a tie, float [n].
-        groupings: int [n] each, such as who chose, or about which pictures. Choices of one group may resemble each other.
+        left, right: the two models of each choice, int [n] below `models`.
+        points: 1 if the left one was chosen, 0 if the right one, 1/2 for a tie, float [n].
+        groupings: int [n] each, such as raters or pictures. Choices of one group may be correlated.
         confidence: of the intervals, in (0, 1).
 
-    One tie for each parameter is added in all, spread evenly over the pairs (each pair gets 2 / k of a tie; of two models each half a win):
-    as much as Firth (1993) adds. So a model that won every time has a finite score, with an interval that reaches far down and nearly up to
-    1, and models that never met can be scored. For two models the score is (wins + 1/2) / (n + 1).
+    One tie for each parameter is added in total, spread evenly over the pairs (each pair gets 2 / k of a tie; with two models each gets
+    half a win), as in Firth (1993). So a model that always won has a finite score, with an interval that reaches far down and nearly up
+    to 1, and models that never met can be scored. For two models the score is (wins + 1/2) / (n + 1).
 
-    The interval is symmetric in the score's log odds (delta method) and the widest of several. The first is by the inverse Fisher
-    information, as if all choices were independent; it takes a tie for half a win and half a loss, so it is too wide where there are many.
-    Each grouping of at least `GROUPS` groups gives another, by the sandwich estimator over groups (Liang & Zeger 1986) with Student's t:
-    the interval then holds for other such groups.
+    The interval is symmetric in the score's log odds (delta method) and the widest of several. The first is from the inverse Fisher
+    information, as if all choices were independent. It counts a tie as half a win and half a loss, so it is too wide with many ties. Each
+    grouping of at least `GROUPS` groups gives another, by the sandwich estimator over groups (Liang & Zeger 1986) with Student's t; it
+    holds for other groups of the kind.
 
     Raises ValueError for fewer than 2 models, arrays of differing lengths, models out of range or against themselves, and other points.
     """

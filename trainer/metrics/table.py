@@ -1,4 +1,4 @@
-"""The measures by name: what each is computed by, which way it is better, and what it tells."""
+"""Table of the measures by name: function, direction and meaning of each."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,21 +11,21 @@ from trainer.metrics.naturalness import niqe
 from trainer.metrics.neighbours import density_coverage, precision_recall
 from trainer.metrics.perceptual import feature_distance
 
-OF_TRAINING = "train_"  # begins the full name of a measure of pictures whose targets were trained on
-OF_REAL = "real_"  # begins the full name of what a measure says of the real pictures, which is ranked by nothing
+OF_TRAINING = "train_"  # prefix of the full names of measures of pictures whose targets were trained on
+OF_REAL = "real_"  # prefix of the full names of measures of real pictures, which rank nothing
 
 
-@dataclass(frozen=True, eq=False)  # there is one of each
+@dataclass(frozen=True, eq=False)  # one object per measure
 class Measure:
-    """A measure, of which a full name says the protocol as well (`trainer.metrics.names` builds those).
+    """A measure. Its full names add the protocol (`trainer.metrics.names` builds them).
 
     Args:
-        name: begins its full names.
-        function: computes it, perhaps with others. protocol: arguments of that function which are this measure's.
-        better: 1 when more of it is better, -1 when less is, 0 when nothing can be ranked by it.
-        meaning: for people, in a line. source: paper or standard.
+        name: beginning of its full names.
+        function: computes it, perhaps with others. protocol: arguments of the function for this measure.
+        better: 1 if more is better, -1 if less is better, 0 if it ranks nothing.
+        meaning: for people, one line. source: paper or standard.
         equal_counts: whether values compare only at equal numbers of pictures.
-        aim: the best value in words, where that is neither as much nor as little as possible.
+        aim: the best value in words, if it is neither the largest nor the smallest.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Measure:
 
 # fmt: off
 MEASURES = (
-    KID := Measure("kid", kid, -1, "distance of the two distributions, 0 is none", "Binkowski et al. 2018"),
+    KID := Measure("kid", kid, -1, "distance of the two distributions, 0 for equal ones", "Binkowski et al. 2018"),
     KID_SUBSETS := Measure("kid_subsets", kid_subsets, -1, "the same over random subsets, as papers print it", "Binkowski et al. 2018"),
     FID := Measure(
         "fid", fid, -1, "distance of two Gaussians; compare only at equal numbers of pictures", "Heusel et al. 2017", equal_counts=True
@@ -59,19 +59,20 @@ MEASURES = (
         "Naeem et al. 2020",
     ),
     COVERAGE := Measure(
-        "coverage", density_coverage, 1, "share of real pictures that have a made one near", "Naeem et al. 2020", equal_counts=True
+        "coverage", density_coverage, 1, "share of real pictures with a made one near", "Naeem et al. 2020", equal_counts=True
     ),
     MEMORISATION := Measure(
         "memorisation", memorisation, 0,
-        "chance that a made picture is nearer to a training picture than a held-out one is; 0.5 is new, 1 copied",
+        "chance that a made picture is nearer to a training picture than a held-out one is; 0.5: new, 1: copied",
         "Meehan et al. 2020", aim="0.5",
     ),
     INCEPTION_SCORE := Measure(
-        "inception_score", inception_score, 1, "sure of each, even over all; never looks at real pictures", "Salimans et al. 2016"
+        "inception_score", inception_score, 1, "confident classes for each picture, even over all; does not use real pictures",
+        "Salimans et al. 2016",
     ),
     PERIODIC_ARTIFACTS := Measure(
         "periodic_artifacts", periodic_artifacts, -1,
-        "power at the frequencies of a grid to that around them; less is better, but only down to the number of real pictures",
+        "power at the frequencies of a grid to that around them; less is better, down to the value of real pictures",
         "Odena et al. 2016", aim="as real",
     ),
     PSNR_Y := Measure("psnr_y", psnr, 1, "decibels of signal to error on luma", "255² / mean squared error", {"space": "y"}),
@@ -81,28 +82,28 @@ MEASURES = (
     MS_SSIM_Y := Measure("ms_ssim_y", ms_ssim, 1, "structural similarity on luma over five scales", "Wang et al. 2003", {"space": "y"}),
     DELTA_E := Measure("delta_e_2000", delta_e_2000, -1, "colour difference; about 1 can just be seen", "Sharma et al. 2005"),
     FEATURE_DISTANCE := Measure(
-        "feature_distance", feature_distance, -1, "distance in the layers of the features' network (the arithmetic of LPIPS)",
+        "feature_distance", feature_distance, -1, "distance in the layers of the feature network (the formula of LPIPS)",
         "Zhang et al. 2018",
     ),
-    LPIPS := Measure("lpips", feature_distance, -1, "distance in layers, weighed as people judge", "Zhang et al. 2018, version 0.1"),
+    LPIPS := Measure("lpips", feature_distance, -1, "distance in layers, weighted by human judgement", "Zhang et al. 2018, version 0.1"),
     NIQE := Measure("niqe", niqe, -1, "distance from the statistics of sharp photos, without a target", "Mittal et al. 2013"),
 )
 # fmt: on
 
 
 def measure_of(full_name: str) -> Measure | None:
-    """The measure of a full name, such as one in a run's metrics.jsonl: the longest of those that begin it; None for other names."""
+    """Returns the measure of a full name, the one with the longest name that begins it; None for other names."""
     plain = full_name.removeprefix(OF_TRAINING)
     fitting = [measure for measure in MEASURES if f"{plain}_".startswith(f"{measure.name}_")]
     return max(fitting, key=lambda measure: len(measure.name), default=None)
 
 
 def better(full_name: str) -> int:
-    """1 for a full name whose measure is better when more, -1 when less, 0 for one that nothing can be ranked by."""
+    """Returns 1 for a full name whose measure should be large, -1 for small, 0 for one that ranks nothing."""
     measure = measure_of(full_name)
     return measure.better if measure else 0
 
 
 def of_real(full_name: str) -> str:
-    """The full name under which a run's log has what the same measure says of the real pictures."""
+    """Returns the full name of the same measure of real pictures in a run's log."""
     return OF_REAL + full_name.removeprefix(OF_TRAINING)

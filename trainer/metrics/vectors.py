@@ -1,4 +1,4 @@
-"""Sets of feature vectors: the check every measure makes first, and distances between them in bounded memory."""
+"""Checks of sets of feature vectors, and distances between them in bounded memory."""
 
 from collections.abc import Iterator
 
@@ -10,9 +10,9 @@ BLOCK = 1024  # rows compared with a whole set at a time: 25 MB against 3,068 ro
 
 
 def checked(vectors: np.ndarray, what: str, least: int = 2) -> np.ndarray:
-    """The vectors as float64 [n, d]; `what` names them in errors.
+    """Returns the vectors as float64 [n, d]; `what` names them in errors.
 
-    Raises ValueError when they are not [n, d], when a value is not finite, and when there are fewer than `least` rows.
+    Raises ValueError if they are not [n, d], and UserError for values that are not finite and fewer than `least` rows.
     """
     vectors = np.asarray(vectors)
     if vectors.ndim != 2 or not vectors.shape[1] or vectors.dtype.kind not in "fiu":
@@ -27,23 +27,23 @@ def checked(vectors: np.ndarray, what: str, least: int = 2) -> np.ndarray:
 
 
 def checked_sets(least: int = 2, **sets: np.ndarray) -> list[np.ndarray]:
-    """`checked` for several sets by name; ValueError also when they differ in d."""
-    found = [checked(vectors, name, least) for name, vectors in sets.items()]
-    if len({vectors.shape[1] for vectors in found}) > 1:
-        shapes = ", ".join(f"{name} {list(vectors.shape)}" for name, vectors in zip(sets, found, strict=True))
+    """Checks several sets by name, as `checked`. Raises ValueError also if they differ in d."""
+    arrays = [checked(vectors, name, least) for name, vectors in sets.items()]
+    if len({vectors.shape[1] for vectors in arrays}) > 1:
+        shapes = ", ".join(f"{name} {list(vectors.shape)}" for name, vectors in zip(sets, arrays, strict=True))
         raise ValueError(f"the sets differ in the number of features: {shapes}")
-    return found
+    return arrays
 
 
 def blocks(count: int) -> Iterator[slice]:
-    """Slices of at most `BLOCK` rows that cover `count` rows."""
+    """Yields slices of at most `BLOCK` rows that cover `count` rows."""
     return (slice(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK))
 
 
 def squared_distances(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """Squared Euclidean distances of float64 [n, d] to [m, d]: float64 [n, m], >= 0, one matrix product.
 
-    The rounding error is about 1e-15 of the squared lengths, so equal rows may come out that far apart.
+    The rounding error is about 1e-15 of the squared lengths, so equal rows may be that far apart.
     """
     lengths = np.einsum("nd,nd->n", rows, rows)[:, None] + np.einsum("nd,nd->n", columns, columns)
     return np.maximum(lengths - 2 * (rows @ columns.T), 0)

@@ -1,1 +1,1 @@
-"""Blind comparisons by people: which questions are asked, the page that asks them, and what the answers say."""
+"""Blind comparisons by people: questions, the rating page, and scores from the answers."""

@@ -1,4 +1,4 @@
-"""Reading a page's key and what raters answered, and summing it up."""
+"""Reads keys and answers of rating pages, and computes ratings."""
 
 import datetime
 import json
@@ -19,7 +19,7 @@ _SWAPPED = {"left": "right", "tie": "tie", "right": "left"}
 
 
 class AnswerFile(NamedTuple):
-    """One rater's answers: "left", "right", "tie" or None for each question; `session` is the browser's, drawn by the page."""
+    """Answers of one rater: "left", "right", "tie" or None for each question; `session` identifies the browser, drawn by the page."""
 
     path: str
     rater: str
@@ -29,7 +29,7 @@ class AnswerFile(NamedTuple):
 
 
 def read_key(path: str) -> dict:
-    """The key of a page, as `page.build` made it. Raises UserError or OSError when it is none."""
+    """Reads the key of a page, as built by `page.build`. Raises UserError or OSError for other files."""
     key = _read(path, KEY)
     try:
         models, questions = dict(key["models"]), list(key["questions"])
@@ -42,27 +42,27 @@ def read_key(path: str) -> dict:
         if len(models) < 2 or not questions or not isinstance(key["page"], str):
             raise UserError("too few models or questions")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{path}: not a whole key of a page ({error})") from error
+        raise UserError(f"{path}: not a complete key of a page ({error})") from error
     return key
 
 
 def read_answers(path: str, key: dict) -> AnswerFile:
-    """What one rater answered on the page that `key` is of. Raises UserError or OSError when it is of another, or damaged."""
-    found = _read(path, ANSWERS)
-    if found.get("page") != key["page"]:
-        raise UserError(f"{path}: answers to another page ({found.get('page')}); the key is of {key['page']}")
+    """Reads the answers of one rater to the page of `key`. Raises UserError or OSError if they are of another page, or damaged."""
+    content = _read(path, ANSWERS)
+    if content.get("page") != key["page"]:
+        raise UserError(f"{path}: answers to another page ({content.get('page')}); the key is of {key['page']}")
     try:
         answer_file = AnswerFile(
             path,
-            " ".join("".join(filter(str.isprintable, found["rater"])).split()),
-            str(found["session"]),
-            datetime.datetime.fromisoformat(found["saved"]),
-            list(found["answers"]),
+            " ".join("".join(filter(str.isprintable, content["rater"])).split()),
+            str(content["session"]),
+            datetime.datetime.fromisoformat(content["saved"]),
+            list(content["answers"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{path}: not a whole file of answers ({error})") from error
+        raise UserError(f"{path}: not a complete file of answers ({error})") from error
     if answer_file.saved.tzinfo is None:
-        raise UserError(f"{path}: the time {found['saved']} has no zone")
+        raise UserError(f"{path}: the time {content['saved']} has no zone")
     if len(answer_file.answers) != len(key["questions"]):
         raise UserError(f"{path}: {len(answer_file.answers)} answers to {len(key['questions'])} questions")
     wrong = [answer for answer in answer_file.answers if answer is not None and answer not in list(POINTS)]
@@ -72,43 +72,43 @@ def read_answers(path: str, key: dict) -> AnswerFile:
 
 
 def read_ratings(path: str) -> dict:
-    """What `ratings` made. Raises UserError or OSError when it is something else."""
-    found = _read(path, RATINGS)
-    wanted = {"score", "low", "high", "wins", "ties", "losses"}
-    models = found.get("models")
-    if not isinstance(models, dict) or not all(isinstance(m, dict) and wanted <= m.keys() for m in models.values()):
-        raise UserError(f"{path}: not whole ratings: each of models should have {', '.join(sorted(wanted))}")
-    return found
+    """Reads a file of `ratings`. Raises UserError or OSError for other files."""
+    content = _read(path, RATINGS)
+    fields = {"score", "low", "high", "wins", "ties", "losses"}
+    models = content.get("models")
+    if not isinstance(models, dict) or not all(isinstance(m, dict) and fields <= m.keys() for m in models.values()):
+        raise UserError(f"{path}: incomplete ratings: each model should have {', '.join(sorted(fields))}")
+    return content
 
 
 def _read(path, kind):
     try:
-        found = json.loads(files.read(path))
+        content = json.loads(files.read(path))
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise UserError(f"{path}: not JSON ({error})") from error
-    have = found.get("kind") if isinstance(found, dict) else None
+    have = content.get("kind") if isinstance(content, dict) else None
     if have != kind:
         raise UserError(f"{path}: not a {kind}" + (f", but a {have}" if have else ""))
-    if found.get("schema") != SCHEMA:
-        raise UserError(f"{path}: schema {found.get('schema')!r}; this program reads {SCHEMA}")
-    return found
+    if content.get("schema") != SCHEMA:
+        raise UserError(f"{path}: schema {content.get('schema')!r}; this program reads {SCHEMA}")
+    return content
 
 
 def newest(answer_files: Iterable[AnswerFile]) -> tuple[list[AnswerFile], list[AnswerFile]]:
-    """(what counts, what is left out because the same rater saved again later), both as they were given.
+    """Returns (files that count, files replaced by a later one of the same rater), both in the given order.
 
-    Two files are of one rater when they come from one session of the page, or bear one name, whatever its case.
+    Two files are of one rater if they have the same session or the same name, in any case.
     """
     answer_files = list(answer_files)
-    known, counting = set(), set()
+    seen, counting = set(), set()
     for place in sorted(range(len(answer_files)), key=lambda place: answer_files[place].saved, reverse=True):
         answer_file = answer_files[place]
         marks = {("session", answer_file.session)} | (
             {("name", answer_file.rater.casefold())} if answer_file.rater else set()
         )
-        if not marks & known:
+        if not marks & seen:
             counting.add(place)
-        known |= marks
+        seen |= marks
     return (
         [answer_file for place, answer_file in enumerate(answer_files) if place in counting],
         [answer_file for place, answer_file in enumerate(answer_files) if place not in counting],
@@ -116,18 +116,18 @@ def newest(answer_files: Iterable[AnswerFile]) -> tuple[list[AnswerFile], list[A
 
 
 def ratings(key: dict, answer_files: list[AnswerFile]) -> dict:
-    """The sum of what raters answered, as `packshot rate score` writes it; docs/evaluation.md describes it.
+    """Returns ratings from the answers, as written by `packshot rate score` and described in docs/rating.md.
 
-    A repeated question counts for consistency only, when both times were answered. Raises UserError when nothing was answered.
+    Repeated questions count only for consistency, if both were answered. Raises UserError if there are no answers.
     """
     names, questions = list(key["models"]), key["questions"]
-    given = [
+    choices = [
         (rater, place, answer)
         for rater, answer_file in enumerate(answer_files)
         for place, answer in enumerate(answer_file.answers)
         if answer is not None
     ]
-    counted = [row for row in given if questions[row[1]]["repeats"] is None]
+    counted = [row for row in choices if questions[row[1]]["repeats"] is None]
     if not counted:
         raise UserError("nobody has answered a question")
     rater, place, answer = (np.array(column) for column in zip(*counted, strict=True))
@@ -156,8 +156,8 @@ def ratings(key: dict, answer_files: list[AnswerFile]) -> dict:
         "answers": len(counted),
         "questions": len(set(place.tolist())),
         "consistency": {what: sum(person[what] for person in people) for what in ("repeated", "same", "opposite")},
-        "left": sum(choice == "left" for *_, choice in given),
-        "right": sum(choice == "right" for *_, choice in given),
+        "left": sum(choice == "left" for *_, choice in choices),
+        "right": sum(choice == "right" for *_, choice in choices),
         "people": people,
     }
 

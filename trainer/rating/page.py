@@ -1,4 +1,4 @@
-"""The page that asks, one HTML file that needs and knows nothing else, and the key that says what it showed."""
+"""Builds the rating page, one self-contained HTML file, and its key with the models behind the pictures."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from trainer.rating.questions import Question, Side
 
 
 class Gallery(NamedTuple):
-    """What a page shows: `topics` as it calls them ("" for nothing), `pictures` by (side, topic), and `sources` a topic, or None."""
+    """Content of a page: names of `topics` ("" for none), `pictures` by (side, topic), and `sources` by topic, or None."""
 
     topics: list[str]
     pictures: dict[tuple[Side, int], np.ndarray]
@@ -24,12 +24,12 @@ class Gallery(NamedTuple):
 def build(
     questions: Sequence[Question], gallery: Gallery, names: Sequence[str], exports: Sequence[str], text: str
 ) -> tuple[str, dict]:
-    """(the page's HTML, the key) of questions about systems with `names`, which came from `exports`; `text` is what is asked.
+    """Returns (HTML, key) of a page with questions about systems called `names`, from `exports`; `text` is the question.
 
-    In the page a picture is its place in a list, in the order in which they are seen; nothing in it says who made which. All are PNG files
-    by one encoder. The page's id is a hash of all it shows; answers and key carry it.
+    The page refers to pictures by their index in a list, in the order of their first appearance, and does not hold their models. All are
+    PNG files from one encoder. The page's id is a hash of its content; answers and key contain it.
     """
-    places = {}  # of data URIs, in the order in which they are seen
+    places = {}  # of data URIs, in the order of their first appearance
 
     def place(picture):
         return places.setdefault(pages.data_uri(picture, lossless=max(picture.shape)), len(places))

@@ -1,4 +1,4 @@
-"""The systems of a rating and their pictures: exported models, and real pictures beside them."""
+"""Systems of a rating and their pictures: exported models and real pictures."""
 
 import contextlib
 import os
@@ -23,12 +23,12 @@ from trainer.rating.page import Gallery
 from trainer.rating.questions import Question, plan
 
 REAL = "real pictures"
-APART = 1_000_000  # between the first pictures of one seed and of the next
-RATED = 256  # side of the targets of models that take pictures of any size
+APART = 1_000_000  # between the first pictures of consecutive seeds
+RATED = 256  # side in px of the targets of models that take pictures of any size
 
 
 class Model(NamedTuple):
-    """An exported version: its folder, signatures (as `serving.export.session` has them), metadata and interface."""
+    """An exported version: folder, signatures (of `serving.export.session`), metadata and interface."""
 
     path: str
     signatures: dict
@@ -42,7 +42,7 @@ class Model(NamedTuple):
 
 @contextlib.contextmanager
 def loading():
-    """Turn a SessionError of the code inside, a model that cannot be loaded or run, into a UserError."""
+    """Turns a SessionError, of a model that cannot be loaded or run, into a UserError."""
     try:
         yield
     except SessionError as error:
@@ -50,14 +50,14 @@ def loading():
 
 
 def load(path: str) -> Model:
-    """The exported version at `path`; without metadata when packshot has not exported it. Raises SessionError when it cannot be loaded."""
+    """Loads the exported version at `path`; metadata are {} for exports of other programs. Raises SessionError."""
     metadata = report(path)["metadata"] if tf.io.gfile.exists(f"{path}/{REPORT}") else {}
     with Session(path) as session:
         return Model(path, session.signatures, metadata, offline.interface(path, session))
 
 
 class Generators:
-    """Models that make pictures from nothing, of categories if they know any. Raises UserError for models that do not go together."""
+    """Models that make pictures from noise, of classes if they are conditional. Raises UserError for models that do not compare."""
 
     def __init__(self, models: Sequence[Model], named: Sequence[str]):
         self.models, self.named = models, named
@@ -65,28 +65,28 @@ class Generators:
         if len(set(self.conditional)) > 1:
             without = named[self.conditional.index(False)]
             raise UserError(
-                f"{named[self.conditional.index(True)]} knows categories and {without} does not; compare like with like"
+                f"{named[self.conditional.index(True)]} is conditional and {without} is not; they do not compare"
             )
         self.classes = [list(model.metadata.get("classes") or []) if self.conditional[0] else [""] for model in models]
         for name, classes in zip(named, self.classes, strict=True):
             if not classes:
-                raise UserError(f"{name} does not say what its categories are")
+                raise UserError(f"{name} does not list its classes")
             if set(classes) != set(self.classes[0]):
                 raise UserError(
-                    f"{named[0]} and {name} know different categories: {_listed(self.classes[0])} and {_listed(classes)}"
+                    f"{named[0]} and {name} have different classes: {_listed(self.classes[0])} and {_listed(classes)}"
                 )
         self.topics = sorted(self.classes[0])
 
     def show(
         self, source, photos: str | None, count: int, *, repeats: int, seed: int, progress: Progress, say
     ) -> tuple[list[Question], Gallery]:
-        """`count` questions, `repeats` of them asked again, and what they show.
+        """Returns `count` questions with `repeats` of them again, and their pictures.
 
         `source`, opened, gives the last system real pictures, unless it is None; `photos` are refused. `progress` is handed
         the models (`data.progress`), `say(sentence)` for what the user should know. Raises UserError.
         """
         if photos:
-            raise UserError("--photos is for models that take pictures; these make theirs from nothing")
+            raise UserError("--photos is for models that take pictures; these make theirs from noise")
         questions = plan(len(self.models) + (source is not None), count, repeats, len(self.topics), seed)
         needed = _needed(questions)
         made = {}
@@ -123,34 +123,36 @@ class Generators:
             if len(examples) < wanted[topic]:
                 what = f" of {self.topics[topic]}" if self.conditional[0] else ""
                 raise UserError(
-                    f"{source.spec} has {len(examples)} pictures{what}, and this page needs {wanted[topic]}; ask for less by --n"
+                    f"{source.spec} has {len(examples)} pictures{what}, and this page needs {wanted[topic]}; use a smaller --n"
                 )
-        return {(side, topic): found[topic][side.picture]["image"] for side, topic in asked}
+        return {(side, topic): drawn[topic][side.picture]["image"] for side, topic in asked}
 
 
 class Translators:
-    """Models that make a picture from a picture. Raises UserError for models that do not go together."""
+    """Models that make a picture from a picture. Raises UserError for models that do not compare."""
 
     def __init__(self, models: Sequence[Model], named: Sequence[str]):
         self.models, self.named = models, named
         kinds = {model.metadata.get("task") for model in models}
         if len(kinds) > 1:
-            told = ", ".join(f"{name} {model.metadata.get('task')}" for name, model in zip(named, models, strict=True))
-            raise UserError(f"the models have different tasks: {told}")
+            tasks_of = ", ".join(
+                f"{name} {model.metadata.get('task')}" for name, model in zip(named, models, strict=True)
+            )
+            raise UserError(f"the models have different tasks: {tasks_of}")
         self.task = kinds.pop()
 
     def show(
         self, source, photos: str | None, count: int, *, repeats: int, seed: int, progress: Progress, say
     ) -> tuple[list[Question], Gallery]:
-        """As `Generators.show`. The pictures to start from are those of the folder `photos`, or made of those of `source`, whose targets
-        are the last system's.
+        """Returns questions and pictures as `Generators.show`. The inputs are from the folder `photos`, or made from the pictures of
+        `source`, whose targets are the last system.
         """
         if bool(photos) == (source is not None):
             raise UserError(
-                "these models make pictures from pictures: give those by --data or by --photos, and not by both"
+                "these models make pictures from pictures: give their inputs by --data or by --photos, not by both"
             )
         systems = len(self.models) + (source is not None)
-        topics = -(-count // (systems * (systems - 1) // 2))  # so that no question is asked twice by chance
+        topics = -(-count // (systems * (systems - 1) // 2))  # so that no question occurs twice by chance
         questions = plan(systems, count, repeats, topics, seed)
         if photos:
             sources = self._photos(photos, topics, seed, say)
@@ -174,7 +176,7 @@ class Translators:
     def _pairs(self, source, count, *, seed, progress, say):
         """`count` (sources, targets), drawn from an opened source and made into pairs as the models' task does."""
         if self.task is None:
-            raise UserError("--data needs models that say what their task is; for others use --photos")
+            raise UserError("--data needs models with a task in their metadata; for others use --photos")
         task, side = tasks.of(self.task), max(self._sides(), default=RATED)
         size, view = task.rated_view(side, self.models[0].configuration.get("view", "auto"), self._setting)
         view.check(source.keys)
@@ -183,19 +185,19 @@ class Translators:
         )[0]
         if len(found) < count:
             raise UserError(
-                f"{source.spec} has {len(found)} pictures, and this page needs {count}; ask for less by --n"
+                f"{source.spec} has {len(examples)} pictures, and this page needs {count}; use a smaller --n"
             )
-        rows = [view.rows(example)[0] for example in found]
+        rows = [view.rows(example)[0] for example in examples]
         return [row[task.source] for row in rows], [row[task.target] for row in rows]
 
     def _photos(self, folder, count, seed, say):
-        """`count` photos drawn from a folder, squared where a model wants one size."""
+        """Draws `count` photos from a folder, made square if a model takes one size only."""
         root, names = find(folder, say)
-        found = [os.path.join(root, name) for name in names]
-        random.Random(seed).shuffle(found)
+        paths = [os.path.join(root, name) for name in names]
+        random.Random(seed).shuffle(paths)
         size = max(self._sides(), default=None)
         drawn = []
-        for path in found:
+        for path in paths:
             if len(drawn) == count:
                 break
             try:
@@ -204,12 +206,12 @@ class Translators:
                 say(f"{path}: {error}")
         if len(drawn) < count:
             raise UserError(
-                f"{folder} holds {len(drawn)} photos that can be used, and this page needs {count}; ask for less by --n"
+                f"{folder} holds {len(drawn)} usable photos, and this page needs {count}; use a smaller --n"
             )
         return drawn
 
     def _sides(self):
-        """The side of the pictures each model takes, of those that take one size only."""
+        """Returns the side of the pictures of each model that takes one size only."""
         shapes = (
             model.signatures["apply"].inputs["images"].shape for model in self.models if "apply" in model.signatures
         )
@@ -223,7 +225,7 @@ class Translators:
 
 
 def together(models: Sequence[Model], named: Sequence[str]) -> Generators | Translators:
-    """The models as one kind of systems. UserError when they are not, or answer neither `generate` nor `apply_bytes`."""
+    """Returns the models as systems of one kind. Raises UserError for mixed kinds, and for models of neither kind."""
     kinds = []
     for model, name in zip(models, named, strict=True):
         applies = "apply_bytes" if for_files(model.interface, "apply") else None
@@ -235,7 +237,7 @@ def together(models: Sequence[Model], named: Sequence[str]) -> Generators | Tran
         kinds.append(kind)
     if len(set(kinds)) > 1:
         maker, other = named[kinds.index("generate")], named[kinds.index("apply_bytes")]
-        raise UserError(f"{maker} makes pictures from nothing and {other} from pictures; compare models of one task")
+        raise UserError(f"{maker} makes pictures from noise and {other} from pictures; compare models of one task")
     return (Generators if kinds[0] == "generate" else Translators)(models, named)
 
 
@@ -266,7 +268,7 @@ def draw(
 
 
 def _needed(questions: Iterable[Question]):
-    """Every (side, topic) that is shown, once."""
+    """Returns every (side, topic) once."""
     return dict.fromkeys((side, question.topic) for question in questions for side in (question.left, question.right))
 
 

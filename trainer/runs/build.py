@@ -1,4 +1,4 @@
-"""Builds what a run's configuration describes: the family's settings and its model."""
+"""Builds the settings and the model that a run's configuration describes."""
 
 import keras
 
@@ -10,14 +10,14 @@ from trainer.runs.config import RunConfig
 
 
 def make_facts(run: RunConfig, data) -> Facts:
-    """What the run tells its model of its data (a source, or the record of one). UserError where the data do not know it."""
+    """Returns the conditions of the run's model, from its data (a source, or the record of one). Raises UserError if they are missing."""
     known = facts_of(data)
     if run.conditional and not known.get(LABEL):
-        raise UserError(f"--conditional needs categories, and {run.data} has none")
+        raise UserError(f"--conditional needs classes, and {run.data} has none")
     for name in run.conditions:
         if not known.get(name):
             raise UserError(
-                f"--condition {name}: {run.data} knows of its pictures: {', '.join(known.names) or 'nothing'}"
+                f"--condition {name}: {run.data} has no such attribute; it has: {', '.join(known.names) or 'none'}"
             )
     for condition in known.select(run.told):
         for value in condition.values:
@@ -29,10 +29,8 @@ def _check_encoding(name, value):
     try:
         value.encode()
     except UnicodeEncodeError:
-        option, what = ("--conditional", "the category") if name == LABEL else (f"--condition {name}", "the value")
-        raise UserError(
-            f"{option}: {what} {value!a} has a name that is no UTF-8, which a model cannot be told; rename it"
-        ) from None
+        option, what = ("--conditional", "the class") if name == LABEL else (f"--condition {name}", "the value")
+        raise UserError(f"{option}: {what} {value!a} has a name that is not UTF-8; rename it") from None
 
 
 def make_model(run: RunConfig, facts: Facts, parent=None):
@@ -47,5 +45,5 @@ def make_model(run: RunConfig, facts: Facts, parent=None):
 
 
 def configuration(run: RunConfig):
-    """The family's config dataclass that `run.settings` describes."""
+    """Returns `run.settings` as the config dataclass of the family."""
     return catalogue.load(run.model).Config(**run.settings)

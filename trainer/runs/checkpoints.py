@@ -1,10 +1,9 @@
-"""Saving and restoring everything a run is: networks, averages, all optimisers, ADA state and the step.
+"""Saves and restores the state of a run: networks, EMA, all optimisers, ADA state and the step.
 
-The step is also the place in the data and the whole random state (see `data.pipeline` and `models.random`), so a
-restored run goes on bit for
-bit. Checkpoints are found by their own names, never through the pointer file that TensorFlow's tools read, and the newest that can be
-read whole is taken: a process killed at any moment leaves the one before. The best one lies in a folder of its own, whose best.json,
-replaced last, says which files are meant.
+The step is also the position in the data and the whole random state (see `data.pipeline` and `models.random`), so a restored run
+continues bit for bit. Checkpoints are found by their own names, never through the pointer file that TensorFlow's tools read. The newest
+one that can be read whole is used: a process killed at any moment leaves the one before. The best one has a folder of its own; its
+best.json, replaced last, names the step.
 """
 
 import contextlib
@@ -22,23 +21,23 @@ from serving.export.patterns import plain
 KEPT = 3
 BEST = "best.json"
 _FILE = re.compile(r"step-(\d+)\.(?:index|data-\d+-of-\d+)")
-_HALF = re.compile(r"step-\d+_temp|.*\.tempstate\d*")  # what a process that is killed while TensorFlow writes leaves
+_HALF = re.compile(r"step-\d+_temp|.*\.tempstate\d*")  # left by a process killed while TensorFlow writes
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
-_COUNTER = "save_counter"  # in checkpoints that TensorFlow's manager wrote
+_COUNTER = "save_counter"  # in checkpoints written by TensorFlow's manager
 
 
 class Unreadable(UserError):
-    """A checkpoint whose files are missing or damaged; the text says which and why."""
+    """Error of a checkpoint whose files are missing or damaged, with its name and the reason."""
 
 
 def steps(folder: str) -> list[int]:
-    """The steps, rising, that files of checkpoints in a folder are named for, whole or not; [] when there is no folder."""
+    """Returns the steps in the names of checkpoint files in a folder, rising, whole or not; [] if there is no folder."""
     names = files.names(folder) if files.is_folder(folder) else []
-    return sorted({int(found[1]) for name in names if (found := _FILE.fullmatch(name))})
+    return sorted({int(match[1]) for name in names if (match := _FILE.fullmatch(name))})
 
 
 def newest_step(folder: str) -> int:
-    """The step of the newest checkpoint in a folder that can be read, 0 when there is none."""
+    """Returns the step of the newest readable checkpoint in a folder, 0 if there is none."""
     for step in reversed(steps(folder)):
         with contextlib.suppress(Unreadable):
             read(prefix(folder, step))
@@ -47,9 +46,9 @@ def newest_step(folder: str) -> int:
 
 
 def read(prefix: str) -> dict[str, np.ndarray]:
-    """Every variable of the checkpoint `<folder>/step-N` by its identifier.
+    """Reads every variable of the checkpoint `<folder>/step-N`, by identifier.
 
-    Raises Unreadable, and OSError for files that are there and may not be read now: those are not damaged.
+    Raises Unreadable, and OSError for files that exist but cannot be read now: those are not damaged.
     """
     folder, name = posixpath.split(prefix)
     try:
@@ -71,9 +70,9 @@ def read(prefix: str) -> dict[str, np.ndarray]:
 
 
 def best_facts(folder: str) -> dict | None:
-    """What best.json says of the best checkpoint in a folder: see `trainer.training.best.facts`; None when there is none.
+    """Returns the content of a folder's best.json, see `trainer.training.best.facts`; None if there is none.
 
-    Raises UserError when the file is damaged.
+    Raises UserError if the file is damaged.
     """
     path = posixpath.join(folder, "best", BEST)
     if not files.exists(path):
@@ -84,29 +83,29 @@ def best_facts(folder: str) -> dict | None:
             return facts
     except (ValueError, AttributeError):
         pass
-    raise UserError(f"{path} is damaged: it does not say which checkpoint is the best")
+    raise UserError(f"{path} is damaged: it does not name the best checkpoint")
 
 
 class Checkpoints:
     """The checkpoints of one folder (local or gs://).
 
     Args:
-        folder: where they lie.
-        state: dict of identifier -> tf.Variable, as `ImageModel.state()` gives it.
+        folder: path.
+        state: dict of identifier -> tf.Variable, from `ImageModel.state()`.
     """
 
     def __init__(self, folder: str, state: dict[str, tf.Variable]):
         self._state = state
         self._checkpoint = tf.train.Checkpoint(**_tree(state))
         self._folder = folder
-        self._saved = None  # the step that is known to be saved whole
+        self._saved = None  # the step known to be saved whole
         self._damaged = []  # steps whose checkpoints could not be read
 
     def restore(self, say=lambda sentence: None) -> int:
-        """Restore the newest checkpoint that can be read; returns its step, 0 when there is none. `say` is told of those that cannot.
+        """Restores the newest readable checkpoint; returns its step, 0 if there is none. `say` gets a sentence for each unreadable one.
 
         Raises:
-            UserError: there are checkpoints and none of them can be read, or it is not of this model.
+            UserError: no checkpoint of several can be read, or it is of another model.
         """
         problems = []
         for step in reversed(steps(self._folder)):
@@ -123,26 +122,26 @@ class Checkpoints:
             return step
         if problems:
             raise UserError(
-                f"no checkpoint in {self._folder} can be read, and what is there is not trained over; {'; '.join(problems)}"
+                f"no checkpoint in {self._folder} can be read, and none is overwritten; {'; '.join(problems)}"
             )
         return 0
 
     def _assign(self, values, path):
-        """Give the variables their values: all of them, or none."""
+        """Assigns all variables, or none."""
         values.pop(_COUNTER, None)
         values = named(values, self._state)
         for name in sorted(values.keys() | self._state.keys()):
-            there = list(values[name].shape) if name in values else None
-            wanted = self._state[name].shape.as_list() if name in self._state else None
-            if there != wanted:
-                where = "not in it" if there is None else "not in the model" if wanted is None else ""
-                shapes = f"of shape {there} in it, and {wanted} in the model"
+            saved = list(values[name].shape) if name in values else None
+            own = self._state[name].shape.as_list() if name in self._state else None
+            if saved != own:
+                where = "not in it" if saved is None else "not in the model" if own is None else ""
+                shapes = f"of shape {saved} in it, and {own} in the model"
                 raise UserError(f"{path} is a checkpoint of another model: {name} is {where or shapes}")
         for name, variable in self._state.items():
             variable.assign(values[name])
 
     def save(self, step: int) -> None:
-        """Save unless this step is saved already, and remove older ones. Raises OSError."""
+        """Saves this step unless it is saved already, and removes older ones. Raises OSError."""
         if step == self._saved:
             return
         self._write(self._folder, step)
@@ -153,15 +152,15 @@ class Checkpoints:
         files.write(posixpath.join(self._folder, "checkpoint"), "".join(f"{line}\n" for line in pointer).encode())
 
     def tidy(self) -> None:
-        """Remove all but the `KEPT` newest, those that could not be read once a newer one is saved, and what was half written."""
+        """Removes all but the `KEPT` newest, unreadable ones once a newer one is saved, and half-written files."""
         if not files.is_folder(self._folder):
             return
         damaged = [step for step in self._damaged if step < (self._saved or 0)]
         whole = [step for step in steps(self._folder) if step not in self._damaged or step == self._saved]
         gone = {*whole[:-KEPT], *damaged}
         for name in files.names(self._folder):
-            found = _FILE.fullmatch(name)
-            if _HALF.fullmatch(name) or (found and int(found[1]) in gone):
+            match = _FILE.fullmatch(name)
+            if _HALF.fullmatch(name) or (match and int(match[1]) in gone):
                 files.remove(posixpath.join(self._folder, name))
 
     def _write(self, folder, step):
@@ -176,7 +175,7 @@ class Checkpoints:
             raise
 
     def keep_best(self, facts: dict) -> None:
-        """Keep the state as the best there was, in place of the one before; `facts`, with its "step", go into best.json. Raises OSError."""
+        """Saves the state as the best, in place of the previous best; `facts`, with "step", go into best.json. Raises OSError."""
         folder = self._best_folder()
         self._write(folder, facts["step"])
         files.write(posixpath.join(folder, BEST), (json.dumps(facts, indent=2) + "\n").encode())
@@ -185,14 +184,16 @@ class Checkpoints:
                 files.remove(posixpath.join(folder, other))
 
     def restore_best(self) -> dict:
-        """Restore the best state; returns what `keep_best` was told of it. What cannot be restored leaves the state as it is.
+        """Restores the best state; returns its `facts`. On an error the state is unchanged.
 
         Raises:
-            UserError: none was kept, or it does not fit this model or cannot be read.
+            UserError: none was kept, it is of another model, or it cannot be read.
         """
         facts = best_facts(self._folder)
         if facts is None:
-            raise UserError(f"no best checkpoint was kept in {self._folder}: nothing was evaluated (see --eval-every)")
+            raise UserError(
+                f"no best checkpoint was kept in {self._folder}: the run was not evaluated (see --eval-every)"
+            )
         path = prefix(self._best_folder(), facts["step"])
         try:
             values = read(path)
@@ -205,16 +206,16 @@ class Checkpoints:
         return posixpath.join(self._folder, "best")
 
     def healthy(self) -> bool:
-        """Whether all trained values are finite, so that saving them is worth it."""
+        """Returns whether all trained values are finite."""
         return all(
             bool(tf.reduce_all(tf.math.is_finite(value))) for value in self._state.values() if value.dtype.is_floating
         )
 
 
 def named(values: dict, names) -> dict:
-    """The values of a checkpoint by the names of today's state, which are in the order of the variables in the model.
+    """Renames the values of an older checkpoint to the current `names`, which are in the order of the variables in the model.
 
-    Older checkpoints number the variables of an optimiser (`critic_adam_0003`), and those of all networks together (`model_0003`).
+    Older checkpoints number the variables of each optimiser (`critic_adam_0003`), and those of all networks together (`model_0003`).
     """
     if "model_0000" not in values:
         return values
@@ -225,7 +226,7 @@ def named(values: dict, names) -> dict:
 
 
 def _tree(state):
-    """The variables `part/0000` as {part: {"0000": variable}}: TensorFlow would write a slash in a name as something else."""
+    """Nests the variables `part/0000` as {part: {"0000": variable}}, since TensorFlow escapes slashes in names."""
     tree = {}
     for name, variable in state.items():
         *parts, last = name.split("/")
@@ -237,5 +238,5 @@ def _tree(state):
 
 
 def prefix(folder: str, step: int) -> str:
-    """The path of a checkpoint without the ends of its files' names."""
+    """Returns the path of a checkpoint without the suffixes of its files."""
     return posixpath.join(folder, f"step-{step}")

@@ -1,6 +1,6 @@
-"""The other workers of a training, as TF_CONFIG names them, and waiting for them.
+"""Waits for the other workers of a training, named in TF_CONFIG.
 
-TensorFlow itself waits without a word, without an end, and deaf to signals; so it is asked only when all are there.
+TensorFlow itself waits without a message, without a limit, and without handling signals, so it starts only when all workers are there.
 """
 
 import contextlib
@@ -18,12 +18,12 @@ _JOBS = ("chief", "worker")
 
 
 def workers() -> int:
-    """How many workers TF_CONFIG names, the chief among them; 0 without a cluster. Raises UserError when it cannot be understood."""
+    """Returns the number of workers in TF_CONFIG, with the chief; 0 without a cluster. Raises UserError if it is malformed."""
     return len(_read()[0])
 
 
 def _read():
-    """({(job, index): "host:port"}, the task of this process, None when it is the only one)."""
+    """Returns ({(job, index): "host:port"}, the task of this process, or None if it is the only one)."""
     text = os.environ.get("TF_CONFIG", "").strip()
     try:
         config = json.loads(text or "{}")
@@ -34,17 +34,17 @@ def _read():
         raise UserError(
             'TF_CONFIG is not a cluster; it looks like {"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}'
         )
-    found = {(job, index): address for job in _JOBS for index, address in enumerate(cluster.get(job, []))}
-    if len(found) < 2:
-        return found, None
+    addresses = {(job, index): address for job in _JOBS for index, address in enumerate(cluster.get(job, []))}
+    if len(addresses) < 2:
+        return addresses, None
     task = config.get("task")
     if not isinstance(task, dict) or not {"type", "index"} <= task.keys():
         raise UserError('TF_CONFIG does not say which worker this is: it lacks "task": {"type": ..., "index": ...}')
     own = task["type"], int(task["index"]) if str(task["index"]).isdigit() else task["index"]
-    if own not in found:
-        names = ", ".join(f"{job} {index}" for job, index in found)
+    if own not in addresses:
+        names = ", ".join(f"{job} {index}" for job, index in addresses)
         raise UserError(f"TF_CONFIG says that this is {own[0]} {own[1]}, and its cluster has {names}")
-    return found, own
+    return addresses, own
 
 
 def _is_addresses(value):
@@ -54,24 +54,24 @@ def _is_addresses(value):
 
 
 def wait_for_others(say) -> None:
-    """Wait until every worker of TF_CONFIG is there, this one being there for them meanwhile.
+    """Waits until every worker in TF_CONFIG answers, and listens on this worker's port meanwhile.
 
     Raises:
-        Stopped: they did not come within `PACKSHOT_WAIT_MINUTES`. UserError: this worker's port is taken.
+        Stopped: they did not start within `PACKSHOT_WAIT_MINUTES`. UserError: this worker's port is taken.
     """
-    found, own = _read()
+    addresses, own = _read()
     if own is None:
         return
-    missing = {task: address for task, address in found.items() if task != own}
+    missing = {task: address for task, address in addresses.items() if task != own}
     minutes = _minutes()
     end = time.monotonic() + 60 * minutes
-    with _listening(found[own]):
-        told = False
+    with _listening(addresses[own]):
+        reported = False
         while missing := {task: address for task, address in missing.items() if not _answers(address)}:
             who = ", ".join(f"{job} {index} at {address}" for (job, index), address in missing.items())
-            if not told:
+            if not reported:
                 say(f"{own[0]} {own[1]} waits for {who}; {minutes:g} minutes at most ({VARIABLE})")
-                told = True
+                reported = True
             if time.monotonic() > end:
                 raise Stopped(
                     f"{who} did not come within {minutes:g} minutes ({VARIABLE}); start all workers with the same TF_CONFIG"
@@ -96,7 +96,7 @@ def _listening(address):
     try:
         server = socket.create_server(("", port), backlog=128)
     except OSError as error:
-        raise UserError(f"this worker's port {port}, of TF_CONFIG, cannot be had: {error.strerror}") from error
+        raise UserError(f"this worker's port {port}, from TF_CONFIG, cannot be opened: {error.strerror}") from error
     with server:
         yield
 

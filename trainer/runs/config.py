@@ -1,4 +1,4 @@
-"""What one run is: a frozen dataclass, read from the command line and the environment, written to the run folder as JSON.
+"""Configuration of a run: a frozen dataclass, read from the command line and the environment, written to the run folder as JSON.
 
 Precedence, as on Vertex AI: flag > AIP_* variable > default.
 """
@@ -20,23 +20,22 @@ STRATEGIES = ("auto", "one", "mirrored", "multiworker", "tpu")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 WORDS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 LENGTH = "images"  # the one setting that a resumed run may change
-SCHEMA = 1  # counted up when what is written comes to mean something else; a field with a default does not need it
+SCHEMA = 1  # increased when a written field changes its meaning; a new field with a default does not need it
 _NEWER = (
-    "it was written by a newer version, or an older one whose setting has been removed or renamed: use that version, or train anew in"
+    "it was written by a newer version, or by an older one with a setting since removed or renamed: use that version, or train again in"
     " another --job-dir"
 )
 
 
 class Damaged(UserError):
-    """What should be a run's configuration is none; the text says why, as the end of a sentence."""
+    """Error of a damaged run configuration; the text is the reason, as the end of a sentence."""
 
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
-    """Everything that decides what a run computes. `settings` is the family's config as a plain dict.
+    """All settings that decide the computation of a run. `settings` is the family's config as a plain dict.
 
-    A field added here, or to a family's config, has the default that says what runs did before there was a choice: with it, older runs
-    and exports are read.
+    A new field here, or in a family's config, has a default that keeps the earlier behaviour, so that older runs and exports can be read.
     """
 
     model: str
@@ -46,7 +45,7 @@ class RunConfig:
     view: str
     seed: int
     strategy: str
-    precision: str  # one of PRECISIONS; "auto" until the training has settled it, never in a run's folder
+    precision: str  # one of PRECISIONS; "auto" until the training has chosen one, never in a run's folder
     conditional: bool
     augment: str
     settings: dict
@@ -57,24 +56,24 @@ class RunConfig:
 
     @property
     def told(self) -> tuple[str, ...]:
-        """Names of all conditions that the model is told."""
+        """Names of all conditions of the model."""
         return ((LABEL,) if self.conditional else ()) + tuple(self.conditions)
 
     def as_values(self) -> dict:
-        """What config.json and export.json hold of it."""
+        """Returns the configuration as in config.json and export.json."""
         return {"schema": SCHEMA} | dataclasses.asdict(self)
 
     def to_json(self) -> str:
-        """The configuration as indented JSON, keys in a fixed order."""
+        """Returns the configuration as indented JSON, keys in a fixed order."""
         return json.dumps(self.as_values(), indent=2) + "\n"
 
     @staticmethod
     def from_values(values, where: str) -> "RunConfig":
-        """The inverse of `as_values`, of this or an earlier version: what was added since has its default. `where` names the file.
+        """Inverse of `as_values`, of this or an earlier version: newer fields get their defaults. `where` names the file.
 
         Raises:
-            Damaged: this is no configuration.
-            UserError: it has settings that are not known here, by name, type or range, or is of a later schema.
+            Damaged: this is not a configuration.
+            UserError: a setting is unknown here by name, type or range, or the schema is newer.
         """
         if not isinstance(values, dict) or not isinstance(values.get("settings"), dict):
             raise Damaged("it holds no run configuration")
@@ -84,22 +83,22 @@ class RunConfig:
             raise UserError(f"{where} has schema {schema!r}, and this packshot knows 0 to {SCHEMA}; {_NEWER}")
         run = _filled(RunConfig, values, where)
         if run.model not in catalogue.names():
-            raise UserError(f"{where} is of the model {run.model!r}, which this packshot has not got; {_NEWER}")
+            raise UserError(f"{where} is of the model {run.model!r}, which this packshot does not have; {_NEWER}")
         config = _filled(catalogue.load(run.model).Config, run.settings, where)
         return dataclasses.replace(run, settings=dataclasses.asdict(config))
 
     @staticmethod
     def from_json(text: str, where: str) -> "RunConfig":
-        """The inverse of `to_json`; see `from_values`."""
+        """Inverse of `to_json`; see `from_values`."""
         try:
             values = json.loads(text)
         except ValueError as error:
-            raise Damaged(f"it is no JSON: {error}") from error
+            raise Damaged(f"it is not JSON: {error}") from error
         return RunConfig.from_values(values, where)
 
 
 def _filled(kind, values, where):
-    """The dataclass `kind` of named values, as JSON has them; fields that are not among them have their default."""
+    """Builds the dataclass `kind` from JSON values by name; missing fields get their defaults."""
     types_of = typing.get_type_hints(kind)
     fields = {field.name: field for field in dataclasses.fields(kind)}
     for name, value in values.items():
@@ -128,25 +127,25 @@ def _is_a(value, kind):
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationOptions:
-    """How a run is measured while it trains. No part of its configuration: no weight depends on it, and it may change between the
-    parts of a run; what is kept as best and when a run ends early does depend on it.
+    """Options of the evaluations during training. They are not part of a run's configuration and may change when it is resumed: no weight
+    depends on them, only the best checkpoint and an early end do.
     """
 
     every: int | None = None  # pictures between two evaluations; 0: never; None: see `trainer.training.schedule`
-    data: str | None = None  # source of held-out pictures; None: the split beside the training one, if there is one
-    count: int | None = None  # pictures made an evaluation
+    data: str | None = None  # source of held-out pictures; None: the sibling split, if there is one
+    count: int | None = None  # pictures made per evaluation
     features: str = "packshot"
-    best: str | None = None  # name of the measure that the best checkpoint is kept by, or its beginning
+    best: str | None = None  # measure that selects the best checkpoint, or the beginning of its name
     patience: int | None = None  # evaluations without improvement after which training ends
 
     @property
     def asked_for(self) -> bool:
-        """Whether the user asked to be told, and not only did not forbid it."""
+        """Returns whether the user requested evaluations, instead of leaving the defaults."""
         return bool(self.every) or any(x is not None for x in (self.data, self.count, self.best, self.patience))
 
 
 def differences(old: RunConfig, new: RunConfig) -> list[str]:
-    """What differs, a line each ("learning_rate: 0.0002 -> 0.001"), the length of training left out."""
+    """Lists the differences ("learning_rate: 0.0002 -> 0.001"), without the length of training."""
 
     def flat(run):
         values = json.loads(json.dumps(dataclasses.asdict(run)))  # lists and tuples alike
@@ -160,26 +159,26 @@ def differences(old: RunConfig, new: RunConfig) -> list[str]:
 
 
 def parse_settings(pairs: typing.Iterable[str], config_class: type) -> dict:
-    """`name=value` strings, each value read as the type of that field of a dataclass.
+    """Parses `name=value` strings, each value as the type of that field of a dataclass.
 
-    Tuples are written with commas (`channels=128,96,64`). Unknown names are passed on as text, for the catalogue to refuse.
+    Tuples are written with commas (`channels=128,96,64`). Values of unknown names stay text, for the catalogue to refuse.
 
     Raises:
         UserError: no `=` in a pair, or a value that is not of the field's type.
     """
     kinds = typing.get_type_hints(config_class)
-    found = {}
+    settings = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
         name = name.strip().replace("-", "_")
         if not equals:
             raise UserError(f"--set takes name=value, not {pair!r}")
-        found[name] = read(text.strip(), kinds[name], name) if name in kinds else text
-    return found
+        settings[name] = read(text.strip(), kinds[name], name) if name in kinds else text
+    return settings
 
 
 def read(text: str, kind, name: str):
-    """`text` as a value of `kind`: int, float, bool, str or tuple[int, ...]. UserError says what was expected."""
+    """Reads `text` as a value of `kind`: int, float, bool, str or tuple[int, ...]. Raises UserError with the expected kind."""
     if typing.get_origin(kind) is tuple:
         item = typing.get_args(kind)[0]
         return tuple(
@@ -205,7 +204,7 @@ def read(text: str, kind, name: str):
 
 
 def from_environment(name: str) -> str | None:
-    """The path in an AIP_* variable of Vertex AI, without its trailing slash; None when unset or empty.
+    """Returns the path in an AIP_* variable of Vertex AI, without its trailing slash; None if unset or empty.
 
     Raises UserError for schemes that cannot be read, such as s3://.
     """
@@ -213,7 +212,7 @@ def from_environment(name: str) -> str | None:
 
 
 def data_from_environment() -> str | None:
-    """AIP_TRAINING_DATA_URI as a source: shards of TFRecords as they are, anything else as a folder of pictures.
+    """Returns AIP_TRAINING_DATA_URI as a source: TFRecord shards as `tfrecord:`, anything else as `folder:`.
 
     Raises:
         UserError: the variable lists JSON lines or CSV, which hold no pictures.
@@ -223,6 +222,6 @@ def data_from_environment() -> str | None:
         return uri
     if uri.endswith((".jsonl", ".csv")):
         raise UserError(
-            f"AIP_TRAINING_DATA_URI is {uri}, which lists annotations; give --data a folder: or tfrecord: source"
+            f"AIP_TRAINING_DATA_URI is {uri}, which lists annotations; use --data with a folder: or tfrecord: source"
         )
     return f"tfrecord:{uri}" if "tfrecord" in uri else f"folder:{uri}"

@@ -1,4 +1,4 @@
-"""From a run to a served version: as its training ends, from its checkpoints, or at its best."""
+"""Exports a run: its state at the end of training, its newest checkpoint, or its best."""
 
 import posixpath
 
@@ -17,11 +17,11 @@ from trainer.runs.strategy import set_precision
 
 
 def export_run(run, model, *, data, step, export_to, say, version=None, best=None):
-    """Export the model's served network, computing in float32, with what it was made from; returns the version's folder.
+    """Exports the model's served network, computing in float32, with its metadata; returns the version's folder.
 
     Args:
-        data: what it was trained on, a `record.Data`. step: how far the run has come.
-        best: what best.json says, when the model is as it was at its best.
+        data: the training data, a `record.Data`. step: the step of the run.
+        best: content of best.json if the model is at its best; else None.
     """
     if run.precision != "float32":
         set_precision("float32")
@@ -48,7 +48,7 @@ def export_run(run, model, *, data, step, export_to, say, version=None, best=Non
     say(f"exported and verified: {path}")
     if is_pattern(path):
         say(
-            "no server loads it from there: TensorFlow takes a path with [ * ? or \\ for a pattern; "
+            "no server loads it from there: TensorFlow reads a path with [ * ? or \\ as a pattern; "
             "serve it from a folder without them"
         )
     return path
@@ -57,9 +57,9 @@ def export_run(run, model, *, data, step, export_to, say, version=None, best=Non
 def export_checkpoint(
     root: str, to: str, *, name: str | None = None, version: int | None = None, say, at_best: bool = False
 ) -> str:
-    """Export the newest checkpoint of the run in folder `root`, or its best; returns the version's folder. UserError if there is none.
+    """Exports the newest or the best checkpoint of the run in `root`; returns the version's folder. Raises UserError if there is none.
 
-    Reads the run alone: what it was trained on may have changed since, or be gone.
+    Reads only the run: the training data may have changed since, or be gone.
     """
     folder = RunDir(root)
     run = folder.read_config()
@@ -76,15 +76,15 @@ def export_checkpoint(
 
 
 def find_export(path: str, say, at_best=False) -> str:
-    """The newest exported version of a run, of a model's folder, or that folder itself. UserError if there is none.
+    """Returns the newest exported version of a run or of a model's folder, or a version's folder itself. Raises UserError if there is none.
 
-    A run that has been saved since its newest export, or has none, is exported as it stands first; with `at_best`, which is for runs
-    only, one whose newest export is not of its best.
+    A run without an export, or saved since its newest export, is exported first. With `at_best`, for runs only, it is exported if its
+    newest export is not of its best.
     """
     folder = RunDir(path)
     if not files.exists(folder.config):
         if at_best:
-            raise UserError(f"--best is for run folders, and {path} is none")
+            raise UserError(f"--best is for run folders, and {path} is not one")
         return latest(path)
     run = folder.read_config()
     exported = posixpath.join(folder.exports, run.model)
@@ -94,7 +94,7 @@ def find_export(path: str, say, at_best=False) -> str:
         if at_best and metadata.get("best") and metadata["best"] == best_facts(folder.checkpoints):
             return newest
         at = metadata.get("of_run_at_step", metadata.get("step", -1))
-        # Reading a whole checkpoint only where its name says that it is a newer one.
+        # Read a whole checkpoint only if its name is of a newer step.
         if not at_best and (at >= max(steps(folder.checkpoints), default=0) or at >= newest_step(folder.checkpoints)):
             return newest
     say(f"exporting the {'best' if at_best else 'newest'} checkpoint of {path}")
@@ -102,7 +102,7 @@ def find_export(path: str, say, at_best=False) -> str:
 
 
 def _metadata(version, say):
-    """What an export's report says of the run; {} when it is damaged, which is said."""
+    """Returns the metadata in an export's report; {} if it is damaged, which `say` gets."""
     try:
         return report(version)["metadata"]
     except (UserError, KeyError, TypeError, OSError, tf.errors.NotFoundError):
@@ -111,8 +111,8 @@ def _metadata(version, say):
 
 
 def split_model_dir(uri: str) -> tuple[str, str]:
-    """AIP_MODEL_DIR as (folder, name), so that versions lie directly in it, as TensorFlow Serving wants them. UserError for a name that
-    no server can serve.
+    """Splits AIP_MODEL_DIR into (folder, name), so that versions lie directly in it, as TensorFlow Serving expects. Raises UserError for a
+    name that no server can serve.
     """
     folder, name = posixpath.split(uri.rstrip("/"))
     return folder, check_name(name)

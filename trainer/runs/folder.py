@@ -1,4 +1,4 @@
-"""The run folder: every path inside it, and what may become one. All paths may be gs://."""
+"""Paths of a run folder, and the checks of a new one. All paths may be gs://."""
 
 import json
 import os
@@ -38,11 +38,10 @@ class RunDir:
         self.tensorboard = tensorboard or posixpath.join(self.root, "tensorboard")
 
     def check(self, run: RunConfig) -> None:
-        """Raise UserError if this folder cannot be that of `run`: a file is in its place, or a run with another configuration is
-        (the sentence shows the difference)."""
+        """Raises UserError if this path is a file, or a run with another configuration (with the differences)."""
         if files.exists(self.config):
             held = self.read_config()
-            if files.exists(self.record):  # which knows the data by what they hold, wherever they lie now
+            if files.exists(self.record):  # identifies the data by content, wherever they are now
                 held = replace(held, data=run.data)
             changed = differences(held, run)
             if changed:
@@ -54,8 +53,10 @@ class RunDir:
             raise UserError(f"{self.root} is a file; --job-dir takes a folder")
 
     def check_apart(self, source) -> None:
-        """Raise UserError if this folder is that of the data, or holds some, or writes among them: a run would be trained on its own
-        samples. A new folder inside that of the data is none of it (sources know it by its config.json)."""
+        """Raises UserError if this folder overlaps with the data: a run would train on its own samples.
+
+        A new folder inside that of the data is allowed: sources recognise it by its config.json and skip it.
+        """
         spec = source.spec.partition(":")[2].removesuffix(",BtoA")
         places = {getattr(source, "root", None)}
         if source.spec.partition(":")[0] in ("folder", "pairs", "idx", "list"):
@@ -67,23 +68,23 @@ class RunDir:
         for place in map(_real, filter(None, places)):
             if here == place:
                 raise UserError(
-                    f"{self.root} is the folder of the data, which the run would fill with its files{elsewhere}"
+                    f"{self.root} is the folder of the data, and the run would write its files there{elsewhere}"
                 )
             for own in (self.samples, self.checkpoints, self.tensorboard, self.exports):
                 if place == _real(own) or place.startswith(f"{_real(own)}/"):
                     raise UserError(f"{source.spec} lies in {own}, where this run writes; use another --job-dir")
             inside = here.startswith(f"{place.rstrip('/')}/") and not files.exists(self.config)
             if inside and files.is_folder(here) and any(_is_picture(name) for name in files.walk(here)):
-                raise UserError(f"{self.root} holds pictures of the data, which a run folder is no part of{elsewhere}")
+                raise UserError(f"{self.root} holds pictures of the data{elsewhere}")
 
     def open(self, run: RunConfig) -> None:
-        """Make the folder for `run`, once everything that the user gave has been found to be good. Raises OSError."""
+        """Makes the folder for `run`, after all checks of the user's input. Raises OSError."""
         for folder in (self.root, self.samples, self.checkpoints, self.tensorboard):
             files.make_folder(folder)
         files.write(self.config, run.to_json().encode())
 
     def read_config(self) -> RunConfig:
-        """The run's configuration. UserError if there is none or it cannot be read."""
+        """Reads the run's configuration. Raises UserError if it is missing or damaged."""
         if not files.exists(self.config):
             raise UserError(f"{self.root} is not a run folder: it has no config.json")
         content = files.read(self.config)
@@ -92,18 +93,18 @@ class RunDir:
         except Damaged as error:
             why = error if content.strip() else "it is empty"
             raise UserError(
-                f"{self.config} is damaged ({why}): put it back from a copy, or remove it and repeat the command that the run was begun"
-                " with, which writes it again and goes on from the checkpoints"
+                f"{self.config} is damaged ({why}): restore it from a copy, or remove it and repeat the command that started the run,"
+                " which writes it again and resumes from the checkpoints"
             ) from error
 
     def forget_metrics_after(self, step: int) -> None:
-        """Drop the lines of metrics.jsonl that a resumed run will write again, and half-written ones. Raises OSError."""
+        """Drops the lines of metrics.jsonl that a resumed run will write again, and half-written ones. Raises OSError."""
         if files.exists(self.metrics):
             kept = [json.dumps(line) for line in history.lines(self.metrics) if line["step"] <= step]
             files.write(self.metrics, "".join(f"{line}\n" for line in kept).encode())
 
     def sample_path(self, images: int) -> str:
-        """Where the sample sheet after so many pictures goes."""
+        """Returns the path of the sample grid after `images` pictures."""
         return posixpath.join(self.samples, f"{images:09d}.png")
 
 
@@ -116,7 +117,7 @@ def _is_picture(name):
 
 
 def default_root(model: str, preset: str | None, data: str) -> str:
-    """runs/<model>-<preset>-<data>, with the data's last name only."""
+    """Returns runs/<model>-<preset>-<data>, with the last part of the data's path."""
     kind, _, rest = data.partition(":")
     name = Path(rest.split("#")[0].rstrip("/")).name if rest else kind
     plain = "".join(c if c.isalnum() or c in "-_." else "-" for c in name)

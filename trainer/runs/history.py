@@ -1,6 +1,6 @@
-"""What a run has measured so far, as its metrics.jsonl tells it: the memory of the watchdog, of the best and of patience.
+"""History of a run, read from metrics.jsonl: the only state of the watchdog, of the best checkpoint and of patience.
 
-A resumed run reads it back up to the step that it goes on from, so all that is judged by it goes on as if nothing had happened.
+A resumed run reads it up to its checkpoint's step, so these continue as if the run had not been interrupted.
 """
 
 import json
@@ -13,10 +13,10 @@ from trainer.metrics.estimate import Estimate
 
 
 class Evaluation(NamedTuple):
-    """What was measured of the made pictures after `step` steps.
+    """Measures of the made pictures after `step` steps.
 
-    of: what was measured against what, in words; evaluations that differ in it do not compare.
-    found: the estimates by their full names.
+    of: the protocol in words; evaluations that differ in it do not compare.
+    found: estimates by full name.
     """
 
     step: int
@@ -27,14 +27,14 @@ class Evaluation(NamedTuple):
 
 @dataclass
 class History:
-    """lines: dict of name -> number for each line of training, with "step" and "images"; evaluations: in order."""
+    """History of a run. lines: {name: number} for each line of training, with "step" and "images". evaluations: in order."""
 
     lines: list[dict] = field(default_factory=list)
     evaluations: list[Evaluation] = field(default_factory=list)
 
 
 def read(path: str, of: str | None = None) -> History:
-    """The history in a metrics.jsonl, which may be gs://, with the evaluations of that kind; empty when there is no such file."""
+    """Reads the history in a metrics.jsonl, local or gs://, with the evaluations of the protocol `of`; empty if there is no file."""
     history = History()
     for line in lines(path):
         if "evaluation" not in line and "warning" not in line:
@@ -45,16 +45,16 @@ def read(path: str, of: str | None = None) -> History:
 
 
 def lines(path: str) -> list[dict]:
-    """Each line of a metrics.jsonl, those left out that a process was killed in; [] when there is no such file. Raises OSError."""
-    found = []
+    """Reads the lines of a metrics.jsonl, without those cut off by a killed process; [] if there is no file. Raises OSError."""
+    contents = []
     for line in files.read(path).splitlines() if files.exists(path) else ():
         try:
             content = json.loads(line)
         except ValueError:
             continue
         if isinstance(content, dict) and isinstance(content.get("step"), int):
-            found.append(content)
-    return found
+            contents.append(content)
+    return contents
 
 
 def _evaluation(line):

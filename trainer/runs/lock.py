@@ -1,6 +1,6 @@
-"""One training a folder: who works in a run folder holds a lock on a file in it, which the system takes back when the process ends.
+"""Lock of a run folder: one training at a time holds a lock on a file in it, which the system releases when the process ends.
 
-So a killed process leaves nothing to be cleared. Object stores (gs://) have no such locks: there it is up to the user.
+So a killed process leaves nothing to clean up. Object stores (gs://) have no such locks: there the user must take care.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ NAME = ".lock"
 
 
 class Lock:
-    """The lock of a local folder, held from `take` to the end of the `with` block."""
+    """Lock of a local folder, held from `take` to the end of the `with` block."""
 
     def __init__(self, folder: str):
         self._path = os.path.join(folder, NAME)
@@ -27,17 +27,17 @@ class Lock:
         return self
 
     def take(self) -> None:
-        """Take the lock unless it is held already by this object; the folder must be there.
+        """Takes the lock unless this object holds it; the folder must exist.
 
         Raises:
-            UserError: another process works in the folder; says which. OSError: nothing can be written there.
+            UserError: another process holds it, named in the text. OSError: nothing can be written there.
         """
         if self._file is not None or files.is_remote(self._path):
             return
         while True:
             try:
                 file = open(self._path, "a+")
-            except OSError as error:  # of the folder that the user named
+            except OSError as error:  # name the folder, which the user knows
                 raise OSError(error.errno, error.strerror, os.path.dirname(self._path)) from error
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -46,10 +46,10 @@ class Lock:
                     raise UserError(_taken(file, os.path.dirname(self._path))) from None
             except OSError:
                 pass  # a file system without locks
-            if _is_the_same(file, self._path):  # and not one that its last owner has removed meanwhile
+            if _is_the_same(file, self._path):  # not a file that its last owner has removed meanwhile
                 break
             file.close()
-        with contextlib.suppress(OSError):  # who it is can be left unsaid on a full disk
+        with contextlib.suppress(OSError):  # the owner may be missing on a full disk
             file.truncate(0)
             json.dump({"host": socket.gethostname(), "process": os.getpid(), "since": _now()}, file)
             file.flush()
@@ -75,10 +75,10 @@ def _taken(file, folder):
     file.seek(0)
     try:
         who = json.loads(file.read())
-        told = f"process {who['process']} on {who['host']} since {who['since']}"
+        owner = f"process {who['process']} on {who['host']} since {who['since']}"
     except (ValueError, KeyError, TypeError):
-        told = "another process"
-    return f"{folder} is in use by {told}; wait for its end, stop it, or use another --job-dir"
+        owner = "another process"
+    return f"{folder} is in use by {owner}; wait for its end, stop it, or use another --job-dir"
 
 
 def _now():

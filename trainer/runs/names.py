@@ -1,4 +1,4 @@
-"""What to call models that were named by their paths."""
+"""Shortest distinct names for model paths."""
 
 import os
 from collections.abc import Sequence
@@ -8,9 +8,9 @@ from data.errors import UserError
 
 
 def short_names(paths: Sequence[str], taken: Sequence[str] = ()) -> list[str]:
-    """The last parts of each path, as many as it takes to tell all apart and from those `taken`, and more than a version.
+    """Returns the last parts of each path: as many as make all names distinct, different from `taken`, and more than a version number.
 
-    Raises UserError for one given twice.
+    Raises UserError for a path given twice.
     """
     parts = [(path if files.is_remote(path) else os.path.abspath(path)).rstrip("/").split("/") for path in paths]
     for depth in range(1, max(map(len, parts)) + 1):

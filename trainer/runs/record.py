@@ -1,4 +1,4 @@
-"""Records what a run was trained on, in record.json of its folder: the run knows its facts when the data are gone or have changed."""
+"""Records the training data of a run in its record.json, for when the data are gone or have changed."""
 
 import json
 from dataclasses import asdict, dataclass, field, replace
@@ -10,8 +10,10 @@ from data.facts import LABEL, facts_of
 
 @dataclass(frozen=True)
 class Data:
-    """What a source held. classes: names in label order. count: examples, None when not known without reading them.
-    attributes: names of the values of other conditions, by name; see `data.facts.facts_of`.
+    """Content of a source.
+
+    classes: names in label order. count: examples, None if unknown without reading them. attributes: names of the values of other
+    conditions, by name; see `data.facts.facts_of`.
     """
 
     spec: str
@@ -22,7 +24,7 @@ class Data:
 
     @staticmethod
     def of(source) -> "Data":
-        """What a source holds now."""
+        """Returns the current content of a source."""
         attributes = {name: tuple(values) for name, values in getattr(source, "attributes", {}).items()}
         return Data(source.spec, tuple(source.classes), source.count, source.fingerprint(), attributes)
 
@@ -45,14 +47,14 @@ class Record:
     frozen: tuple[str, ...] | None = None
 
     def changed(self, data: Data, step: int) -> "Record":
-        """The record of a run that goes on from `step` with other data."""
+        """Returns the record of a run that resumes at `step` with other data."""
         return replace(
             self, data=data, changes=(*self.changes, {"step": step, "from": asdict(self.data), "to": asdict(data)})
         )
 
 
 def read(path: str) -> Record | None:
-    """The record in a file; None when there is none. Raises UserError when it is damaged."""
+    """Reads a record; None if there is no file. Raises UserError if it is damaged."""
     if not files.exists(path):
         return None
     try:
@@ -70,13 +72,13 @@ def read(path: str) -> Record | None:
         )
     except (ValueError, TypeError, KeyError) as error:
         raise UserError(
-            f"{path} is damaged and does not say what the run was trained on; put it back from a copy, or remove it, and what the data"
-            " hold now is taken for what they held"
+            f"{path} is damaged and does not name the training data of the run; restore it from a copy, or remove it, and the current"
+            " data are assumed to be the same"
         ) from error
 
 
 def write(path: str, record: Record) -> None:
-    """Write a record in one go. Raises OSError."""
+    """Writes a record atomically. Raises OSError."""
     files.write_json(path, asdict(record))
 
 
@@ -91,17 +93,17 @@ def check_frozen(path: str, known: Record | None, model) -> None:
 
 
 def difference(old: Data, new: Data, conditions: tuple[str, ...] = ()) -> str | None:
-    """What has changed from one to the other, as the end of a sentence; None when it is the same.
+    """Describes the difference between two data, as the end of a sentence; None if they are equal.
 
-    Raises UserError when a model that is told the `conditions` cannot go on: its numbers mean the old values.
+    Raises UserError if the values of one of the `conditions` differ: the model's numbers mean the old values.
     """
     for name in conditions:
         before, now = (facts_of(data).get(name) for data in (old, new))
         if before != now:
             what = "classes" if name == LABEL else f"values of {name}"
             raise UserError(
-                f"the run knows the {what} {_named(before and before.values)}; the data have {_named(now and now.values)}: give the"
-                f" {what} their old names, or train anew in another --job-dir"
+                f"the run was trained with the {what} {_named(before and before.values)}; the data have {_named(now and now.values)}:"
+                f" give the {what} their old names, or train again in another --job-dir"
             )
     if old.fingerprint == new.fingerprint and old.classes == new.classes:
         return None

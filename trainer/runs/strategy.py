@@ -1,4 +1,4 @@
-"""Where a run computes: the distribution strategy and the precision, by name."""
+"""Distribution strategies and precisions by name."""
 
 import keras
 import tensorflow as tf
@@ -9,14 +9,14 @@ from trainer.runs.config import STRATEGIES
 
 
 def make_strategy(name: str, say=lambda sentence: None) -> tf.distribute.Strategy:
-    """The strategy of that name.
+    """Returns the strategy of that name.
 
     auto: `multiworker` when TF_CONFIG names more than one worker, `tpu` when a TPU answers, `mirrored` on several GPUs, else `one`.
     mirrored: all GPUs, or all logical CPUs when there is no GPU.
 
     Raises:
-        UserError: an unknown name, `tpu` without a TPU, `multiworker` without a cluster in TF_CONFIG, a TF_CONFIG that is none.
-        Stopped: the other workers did not come; `say` is told for whom it waits.
+        UserError: an unknown name, `tpu` without a TPU, `multiworker` without a cluster in TF_CONFIG, a malformed TF_CONFIG.
+        Stopped: the other workers did not start; `say` gets their names while it waits.
     """
     if name not in STRATEGIES:
         raise UserError(f"unknown strategy {name!r}; have: {', '.join(STRATEGIES)}")
@@ -45,7 +45,7 @@ def make_strategy(name: str, say=lambda sentence: None) -> tf.distribute.Strateg
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this process writes the run folder: always, but for workers behind the first."""
+    """Returns whether this process writes the run folder: false only for workers after the first."""
     resolver = strategy.cluster_resolver
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) or resolver is None:
         return True
@@ -54,5 +54,5 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
 
 
 def set_precision(name: str) -> None:
-    """Make `name` (one of `trainer.runs.config.PRECISIONS`) the type that layers compute in; weights and losses stay float32."""
+    """Sets `name` (one of `trainer.runs.config.PRECISIONS`) as the precision of new layers; weights and losses stay float32."""
     keras.config.set_dtype_policy(name)

@@ -1,4 +1,4 @@
-"""The tasks: in one place what each trains on, draws, measures and compares. Nothing else asks which task it is."""
+"""Tasks: views, sample grids, evaluators and comparisons of each. No other code depends on the task of a model."""
 
 from data.errors import UserError
 from trainer.tasks.enhancement import Enhancement
@@ -19,7 +19,7 @@ _TASKS = {None: (Generation(), Translation(), Enhancement()), "set": (_Translati
 
 
 def of(model) -> Task:
-    """The task of a name, or of whatever has one as its `task`: a model, its class, an exported model under evaluation.
+    """Returns the task of a name, or of an object with a name in `task`: a model, its class, an exported model under evaluation.
 
     A model may say with `EVALUATOR` that it is measured in another way than its task. Raises UserError for a name that is none.
     """

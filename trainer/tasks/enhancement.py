@@ -1,4 +1,4 @@
-"""Enhancement: pictures a whole number of times as large, measured beside bicubic enlargement."""
+"""Enhancement: pictures enlarged by a whole factor, with bicubic enlargement as the baseline."""
 
 import numpy as np
 from PIL import Image
@@ -12,11 +12,11 @@ from trainer.metrics.table import PSNR_Y
 from trainer.tasks.task import PERIOD, PairTask
 
 BICUBIC = "bicubic (Pillow)"
-_WINDOW = 160  # px shown of a large picture
+_WINDOW = 160  # side in px of the part shown of a large picture
 
 
 class Enhancement(PairTask):
-    """Enlarged patches while it trains, and whole pictures of an exported model, against their originals."""
+    """Measures enlarged patches in training, and whole pictures of an exported model, against their originals."""
 
     name = ENHANCEMENT
     source, target = "low", "high"
@@ -40,7 +40,7 @@ class Enhancement(PairTask):
         return settings["scale"]
 
     def period(self, settings):
-        """That of the scale's own grid, which that of `PERIOD` may hold."""
+        """Returns the scale, unless the frequencies of `PERIOD` include its own."""
         return settings["scale"] if PERIOD % settings["scale"] else PERIOD
 
     def enlarged(self, sources, settings):
@@ -50,7 +50,7 @@ class Enhancement(PairTask):
         return {BICUBIC: [_bicubic(pair) for pair in pairs]}
 
     def references(self, pair):
-        """The part of a large picture where there was most to do."""
+        """Returns the part of a large picture where bicubic enlargement is worst."""
         times = len(pair.target) // len(pair.source)
         bicubic = _bicubic(pair)
         part = _hardest(bicubic, pair.target)
@@ -64,7 +64,7 @@ class Enhancement(PairTask):
 
 
 def _whole(source, run, quarantine):
-    """Pictures in their own size, with their smaller versions: given ones (`pairs:`), or made as for training."""
+    """Yields pictures in their own size with their smaller versions: given ones (`pairs:`), or made as in training."""
     scale = run.settings["scale"]
     quarantine.extend(source.left_out)
     for number, example in enumerate(source.examples(None, run.fit, quarantine)):
@@ -88,7 +88,7 @@ def _bicubic(pair):
 
 
 def _hardest(enlarged, target):
-    """The part of a picture, at most `_WINDOW` px a side, that bicubic enlargement is furthest from."""
+    """Returns the part of a picture, at most `_WINDOW` px a side, that bicubic enlargement is furthest from."""
     lost = np.abs(enlarged.astype(int) - target).sum(axis=2)
     height, width = lost.shape
     tops, lefts = (range(0, max(1, side - _WINDOW + 1), 16) for side in (height, width))

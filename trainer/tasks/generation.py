@@ -1,4 +1,4 @@
-"""Generation: pictures from nothing, measured as a set."""
+"""Generation: pictures from noise, measured as a set."""
 
 import numpy as np
 import tensorflow as tf
@@ -11,11 +11,11 @@ from trainer.evaluation.live import evenly
 from trainer.metrics.table import KID
 from trainer.tasks.task import COLUMNS, PERIOD, ROWS, Task
 
-FIRST_SEED = 1 << 40  # of the pictures that are measured: none that people look at, whose seeds begin at 0
+FIRST_SEED = 1 << 40  # of measured pictures; those shown to people have seeds from 0
 
 
 class Generation(Task):
-    """Made pictures against real ones, with the training set's mix of categories."""
+    """Measures made pictures against real ones, with the training set's mix of classes."""
 
     name = GENERATION
     augmentations = ("flip",)
@@ -27,7 +27,7 @@ class Generation(Task):
         return views.generation(config.resolution, keys)
 
     def sample_grid(self, model, rows, seed):
-        """Rows of `COLUMNS` samples, one row a value of the first condition that the model is told; of others as the data have them."""
+        """Draws rows of `COLUMNS` samples: a row for each value of the model's first condition, with others as in the data."""
         first = next(iter(model.facts), None)
         lines = min(first.count, 16) if first else ROWS
         count = lines * COLUMNS
@@ -58,7 +58,7 @@ class Generation(Task):
 
 
 def _conditions(model, rows, count):
-    """What the model is told in `count` samples: the values that as many rows have, evenly over the set."""
+    """Returns the conditions of `count` samples: those of as many rows, evenly over the set."""
     if not model.facts:
         return {}
     some = rows.take(evenly(rows.count, count))

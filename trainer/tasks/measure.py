@@ -1,4 +1,4 @@
-"""Measures exported models of one task, one or several, all with the same pictures."""
+"""Measures exported models of one task with the same pictures."""
 
 from collections.abc import Sequence
 
@@ -15,8 +15,7 @@ def measure_all(models: Sequence[EvaluatedModel], request: Request, extractor, p
     Args:
         extractor: see `trainer.features.catalogue`. progress: see `data.progress`.
 
-    Raises UserError, one sentence, when they are of different tasks, when the data differ and none is named, and for data that cannot
-    be read.
+    Raises UserError if the tasks differ, if the training data differ and `request` names none, and for data that cannot be read.
     """
     first = models[0]
     task = tasks.of(first)
@@ -27,7 +26,7 @@ def measure_all(models: Sequence[EvaluatedModel], request: Request, extractor, p
             )
         if other.run.data != first.run.data and not request.data:
             raise UserError(
-                f"{first.name} was trained on {first.run.data} and {other.name} on {other.run.data}: say with --data what to measure with"
+                f"{first.name} was trained on {first.run.data} and {other.name} on {other.run.data}: name one by --data"
             )
         one, two = _protocol(first, task), _protocol(other, task)
         if one != two:
@@ -37,6 +36,6 @@ def measure_all(models: Sequence[EvaluatedModel], request: Request, extractor, p
 
 
 def _protocol(model, task):
-    """What of a run decides the pictures that it is held against."""
+    """Returns the settings of a run that decide the pictures to measure with."""
     decided = {name: model.run.settings[name] for name in task.deciding if name in model.run.settings}
     return {"fit": model.run.fit, "view": model.run.view} | decided

@@ -1,4 +1,4 @@
-"""The interface of a task, and what those have in common that change pictures into others."""
+"""Interface of tasks, and the base class of tasks with pairs of pictures."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -16,16 +16,16 @@ from trainer.runs.build import configuration
 
 MIRRORING = {"flip", "dihedral"}  # of `data.augment.AUGMENTATIONS`
 ROWS, COLUMNS = 8, 8  # of a sample grid
-PERIOD = 4  # px of the grid that is looked for: its frequencies hold those of layers that double, once or twice
+PERIOD = 4  # px, of periodic artifacts: its frequencies include those of layers that double, once or twice
 
 
 class Task:
-    """What the trainer does differently for one task.
+    """Base class of the tasks.
 
-    name: as in `data.batch.TASKS`. kinds: values of --view that mean something to it. augmentations: of its rows, see `data.augment`.
-    measure: what evaluations are ranked by when nobody says. count: pictures made an evaluation when nobody says. price: pictures to train
-    on for each one measured, so that evaluations take about a twentieth of the time. deciding: settings that decide what a model's pictures
-    are held against, so that models which differ in them do not compare.
+    name: as in `data.batch.TASKS`. kinds: allowed values of --view. augmentations: of its rows, see `data.augment`. measure: ranks
+    evaluations by default. count: default number of pictures per evaluation. price: training pictures for each measured one, so that
+    evaluations take about a twentieth of the time. deciding: settings that decide the pictures to measure with; models that differ in
+    them do not compare.
     """
 
     name: str
@@ -37,43 +37,43 @@ class Task:
     deciding: Sequence[str] = ()
 
     def view(self, config, kind: str = "auto", keys: Sequence[str] = ()):
-        """Makes what a family of this config trains on, see `data.views`; keys: those it asks for beside its task's.
+        """Returns the view of a family with this config, see `data.views`; keys: besides those of its task.
 
-        Raises UserError if the settings do not fit together.
+        Raises UserError if the settings are contradictory.
         """
         raise NotImplementedError
 
     def side(self, config, key: str) -> int:
-        """Side in px of the pictures in a batch under a key."""
+        """Returns the side in px of the pictures in a batch under a key."""
         return config.resolution
 
     def row_augmentations(self, mirror: bool) -> tuple[str, ...]:
-        """Names of `data.augment.AUGMENTATIONS` for the rows; without `mirror` those that show no mirrored picture."""
+        """Returns names of `data.augment.AUGMENTATIONS` for the rows; without `mirror` only those that do not mirror."""
         return tuple(name for name in self.augmentations if mirror or name not in MIRRORING)
 
     def sample_grid(self, model, rows, seed: int) -> Callable[[], tuple[np.ndarray, float | None]]:
-        """A function () -> (grid uint8 [height, width, 3] of what the averaged network makes now, spread).
+        """Returns a function () -> (grid uint8 [height, width, 3] of samples of the current EMA, spread).
 
-        The inputs are the same every time, so that one sees the network and not the dice. The spread says how much the samples differ from
-        one another, as a share of how much as many training pictures do; None where samples differ because their sources do.
+        The inputs are the same every time. The spread is the variation between the samples, as a share of the variation between as many
+        training pictures; None for samples that have sources.
         """
         raise NotImplementedError
 
     def evaluator(self, model, rows, extractor, *, count: int, held_out=None, seed: int = 0) -> Evaluator:
-        """Measures the averaged network of `model` while it trains.
+        """Returns the evaluator of the EMA of `model` in training.
 
         Args:
-            rows, held_out: `data.cache.Rows` of what is trained on and of what is not. extractor: see `trainer.features.catalogue`.
-            count: pictures made an evaluation; of pairs no more than there are. Rows are taken evenly over the set.
+            rows, held_out: `data.cache.Rows` of training and of held-out pictures. extractor: see `trainer.features.catalogue`.
+            count: pictures per evaluation, or pairs at most. Rows are taken evenly over the set.
 
-        Raises UserError when there are too few pictures to measure with.
+        Raises UserError if there are too few pictures.
         """
         raise NotImplementedError
 
     def gather(self, model, request: Request, extractor, progress):
         """What exported models comparable with `model` are held against; takes `trainer.evaluation.evaluated_model.EvaluatedModel`.
 
-        Raises UserError, one sentence, when the data cannot be read.
+        Raises UserError if the data cannot be read.
         """
         raise NotImplementedError
 
@@ -83,27 +83,27 @@ class Task:
 
 
 class PairTask(Task):
-    """A task whose batch holds a picture, under the key `source`, and what is to be made of it, under `target`."""
+    """Base class of tasks with pairs: a batch holds pictures under the key `source` and their targets under `target`."""
 
     source: str
     target: str
     count = 200
-    made_by: str  # what makes sources of pictures
+    made_by: str  # origin of the sources, for the protocol
 
     def shave(self, settings: dict) -> int:
-        """px of a border that are not measured."""
+        """Returns the px of each border that are not measured."""
         return 0
 
     def period(self, settings: dict) -> int:
-        """px of the grid that is looked for."""
+        """Returns the period of periodic artifacts in px."""
         return PERIOD
 
     def references(self, pair: Pair) -> tuple[slice, list[tuple[str, np.ndarray]]]:
-        """(part of the target that an example shows, pictures beside it with their captions)."""
+        """Returns (part of the target that an example shows, (caption, picture) of each baseline)."""
         return np.s_[:, :], [("source", pair.source), ("target", pair.target)]
 
     def alternatives(self, pairs: Sequence[Pair]) -> dict[str, list[np.ndarray]]:
-        """By name, pictures that can be made of the sources without a model."""
+        """Returns baselines: pictures made from the sources without a model, by name."""
         return {}
 
     def read(self, model, source, quarantine, count: int, progress) -> Iterator[Pair]:
@@ -111,26 +111,26 @@ class PairTask(Task):
         raise NotImplementedError
 
     def rated_view(self, side: int, kind: str, setting: Callable[[str], object]) -> tuple[int, object]:
-        """(side of the pictures, view) that make the pairs of a rating: one row of each picture, of about `side` px.
+        """Returns (side of the pictures, view) for the pairs of a rating: one row per picture, of about `side` px.
 
         Args:
-            kind: of the view. setting: function (name) -> that setting of all models; raises UserError when they differ.
+            kind: of the view. setting: function (name) -> that setting of all models; raises UserError if they differ.
         """
         raise NotImplementedError
 
     def enlarged(self, sources: np.ndarray, settings: dict) -> np.ndarray:
-        """Sources uint8 [n, height, width, 3] in the size of their targets, for the sample grid."""
+        """Returns sources uint8 [n, height, width, 3] in the size of their targets, for the sample grid."""
         return sources
 
     def sample_grid(self, model, rows, seed):
         sample = tf.function(model.sample)
         some = rows.take(np.linspace(0, rows.count - 1, min(2 * ROWS, rows.count)).astype(int))
         batch = {self.source: to_float(tf.constant(some[self.source]))}
-        beside = self.enlarged(some[self.source], vars(model.config))
+        sources = self.enlarged(some[self.source], vars(model.config))
 
         def draw():
             made = to_uint8(sample(batch)).numpy()
-            return grid(np.concatenate([beside, made, some[self.target]], axis=2), columns=2), None
+            return grid(np.concatenate([sources, made, some[self.target]], axis=2), columns=2), None
 
         return draw
 
@@ -142,7 +142,7 @@ class PairTask(Task):
         return live.of_pairs(make, against, seen=held_out is None)
 
     def pair_evaluator(self, targets: Sequence[np.ndarray], settings: dict, extractor, lpips=None) -> PairEvaluator:
-        """Measures pictures against these targets; settings: of the family's config. lpips: see `trainer.features.lpips`."""
+        """Returns the evaluator of pictures with these targets; settings: of the family's config. lpips: see `trainer.features.lpips`."""
         return PairEvaluator(targets, extractor, self.shave(settings), self.period(settings), self.measure, lpips)
 
     def gather(self, model, request, extractor, progress):
@@ -150,8 +150,8 @@ class PairTask(Task):
 
     def evaluate(self, model, reference, request, extractor, progress):
         def show(pair, made, name):
-            part, beside = self.references(pair)
-            return Example(name, beside, [made[part]])
+            part, references = self.references(pair)
+            return Example(name, references, [made[part]])
 
         targets = [pair.target for pair in reference.pairs]
         return pairs.evaluate(

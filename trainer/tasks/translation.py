@@ -1,4 +1,4 @@
-"""Translation: one picture to another of the same size, measured by how it looks before how near it is."""
+"""Translation: from one picture to another of the same size, ranked by distance in features."""
 
 import numpy as np
 
@@ -14,9 +14,9 @@ from trainer.tasks.task import PairTask
 
 
 class Translation(PairTask):
-    """Changed pictures against their targets, and as a set against other real pictures.
+    """Measures made pictures against their targets, and as a set against other real pictures.
 
-    A model may make up what a drawing does not tell, and PSNR likes blurred pictures best: so the distance in features ranks.
+    A drawing does not determine the details, and PSNR prefers blurred pictures, so the distance in features ranks.
     """
 
     name = TRANSLATION

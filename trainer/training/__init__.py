@@ -1,1 +1,1 @@
-"""One training under way: the loop and what happens between steps."""
+"""Training of a run: the loop, and the callbacks between steps."""

@@ -1,4 +1,4 @@
-"""Ranks evaluations of a run by a named measure; tells how long ago the last improvement was. Pure functions."""
+"""Ranks evaluations of a run by a named measure, and counts those since the last improvement. Pure functions."""
 
 import math
 
@@ -7,39 +7,39 @@ from trainer.metrics.table import OF_TRAINING, better
 
 
 def choose(names, wanted: str) -> str:
-    """The one of `names` that is `wanted`, or begins with it ("kid" for "kid_packshot1_n1000").
+    """Returns the one of `names` that equals `wanted` or begins with it ("kid" for "kid_packshot1_n1000").
 
-    Raises UserError, with the known names, when none or several begin so, and for one that says neither better nor worse.
+    Raises UserError, with the known names, if none or several match, and for a measure without a direction.
     """
     known = [name for name in names if better(name)]
     if wanted in known:
         return wanted
-    found = [name for name in known if name.startswith(wanted) or name.startswith(OF_TRAINING + wanted)]
-    if len(found) == 1:
-        return found[0]
-    problem = f"may be {' or '.join(found)}" if found else "is none of what is measured here"
+    matches = [name for name in known if name.startswith(wanted) or name.startswith(OF_TRAINING + wanted)]
+    if len(matches) == 1:
+        return matches[0]
+    problem = f"may be {' or '.join(matches)}" if matches else "is not measured here"
     raise UserError(f"--best {wanted} {problem}; have: {', '.join(known)}")
 
 
 def comparable(evaluations, name: str) -> list:
-    """The evaluations that have a finite value of that name."""
+    """Returns the evaluations with a finite value of that name."""
     return [e for e in evaluations if name in e.found and math.isfinite(e.found[name].value)]
 
 
 def best(evaluations, name: str):
-    """The best of comparable evaluations, the earliest of equals; None for none."""
+    """Returns the best of comparable evaluations, the earliest of equal ones; None if there are none."""
     return max(evaluations, key=lambda e: better(name) * e.found[name].value, default=None)
 
 
 def facts(evaluation, name: str) -> dict:
-    """What best.json says of an evaluation that is kept as the best by the measure of that name."""
+    """Content of best.json for an evaluation that is the best by the measure of that name."""
     value, error = evaluation.found[name]
     known = {"metric": name, "value": value, "error": error if math.isfinite(error) else None, "of": evaluation.of}
     return known | {"step": evaluation.step, "images": evaluation.images}
 
 
 def beats(evaluation, kept: dict | None, name: str) -> bool:
-    """Whether an evaluation is better than the one that best.json tells of; always when that was of another measure or other pictures."""
+    """Returns whether an evaluation beats the one in best.json, `kept`; it does if that is of another measure or of other pictures."""
     value = evaluation.found[name].value
     if kept is None or (kept["metric"], kept["of"]) != (name, evaluation.of):
         return math.isfinite(value)
@@ -47,9 +47,9 @@ def beats(evaluation, kept: dict | None, name: str) -> bool:
 
 
 def stale(evaluations, name: str) -> int:
-    """How many comparable evaluations have passed since one was better by more than its error bar.
+    """Counts the comparable evaluations since the last improvement by more than the error bar.
 
-    Better than the last that was: steps that are each too small to be seen count once they add up.
+    An improvement is measured from the previous one, so several small steps count once they add up.
     """
     passed, last = 0, None
     for evaluation in evaluations:

@@ -1,4 +1,4 @@
-"""What happens between steps: logging, sampling, evaluating, saving. Each callback does one of these."""
+"""Callbacks between steps: logging, sampling, evaluating, saving."""
 
 import signal
 import time
@@ -14,9 +14,9 @@ from trainer.training import best
 
 
 class Progress:
-    """How far a run is: `step` steps of `rows` pictures each, towards `steps`. Shared by all callbacks, moved by `Steps`.
+    """Progress of a run: `step` of `steps` steps, of `rows` pictures each. Shared by all callbacks, advanced by `Steps`.
 
-    A run that is further than it was meant to go has nothing left.
+    A run beyond its planned end has no steps left.
     """
 
     def __init__(self, step: int, steps: int, rows: int):
@@ -31,12 +31,12 @@ class Progress:
         return self.steps - self.step
 
     def end(self) -> None:
-        """Make this step the last."""
+        """Makes this step the last."""
         self.steps = self.step
 
 
 class Steps(keras.callbacks.Callback):
-    """Moves the progress along; stands first in the list."""
+    """Advances the progress; comes first in the list."""
 
     def __init__(self, progress):
         super().__init__()
@@ -50,11 +50,11 @@ class Steps(keras.callbacks.Callback):
 
 
 class Metrics(keras.callbacks.Callback):
-    """Averages what the steps log and hands a line of numbers to each writer, every `every` steps.
+    """Averages the logs of the steps and passes a line of numbers to each writer, every `every` steps.
 
     Args:
         progress: the shared `Progress`. every: steps between two lines.
-        rates: dict of name -> function () -> float or None, read when a line is made (learning rates, data wait).
+        rates: dict of name -> function () -> float or None, read for each line (learning rates, data wait).
         writers: functions (step, images, dict of name -> float).
     """
 
@@ -75,12 +75,12 @@ class Metrics(keras.callbacks.Callback):
         self.flush()
 
     def pause(self, evaluation, seconds):
-        """A writer of evaluations: leaves their time out of the pictures a second."""
+        """Writer of evaluations that excludes their time from the pictures per second."""
         began, step = self._began
         self._began = began + seconds, step
 
     def flush(self):
-        """Write the average of what has come since the last line, if anything has."""
+        """Writes the average of the logs since the last line, if there are any."""
         if not self._lines:
             return
         values = {name: float(np.mean([np.mean(line[name]) for line in self._lines])) for name in self._lines[0]}
@@ -95,12 +95,12 @@ class Metrics(keras.callbacks.Callback):
 
 
 class SampleSheets(keras.callbacks.Callback):
-    """Writes a sheet of pictures from fixed inputs at the start, every `every` steps and at the end.
+    """Writes a sample grid from fixed inputs at the start, every `every` steps and at the end.
 
     Args:
-        draw: function () -> (sheet uint8 [height, width, 3], spread float or None); spread is how much the samples differ from one
-            another, as a share of how much the training pictures do.
-        path: function (images) -> file name. show: functions (images, sheet).
+        draw: function () -> (grid uint8 [height, width, 3], spread float or None). The spread is the variation between the samples, as a
+            share of the variation between training pictures.
+        path: function (images) -> file name. show: functions (images, grid).
     """
 
     def __init__(self, progress, every, *, draw, path, show):
@@ -120,12 +120,12 @@ class SampleSheets(keras.callbacks.Callback):
         return -1 if self._last is None else self._last // self.every
 
     def spread(self):
-        """The spread of the sheet drawn since it was last asked for, if there is one."""
+        """Returns the spread of the grid drawn since the last call, or None."""
         spread, self._spread = self._spread, None
         return spread
 
     def write(self):
-        """Draw and write one sheet."""
+        """Draws and writes one grid."""
         self._last = self.progress.step
         sheet, self._spread = self.draw()
         files.write(self.path(self.progress.images), encode_png(sheet, sheet=True))
@@ -134,13 +134,13 @@ class SampleSheets(keras.callbacks.Callback):
 
 
 class Evaluations(keras.callbacks.Callback):
-    """Every `schedule.every` pictures and at the end: measures, has it written down, keeps the best, ends a run that stopped improving.
+    """Evaluates every `schedule.every` pictures and at the end, keeps the best checkpoint, and ends a run that stopped improving.
 
-    What was done before is read from the history alone, so a resumed run goes on as a straight one.
+    Its only state is the history, so a resumed run continues like an uninterrupted one.
 
     Args:
         progress: the shared `Progress`. schedule: an `EvaluationSchedule`. history: `trainer.runs.history.History`.
-        saving: the `Saving` of the run. kept: function () -> what best.json says of the best that was kept, None when none was.
+        saving: the `Saving` of the run. kept: function () -> content of best.json, or None.
         writers: functions (evaluation, seconds).
     """
 
@@ -155,12 +155,12 @@ class Evaluations(keras.callbacks.Callback):
             self.evaluate()
 
     def evaluate(self):
-        """Measure once, now."""
+        """Evaluates once, now."""
         self._done = self.progress.images // self.schedule.every
         began = time.perf_counter()
-        found = self.schedule.evaluator.measure()
+        metrics = self.schedule.evaluator.measure()
         seconds = time.perf_counter() - began
-        evaluation = Evaluation(self.progress.step, self.progress.images, self.schedule.evaluator.of, found)
+        evaluation = Evaluation(self.progress.step, self.progress.images, self.schedule.evaluator.of, metrics)
         self.history.evaluations.append(evaluation)
         if best.beats(evaluation, self.kept(), self.schedule.metric):
             self.saving.check()
@@ -173,9 +173,9 @@ class Evaluations(keras.callbacks.Callback):
 
 
 class Saving(keras.callbacks.Callback):
-    """Saves a checkpoint every `minutes`, at the end, and when the process is asked to stop (SIGTERM, SIGINT).
+    """Saves a checkpoint every `minutes`, at the end, and on SIGTERM and SIGINT.
 
-    Only finite weights are saved, so the newest checkpoint is always a good one. `saved` is called when one has been written.
+    Only finite weights are saved, so the newest checkpoint is always good. `saved` is called after each save.
     """
 
     def __init__(self, progress, checkpoints, *, minutes, metrics, saved):
@@ -208,7 +208,7 @@ class Saving(keras.callbacks.Callback):
             self.save()
 
     def save(self):
-        """Write down what has been measured, then save, if the weights are good."""
+        """Writes the pending metrics, then saves. Raises Stopped if a weight is not finite."""
         self.metrics.flush()
         self.check()
         self.checkpoints.save(self.progress.step)
@@ -216,13 +216,13 @@ class Saving(keras.callbacks.Callback):
         self._saved = time.monotonic()
 
     def check(self):
-        """Raise Stopped if the weights are not good."""
+        """Raises Stopped if a weight is not finite."""
         if not self.checkpoints.healthy():
             raise Stopped(
                 f"a weight is not finite at step {self.progress.step}: training has diverged. The last good checkpoint is kept."
             )
 
     def release(self):
-        """Give the signals back to whoever had them."""
+        """Restores the previous signal handlers."""
         for number, handler in self._handlers.items():
             signal.signal(number, handler)

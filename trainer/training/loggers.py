@@ -1,7 +1,7 @@
-"""Where a run's numbers go: metrics.jsonl, TensorBoard and the console.
+"""Loggers of a run's numbers: metrics.jsonl, TensorBoard and the console.
 
-Each is called with (step, images, dict of name -> float) for a line of training, has `evaluation` for what was measured of the
-made pictures, and `warning` for what the watchdog has to say.
+Each is called with (step, images, dict of name -> float) for a line of training. `evaluation` logs an evaluation, `warning` a finding
+of the watchdog.
 """
 
 import contextlib
@@ -24,8 +24,8 @@ from trainer.metrics.table import of_real
 class JsonLines:
     """Appends to metrics.jsonl, one JSON object a line, each with "step", "images" and "time"; `trainer.runs.history` reads them.
 
-    Lines of training hold names and numbers; evaluations "evaluation" (what was measured against what), "evaluation_seconds", and for each
-    measure its name and its name with "_error" behind it; warnings "warning" (a word or two) and "sentence".
+    Lines of training hold names and numbers. Evaluations hold "evaluation" (the protocol in words), "evaluation_seconds", and for each
+    measure its name and its name with the suffix "_error". Warnings hold "warning" (a word or two) and "sentence".
     """
 
     def __init__(self, path):
@@ -35,7 +35,7 @@ class JsonLines:
         self._append(step, images, {name: float(f"{value:.6g}") for name, value in values.items()})
 
     def evaluation(self, made, seconds):
-        # In full: a resumed run compares with what it reads here, and JSON knows no number that is not finite.
+        # At full precision, since a resumed run compares with these values. JSON has no numbers that are not finite.
         line = {"evaluation": made.of, "evaluation_seconds": round(seconds, 3)}
         for name, estimate in made.found.items():
             line |= {
@@ -54,7 +54,7 @@ class JsonLines:
 class TensorBoard:
     """Scalars, sample grids, warnings and hyperparameters for TensorBoard; the horizontal axis is pictures.
 
-    What cannot be written raises OSError.
+    Raises OSError when writing fails.
     """
 
     def __init__(self, folder, hyperparameters):
@@ -85,7 +85,7 @@ class TensorBoard:
             tf.summary.text(f"warnings/{name}", sentence)
 
     def sheet(self, images, picture):
-        """Show a sample grid, uint8 [height, width, 3]."""
+        """Logs a sample grid, uint8 [height, width, 3]."""
         with self._at(images):
             tf.summary.image("samples", picture[None])
 
@@ -96,14 +96,14 @@ class TensorBoard:
 
     @contextlib.contextmanager
     def _at(self, images):
-        """What is written inside belongs to so many pictures, and is on disk afterwards."""
+        """Writes the summaries of the block at `images` pictures, and flushes them."""
         with files.os_errors(self._folder), self._writer.as_default(step=images):
             yield
             self._writer.flush()
 
 
 def forget_events_after(folder, images):
-    """Drop from TensorBoard's files what a resumed run will write again, as is done with metrics.jsonl: each point stands there once.
+    """Drops the events that a resumed run will write again from TensorBoard's files, so that each point is there once.
 
     Raises OSError.
     """
@@ -118,7 +118,7 @@ def forget_events_after(folder, images):
         if not kept:
             files.remove(path)
             continue
-        beside = posixpath.join(folder, ".cutting")  # a name that TensorBoard does not look at
+        beside = posixpath.join(folder, ".cutting")  # a name that TensorBoard ignores
         with files.os_errors(path):
             with tf.io.TFRecordWriter(beside) as writer:
                 for record in kept:
@@ -127,7 +127,7 @@ def forget_events_after(folder, images):
 
 
 def _records(path):
-    """The records of a file, up to one that a process was killed in."""
+    """Yields the records of a file, up to one left incomplete by a killed process."""
     try:
         for record in tf.data.TFRecordDataset(path):
             yield record.numpy()
@@ -136,13 +136,13 @@ def _records(path):
 
 
 def _utf_8(text):
-    return text.encode(errors="backslashreplace").decode()  # TensorFlow takes no other; names of files may be
+    return text.encode(errors="backslashreplace").decode()  # TensorFlow takes only UTF-8; file names may be anything
 
 
 class Console:
-    """Shows how far the run is: a bar with rate and time left on a terminal, plain lines elsewhere; sentences between them.
+    """Shows the progress of a run: a bar with rate and remaining time on a terminal, plain lines elsewhere.
 
-    `headline` is the name of the one measure that evaluations are summed up by.
+    `headline` is the name of the measure shown for evaluations.
     """
 
     def __init__(self, progress, headline=None):
@@ -174,13 +174,13 @@ class Console:
         self._evaluating += seconds
         share = self._evaluating / max(time.perf_counter() - self._began, 1e-9)
         value, error = made.found[self._headline]
-        beside = "".join(
-            f"; {name} {found.value:.3g}, of real pictures {made.found[of_real(name)].value:.3g}"
-            for name, found in made.found.items()
+        artifacts = "".join(
+            f"; {name} {estimate.value:.3g}, of real pictures {made.found[of_real(name)].value:.3g}"
+            for name, estimate in made.found.items()
             if of_real(name) in made.found
         )
         cost = f"{seconds:.1f} s, evaluations took {share:.0%} of the time so far"
-        self._print(f"{made.images:>9,} pictures: {self._headline} {value:.4g} ± {error:.2g}{beside}  ({cost})")
+        self._print(f"{made.images:>9,} pictures: {self._headline} {value:.4g} ± {error:.2g}{artifacts}  ({cost})")
 
     def warning(self, step, images, name, sentence):
         self._print(f"{images:>9,} pictures: {name}: {sentence}")

@@ -1,4 +1,4 @@
-"""One run, from configuration to export: a list of calls."""
+"""Runs a training from configuration to export, as a list of calls."""
 
 import contextlib
 import errno
@@ -36,17 +36,17 @@ from trainer.training.watchdog import Watchdog
 
 @dataclass(frozen=True)
 class Cadence:
-    """What a run writes how often; none of it changes what is computed."""
+    """Intervals of a run's output; none of them changes the computation."""
 
-    log_steps: int | None = None  # steps between two lines of metrics; None: 200 lines a run, 50 steps at most
-    sample_images: int | None = None  # pictures between two sample sheets; None: 20 sheets a run
+    log_steps: int | None = None  # steps between two lines of metrics; None: 200 lines per run, at most 50 steps
+    sample_images: int | None = None  # pictures between two sample grids; None: 20 grids per run
     checkpoint_minutes: float = 5.0
-    steps_per_execution: int | None = None  # steps TensorFlow takes in one call; None: what suits the family
+    steps_per_execution: int | None = None  # steps in one TensorFlow call; None: by family
 
 
 @dataclass(frozen=True)
 class Ready:
-    """A run that has been found to be good, and nothing is written yet.
+    """A checked run, before anything is written.
 
     data: what the source holds now. known: the record of its folder. changed: how the data differ from those it was trained on, None when
     they do not. choice: what `--precision auto` found, None when it had nothing to choose. parent: the run that lends it networks, if any.
@@ -70,13 +70,13 @@ class Ready:
 
     @property
     def chief(self) -> bool:
-        """Whether this process writes the run folder."""
+        """Returns whether this process writes the run folder."""
         return is_chief(self.strategy)
 
 
 @dataclass(frozen=True)
 class Job(Ready):
-    """A run at work. restored: the step it goes on from, 0 when it begins."""
+    """A run in progress. restored: the step it resumes from, 0 for a new run."""
 
     rows: Rows
     quarantine: Quarantine
@@ -88,9 +88,9 @@ class Job(Ready):
 def describe(
     run: RunConfig, folder: RunDir, *, evaluation_options: EvaluationOptions, accept_new_data: bool = False, say
 ) -> tuple[RunConfig, dict]:
-    """(the run with its precision settled, what is known of its data), for `--dry-run`.
+    """Returns (the run with its precision resolved, a description of its data), for `--dry-run`.
 
-    Builds the model and reads up to the first picture that can be used, and changes nothing. Raises UserError or OSError, as `train` would.
+    Builds the model and reads up to the first usable picture. Changes nothing. Raises UserError or OSError, as `train` would.
     """
     run = _as_begun(run, folder, say)
     strategy = make_strategy(run.strategy) if workers() < 2 else tf.distribute.get_strategy()
@@ -127,12 +127,11 @@ def train(
     accept_new_data: bool = False,
     say,
 ) -> str | None:
-    """Train, or go on training, the run in `folder`, and export it: as it ends, or at its best if the user named what is best or
-    gave a patience, which makes a run go on past its best.
+    """Trains the run in `folder`, or resumes it, and exports its newest state, or its best if the options name a measure or a patience.
 
     Args:
         export_to: (folder, name) of the export; None: do not export.
-        accept_new_data: go on although the data are not those that the run was trained on.
+        accept_new_data: resume although the data are not those that the run was trained on.
         say: function (sentence) for the user.
 
     Returns:
@@ -170,9 +169,9 @@ def train(
 
 
 def _as_begun(run, folder, say) -> RunConfig:
-    """The run in the precision it was begun in, when that is left to `auto`; unchanged when it is new.
+    """Returns the run with `auto` resolved to the precision it began in; a new run is unchanged.
 
-    Raises UserError for a new run of several workers, who have to agree.
+    Raises UserError for a new run of several workers, which must agree.
     """
     if run.precision != "auto":
         return run
@@ -183,7 +182,7 @@ def _as_begun(run, folder, say) -> RunConfig:
         name = known.precision["chosen"]
     elif workers() > 1:
         raise UserError(
-            f"--precision auto measures one machine, and TF_CONFIG names {workers()} workers, which have to compute alike: name a precision"
+            f"--precision auto measures one machine, and TF_CONFIG names {workers()} workers, which must use the same: name a precision"
         )
     else:
         return run
@@ -205,7 +204,7 @@ def _choose_precision(run, facts, *, lender, strategy, say):
 
 
 def _prepare(run, folder, strategy, *, evaluation_options, accept_new_data, say) -> Ready:
-    """All that can be refused before the pictures are read. Raises UserError or OSError."""
+    """Makes all checks that need no pictures. Raises UserError or OSError."""
     config = configuration(run)
     folder.check(run)
     _check_evaluation(evaluation_options, strategy)
@@ -219,17 +218,19 @@ def _prepare(run, folder, strategy, *, evaluation_options, accept_new_data, say)
     data, known, changed = record.Data.of(source), record.read(folder.record), None
     if steps(folder.checkpoints):
         if not files.exists(folder.config):
-            say(f"{folder.config} is missing: the settings of this command are taken for those of the run")
+            say(f"{folder.config} is missing: the settings of this command are assumed to be those of the run")
         if known:
             changed = record.difference(known.data, data, run.told)
             if not changed and known.data.spec != data.spec:
-                say(f"{data.spec} holds the same pictures, by their names and sizes, as {known.data.spec} did")
+                say(f"{data.spec} holds the same pictures, by names and sizes, as {known.data.spec} did")
         else:
-            say(f"{folder.record} is missing: what {run.data} holds now is taken for what the run was trained on")
+            say(
+                f"{folder.record} is missing: the current content of {run.data} is assumed to be what the run was trained on"
+            )
     if changed and not accept_new_data:
         raise UserError(
-            f"{folder.root} was trained on other data: {changed}. Put the data back, or go on with the new ones by --accept-new-data, which"
-            " is written down in the run"
+            f"{folder.root} was trained on other data: {changed}. Put the data back, or resume with the new ones by --accept-new-data,"
+            " which is noted in the run"
         )
     lender = parents.lender(run, folder)
     run, choice = _choose_precision(run, facts, lender=lender, strategy=strategy, say=say)
@@ -266,7 +267,7 @@ def _prepare(run, folder, strategy, *, evaluation_options, accept_new_data, say)
 
 
 def _load(ready) -> Job:
-    """Read the pictures and the newest checkpoint. Raises UserError or OSError."""
+    """Reads the pictures and the newest checkpoint. Raises UserError or OSError."""
     run, config, model, folder, quarantine = ready.run, ready.config, ready.model, ready.folder, Quarantine()
     rows = load_rows(
         ready.source,
@@ -301,7 +302,7 @@ def _make_schedule(job, evaluation_options):
 
 
 def _open(job):
-    """Make the run folder what it was at the restored step, and say what is trained on."""
+    """Sets the run folder back to the restored step, and reports the training data."""
     folder, progress = job.folder, job.progress
     folder.open(job.run)
     if job.parent:
@@ -314,14 +315,14 @@ def _open(job):
 
 
 def _read_history(job, schedule):
-    """What was measured before; nothing where nothing is written."""
+    """Returns the history of the run; empty in processes that do not write the run folder."""
     if not job.chief:
         return history.History()
     return history.read(job.folder.metrics, schedule.evaluator.of if schedule else None)
 
 
 def _begin(job, schedule, past):
-    """Say where the run goes on; end it where its patience is over."""
+    """Reports where the run resumes, or ends it if its patience is over."""
     progress = job.progress
     if schedule and schedule.patience_is_over(past):
         progress.end()
@@ -347,40 +348,40 @@ def _export(job, export_to, *, at_best):
 
 
 def _enter(folder, lock, was_there):
-    """Make the run's folder if it is not there, and hold its lock. Raises Refused, and Stopped when the disk is full."""
+    """Makes the run's folder if it is missing, and takes its lock. Raises Refused, and Stopped for a full disk."""
     with refusing():
         files.make_folder(folder.root)
         lock.take()
         if not was_there and steps(folder.checkpoints):
-            raise UserError(f"another training has begun in {folder.root} meanwhile; repeat the command to go on")
+            raise UserError(f"another training has started in {folder.root} meanwhile; repeat the command to resume it")
 
 
 def _check_values(run, facts, rows, quarantine):
-    """UserError if there is a value without a picture to learn it from."""
+    """Raises UserError if a value of a condition has no picture."""
     for condition in facts:
-        there = set(np.unique(rows.arrays[condition.name]).tolist())
-        missing = ", ".join(name for number, name in enumerate(condition.values) if number not in there)
+        numbers = set(np.unique(rows.arrays[condition.name]).tolist())
+        missing = ", ".join(name for number, name in enumerate(condition.values) if number not in numbers)
         if missing:
             option = "--conditional" if condition.name == LABEL else f"--condition {condition.name}"
             raise UserError(f"{option}: {run.data} has no picture of {missing} to learn from; {quarantine.sentence()}")
 
 
 def _check_beginning(folder, known, say):
-    """UserError if this folder has lost its checkpoints: a training is not begun over what is left of another."""
+    """Raises UserError if this folder has lost its checkpoints: a new run would overwrite the rest."""
     written = history.lines(folder.metrics)
     if known.saved if known else written:
         raise UserError(
-            f"{folder.root} was trained in, but {folder.checkpoints} holds no checkpoint any more: put them back (AIP_CHECKPOINT_DIR says"
-            " where they are, when it is set), or begin anew in another --job-dir"
+            f"{folder.root} holds a run, but {folder.checkpoints} holds no checkpoint any more: put them back (AIP_CHECKPOINT_DIR names"
+            " their folder if it is set), or start again in another --job-dir"
         )
     if written:
-        say(f"nothing was saved before this run stopped at {written[-1]['images']:,} pictures: it begins anew")
+        say(f"nothing was saved before this run stopped at {written[-1]['images']:,} pictures: it starts again")
 
 
 def _write_record(job):
     path, known = job.folder.record, job.known
     if job.changed:
-        job.say(f"going on with other data, as --accept-new-data allows: {job.changed}; written down in {path}")
+        job.say(f"resuming with other data, as --accept-new-data allows: {job.changed}; recorded in {path}")
         new = known.changed(job.data, job.restored)
     elif known and job.restored:
         new = replace(known, data=job.data)
@@ -402,7 +403,7 @@ def _note_saved(folder):
 
 
 def _best_facts(folder, say):
-    """What best.json says; None when there is none, or when it is damaged, which is said."""
+    """Returns the content of best.json; None if it is missing or damaged, which `say` gets."""
     try:
         return best_facts(folder.checkpoints)
     except UserError as error:
@@ -420,17 +421,17 @@ def _restore_best(checkpoints, say):
 
 @contextlib.contextmanager
 def _stopping(folder):
-    """Turn what the disk or the memory refuses to a run that has begun into `Stopped`, which says how to go on."""
+    """Turns errors of disk and memory in a running training into `Stopped`, with how to resume."""
     try:
         yield
     except BrokenPipeError:
-        raise  # of the terminal, not of the run's files
+        raise  # from the terminal, not from the run's files
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         at = error.filename or folder.root
         cause = f"no space left in {at}" if full else f"{at}: {error.strerror or error}"
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
-        cause = f"out of memory; a smaller --batch-size or a smaller network needs less ({_first_line(error)})"
+        cause = f"out of memory; use a smaller --batch-size or a smaller network ({_first_line(error)})"
     else:
         return
     with contextlib.suppress(OSError):
@@ -441,14 +442,14 @@ def _stopping(folder):
 
 
 def _first_line(error):
-    """What TensorFlow says, without the names that it has for parts of its graph."""
+    """Returns the first line of a TensorFlow error, without the names of graph nodes."""
     line = (str(error).splitlines() or [type(error).__name__])[0]
     return re.sub(r"^\{\{.*\}\} | on /job.*", "", line)
 
 
 def _describe(job):
     rows, folder = job.rows, job.folder
-    job.say(f"run folder: {folder.root}   (watch it: tensorboard --logdir {shlex.quote(folder.tensorboard)})")
+    job.say(f"run folder: {folder.root}   (to watch it: tensorboard --logdir {shlex.quote(folder.tensorboard)})")
     job.quarantine.tell(job.say, path=folder.quarantine)
     place = "in memory" if rows.in_memory else "on disk"
     classes = f" in {len(rows.classes)} classes ({_shortened(rows.classes)})" if rows.classes else ""
@@ -463,7 +464,7 @@ def _ended_early(schedule, past):
     comparable = best.comparable(past.evaluations, schedule.metric)
     top = best.best(comparable, schedule.metric)
     return (
-        f"ended early at {comparable[-1].images:,} pictures: {schedule.metric} has not become better by more than its error for"
+        f"ended early at {comparable[-1].images:,} pictures: {schedule.metric} has not improved by more than its error for"
         f" {schedule.patience} evaluations; its best is {top.found[schedule.metric].value:.4g} at {top.images:,} pictures"
     )
 
@@ -471,14 +472,14 @@ def _ended_early(schedule, past):
 def _check_batch(config, strategy):
     replicas = strategy.num_replicas_in_sync
     if config.batch_size % replicas:
-        raise UserError(f"batch_size={config.batch_size} cannot be shared evenly by {replicas} replicas")
+        raise UserError(f"batch_size={config.batch_size} cannot be divided by {replicas} replicas")
 
 
 def _check_evaluation(evaluation_options, strategy):
     if evaluation_options.every == 0 and (evaluation_options.best or evaluation_options.patience):
         raise UserError("--best and --patience need evaluations, and --eval-every is 0")
     if evaluation_options.patience and isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
-        raise UserError("--patience is for one worker: only the first evaluates, and the others would wait for it")
+        raise UserError("--patience is for one worker: only the first evaluates, and the others would wait")
 
 
 def _fit(job, cadence, *, schedule, past):
@@ -487,11 +488,11 @@ def _fit(job, cadence, *, schedule, past):
     augment = tasks.of(model).row_augmentations(job.run.mirror)
     watchers, release = [callbacks.Steps(progress)], []
     if job.chief:
-        found, release = _watchers(job, cadence, schedule=schedule, past=past, waiting=waiting)
-        watchers += found
+        more, release = _watchers(job, cadence, schedule=schedule, past=past, waiting=waiting)
+        watchers += more
     try:
-        # Keras takes whole executions only, so what is left over after the last whole one is taken step by step.
-        # Over several replicas it loses the shapes of batches when it takes steps together.
+        # Keras runs whole executions only, so the steps after the last whole one run singly.
+        # Over several replicas it loses the shapes of batches with several steps per execution.
         usual = model.default_steps_per_execution if job.strategy.num_replicas_in_sync == 1 else 1
         for together in (cadence.steps_per_execution or usual, 1):
             steps = progress.left // together * together
@@ -514,7 +515,7 @@ def _fit(job, cadence, *, schedule, past):
 
 
 def _watchers(job, cadence, *, schedule, past, waiting):
-    """(callbacks, functions to call at the end) of the process that writes the run folder."""
+    """Returns (callbacks, functions to call at the end) of the process that writes the run folder."""
     run, config, folder, model, progress = job.run, job.config, job.folder, job.model, job.progress
     lines = loggers.JsonLines(folder.metrics)
     board = loggers.TensorBoard(folder.tensorboard, asdict(replace(run, settings={})) | run.settings)
@@ -536,12 +537,12 @@ def _watchers(job, cadence, *, schedule, past, waiting):
         metrics=metrics,
         saved=lambda: _note_saved(folder),
     )
-    # What may end the run stands before what does something at its end.
-    found = [sheets, metrics, saving]
+    # Callbacks that may end the run come before those that act at its end.
+    watchers = [sheets, metrics, saving]
     if schedule:
-        told = [lines.evaluation, board.evaluation, metrics.pause, console.evaluation, watchdog.evaluation]
+        writers = [lines.evaluation, board.evaluation, metrics.pause, console.evaluation, watchdog.evaluation]
         evaluations = callbacks.Evaluations(
-            progress, schedule, history=past, saving=saving, kept=lambda: _best_facts(folder, job.say), writers=told
+            progress, schedule, history=past, saving=saving, kept=lambda: _best_facts(folder, job.say), writers=writers
         )
-        found.insert(0, evaluations)
-    return found, [saving.release, console.close]
+        watchers.insert(0, evaluations)
+    return watchers, [saving.release, console.close]

@@ -1,6 +1,6 @@
-"""Measures what a precision does on this machine, and chooses one: by taking steps, not by the processor's flags.
+"""Measures precisions on this machine, and chooses one: by taking steps, not by the processor's flags.
 
-The steps are taken in a process apart (this file), since a kernel that the machine lacks may end the process it is asked in.
+The steps run in a separate process (this file), since a kernel that the machine lacks may abort the process.
 """
 
 import dataclasses
@@ -18,9 +18,9 @@ from data.errors import UserError
 from data.facts import Facts
 from trainer.runs.config import RunConfig
 
-ROWS = 2  # of the batch of a step that only has to work
-ROUNDS, SECONDS = 3, 5.0  # that two precisions take turns for, at least
-# By how much bfloat16 must be faster: twice what repeated measurements differ by, since it keeps 8 bits of 24.
+ROWS = 2  # batch size of a step that only has to work
+ROUNDS, SECONDS = 3, 5.0  # at least, of two precisions in turns
+# How much faster bfloat16 must be: twice the spread of repeated measurements, since it keeps 8 bits of 24.
 MARGIN = 0.1
 
 
@@ -28,8 +28,8 @@ MARGIN = 0.1
 class Choice:
     """A precision and the reason for it.
 
-    seconds: median of a step, by precision; ratio: median over the rounds of float32's seconds by mixed_bfloat16's, which other
-    work on the machine disturbs least; processor: name of the one that was measured. All None where nothing was measured.
+    seconds: median of a step, by precision. ratio: median over the rounds of float32's seconds by mixed_bfloat16's, which other work on
+    the machine disturbs least. processor: name of the measured one. All are None if nothing was measured.
     """
 
     chosen: str
@@ -40,9 +40,9 @@ class Choice:
 
 
 def choose(run: RunConfig, facts: Facts, *, strategy, say) -> Choice:
-    """The faster of float32 and mixed_bfloat16 for the run, whatever its own precision: measured on a CPU, in 20 seconds and more.
+    """Returns the faster of float32 and mixed_bfloat16 for the run, whatever its own precision: measured on a CPU, in 20 seconds or more.
 
-    On a TPU mixed_bfloat16. On a GPU float32: a process apart cannot have it.
+    mixed_bfloat16 on a TPU. float32 on a GPU, which a second process cannot use.
     """
     import tensorflow as tf
 
@@ -50,7 +50,7 @@ def choose(run: RunConfig, facts: Facts, *, strategy, say) -> Choice:
         return Choice("mixed_bfloat16", "TPUs multiply in bfloat16")
     if not _only_cpu():
         return Choice(
-            "float32", "nothing is measured where there is a GPU; name mixed_bfloat16 or mixed_float16 to try it"
+            "float32", "nothing is measured on a machine with a GPU; name mixed_bfloat16 or mixed_float16 to try it"
         )
     say("measuring steps in float32 and mixed_bfloat16")
     runs = [dataclasses.replace(run, precision=name) for name in ("float32", "mixed_bfloat16")]
@@ -65,24 +65,24 @@ def choose(run: RunConfig, facts: Facts, *, strategy, say) -> Choice:
 
 
 def faster(plain: list[float], half: list[float]) -> Choice:
-    """The choice by the seconds of a step in float32 and in mixed_bfloat16, measured in turns."""
+    """Chooses by the seconds of a step in float32 and in mixed_bfloat16, measured in turns."""
     seconds = {"float32": statistics.median(plain), "mixed_bfloat16": statistics.median(half)}
     ratio = statistics.median(a / b for a, b in zip(plain, half, strict=True))
     fast = ratio >= 1 + MARGIN
     why = f"a step in mixed_bfloat16 is {ratio:.2f} times as fast as in float32"
-    why += "" if fast else f"; it is taken from {1 + MARGIN:.2f} on"
+    why += "" if fast else f"; it is chosen from {1 + MARGIN:.2f} on"
     return Choice("mixed_bfloat16" if fast else "float32", why, seconds, ratio)
 
 
 class Unable(UserError):
-    """This machine cannot train the run's family in its precision; says why, and what to do."""
+    """Error of a machine that cannot train the run's family in its precision, with the reason and a remedy."""
 
 
 def check(run: RunConfig, facts: Facts = Facts()) -> None:
-    """Take one small step of the run, once. Costs nothing in float32, nor where there is a GPU or TPU, which are not for two processes.
+    """Takes one small step of the run, once. Does nothing in float32, nor with a GPU or TPU, which two processes cannot share.
 
     Raises:
-        Unable: this machine cannot take it.
+        Unable: this machine cannot take the step.
     """
     if run.precision != "float32" and _only_cpu():
         small = dataclasses.replace(run, settings=run.settings | {"batch_size": ROWS})
@@ -106,24 +106,24 @@ def _only_cpu():
 def step_seconds(
     runs: list[RunConfig], facts: Facts = Facts(), *, rounds: int = 0, seconds: float = 0, steps: int = 1
 ) -> list[list[float]]:
-    """Seconds that a step of each run takes, one for each round, in which every run takes `steps` steps in its turn.
+    """Measures the seconds of a step of each run: one value per round, in which each run takes `steps` steps in turn.
 
     Args:
-        rounds: how many at least; 0: none, only the first step is taken, and every list is empty.
-        seconds: how long at least, all rounds together.
+        rounds: at least as many; 0: only the first step is taken, and every list is empty.
+        seconds: at least as long, over all rounds.
 
     Raises:
         Unable: this machine cannot take a step of one of the runs.
     """
     described = [json.loads(run.to_json()) for run in runs]
-    asked = {"runs": described, "facts": facts.to_json(), "rounds": rounds, "seconds": seconds, "steps": steps}
-    # Neither a device nor a cluster that the training needs for itself.
-    there = {key: value for key, value in os.environ.items() if key != "TF_CONFIG"}
-    there |= {"CUDA_VISIBLE_DEVICES": "-1", "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    request = {"runs": described, "facts": facts.to_json(), "rounds": rounds, "seconds": seconds, "steps": steps}
+    # Without the devices and the cluster, which the training needs for itself.
+    environment = {key: value for key, value in os.environ.items() if key != "TF_CONFIG"}
+    environment |= {"CUDA_VISIBLE_DEVICES": "-1", "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     done = subprocess.run(
-        [sys.executable, "-m", __name__], input=json.dumps(asked), env=there, capture_output=True, text=True
+        [sys.executable, "-m", __name__], input=json.dumps(request), env=environment, capture_output=True, text=True
     )
-    if done.returncode > 0:  # a fault of ours, or too large a batch: the run itself meets it
+    if done.returncode > 0:  # a fault of the program, or too large a batch: the run itself reports it
         return [[] for _ in runs]
     if done.returncode < 0:
         last = [line.strip().rstrip(".") for line in done.stderr.splitlines() if line.strip()][-1:]
@@ -136,28 +136,28 @@ def step_seconds(
     return answer["seconds"]
 
 
-def _answer(asked):
-    """What `step_seconds` is told by the process apart."""
+def _answer(request):
+    """Answers a request of `step_seconds` in the separate process."""
     import tensorflow as tf
 
     steps = []
-    for number, described in enumerate(asked["runs"]):
+    for number, described in enumerate(request["runs"]):
         try:
-            steps.append(_step(RunConfig.from_values(described, "the run"), Facts.from_json(asked["facts"])))
+            steps.append(_step(RunConfig.from_values(described, "the run"), Facts.from_json(request["facts"])))
         except tf.errors.OpError as error:
             return {"run": number, "why": reason(error)}
-    if not asked["rounds"]:
+    if not request["rounds"]:
         return {"seconds": [[] for _ in steps]}
-    for step in steps:  # one round that does not count: kernels that the first step did not reach are prepared in it
-        _timed(step, asked["steps"])
-    rounds, end = [], time.perf_counter() + asked["seconds"]
-    while len(rounds) < asked["rounds"] or time.perf_counter() < end:
-        rounds.append([_timed(step, asked["steps"]) for step in steps])
+    for step in steps:  # a warm-up round: prepares kernels that the first step did not reach
+        _timed(step, request["steps"])
+    rounds, end = [], time.perf_counter() + request["seconds"]
+    while len(rounds) < request["rounds"] or time.perf_counter() < end:
+        rounds.append([_timed(step, request["steps"]) for step in steps])
     return {"seconds": list(zip(*rounds, strict=True))}
 
 
 def _timed(step, times):
-    """Seconds that a step takes, of so many."""
+    """Returns the mean seconds of a step over `times` steps."""
     begun = time.perf_counter()
     for _ in range(times):
         step()
@@ -165,7 +165,7 @@ def _timed(step, times):
 
 
 def _step(run, facts):
-    """A function () that takes a step of the run on noise; it has taken one."""
+    """Returns a function () that takes a step of the run on noise, after taking one."""
     import numpy as np
     import tensorflow as tf
 
@@ -195,14 +195,14 @@ def _step(run, facts):
 
 
 def reason(error) -> str:
-    """What TensorFlow's error says, in one line, without where in the graph it was."""
+    """Returns the message of a TensorFlow error in one line, without its place in the graph."""
     text = re.sub(r"\{\{.*?\}\}|\[\[.*?\]\]|\[Op:.*", " ", error.message)
     lines = [line.strip().rstrip(".") for line in text.splitlines() if line.strip()]
     return [line for line in lines if not re.match(r'(File "|Node: |Detected at|Graph execution)', line)][-1]
 
 
 def _processor():
-    """The processor's name, such as "AMD EPYC 9R14 96-Core Processor"; its architecture where the system tells no name."""
+    """Returns the processor's name, such as "AMD EPYC 9R14 96-Core Processor"; its architecture if the system gives no name."""
     try:
         with open("/proc/cpuinfo") as file:
             names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]

@@ -16,14 +16,16 @@ from trainer.evaluation.live import Evaluator
 from trainer.runs.config import EvaluationOptions, RunConfig
 from trainer.training import best
 
-EVALUATIONS = 10  # a run, unless they would cost too much
-SHORT = 20_000  # pictures; shorter runs, and the preset "tiny", are measured only when it is asked for
+EVALUATIONS = 10  # per run, unless they cost too much
+SHORT = 20_000  # pictures; shorter runs, and the preset "tiny", are evaluated only on request
 
 
 @dataclass(frozen=True)
 class EvaluationSchedule:
-    """evaluator: what measures. every: pictures between two evaluations. metric: the full name that they are ranked by.
-    patience: evaluations without improvement after which training ends, or None.
+    """Evaluator of a run and its cadence.
+
+    every: pictures between two evaluations. metric: full name of the measure that ranks them. patience: evaluations without improvement
+    after which training ends, or None.
     """
 
     evaluator: Evaluator
@@ -32,7 +34,7 @@ class EvaluationSchedule:
     patience: int | None
 
     def patience_is_over(self, history) -> bool:
-        """Whether a run with that history has gone on for long enough without becoming better."""
+        """Returns whether the last improvement in the history is `patience` evaluations ago."""
         passed = best.stale(best.comparable(history.evaluations, self.metric), self.metric)
         return self.patience is not None and passed >= self.patience
 
@@ -40,10 +42,10 @@ class EvaluationSchedule:
 def make_schedule(wanted: EvaluationOptions, run: RunConfig, model, *, view, rows, say) -> EvaluationSchedule | None:
     """The schedule by which a run is measured; None: not at all.
 
-    What nobody asked for is never a reason to refuse a training: `say` tells why there are no evaluations then.
+    Default evaluations that are not possible are left out, and `say` gets the reason.
 
     Raises:
-        UserError, OSError: what was asked for cannot be opened, is too little to measure with, or contradicts itself.
+        UserError, OSError: requested evaluations with a source that cannot be opened, too few pictures, or contradictory options.
     """
     task = tasks.of(model)
     count = wanted.count or min(task.count, rows.count)
@@ -60,14 +62,14 @@ def make_schedule(wanted: EvaluationOptions, run: RunConfig, model, *, view, row
     except (UserError, OSError) as error:
         if wanted.asked_for:
             raise
-        say(f"the pictures are not measured while it trains: {error}")
+        say(f"no evaluations during this training: {error}")
         return None
     say(f"an evaluation every {every:,} pictures: {evaluator.of}; ranked by {metric}")
     return EvaluationSchedule(evaluator, every, metric, wanted.patience)
 
 
 def usual_every(wanted: EvaluationOptions, preset: str | None, images: int, price: int) -> int:
-    """Pictures between two evaluations when nobody says; 0: none. `price`: as many as make an evaluation cheap beside training."""
+    """Returns the default pictures between two evaluations; 0: none. `price`: the number at which evaluations cost little."""
     if wanted.asked_for:
         return -(-images // EVALUATIONS)
     if preset == "tiny" or images < SHORT:
@@ -78,8 +80,7 @@ def usual_every(wanted: EvaluationOptions, preset: str | None, images: int, pric
 def open_held_out(wanted: EvaluationOptions, run: RunConfig, keys, *, view, rows, say):
     """Rows of pictures that are not trained on, or None when there are none.
 
-    Drawn ones (`studio`) are drawn with another seed. Raises UserError when --eval-data cannot be used, or is, by these keys, what is
-    trained on.
+    `studio` draws them with another seed. Raises UserError if --eval-data cannot be used, or equals the training rows in `keys`.
     """
     spec = wanted.data or sibling_split(run.data)
     if spec is None:
@@ -89,12 +90,12 @@ def open_held_out(wanted: EvaluationOptions, run: RunConfig, keys, *, view, rows
     held_out = load_rows(apart, view, fit=run.fit, quarantine=quarantine, progress=progress, say=say)
     quarantine.tell(say, of=f"{spec}: ")
     if all(np.array_equal(held_out.arrays[key], rows.arrays[key]) for key in keys):
-        raise UserError(f"--eval-data {spec} is what is trained on; it takes pictures that are not")
+        raise UserError(f"--eval-data {spec} holds the training pictures; give it others")
     return held_out
 
 
 def open_extractor(spec):
-    """The extractor of that name."""
+    """Returns the extractor of that name."""
     from trainer.features.catalogue import open_features
 
     return open_features(spec)

@@ -1,8 +1,8 @@
-"""What goes wrong in a training, by name, and what to change.
+"""Rules that name faults of a training and their remedies.
 
-Detectors are pure functions of what a run has measured so far (`trainer.runs.history`): the lines of training, which hold the losses and
-now and then the spread of the samples, and the evaluations. Each returns a `Finding` or None. A detector of one that should go away
-again (a critic that wins) looks at the latest lines only.
+Detectors are pure functions of the history of a run (`trainer.runs.history`): the lines of training, with the losses and sometimes the
+spread of the samples, and the evaluations. Each returns a `Finding` or None. Detectors of passing faults (a winning critic) look at
+the latest lines only.
 """
 
 import math
@@ -18,13 +18,13 @@ from trainer.training.best import best, comparable
 KEPT = "The last good checkpoint is kept."
 ALIVE, DEAD = 0.2, 0.02  # spread of the samples, as a share of the training pictures'
 SEEN, LOST = 0.05, 0.1  # a recall that counts as variety; the share of the best recall below which it is lost
-WON, SURE = 0.03, 0.95  # the critic's loss, where a draw is 0.25 or more; its confidence, where a draw is 0
+WON, SURE = 0.03, 0.95  # the critic's loss (0.25 or more without a winner) and confidence (0 without a winner)
 SPENT = 0.95  # of ADA's strength, which ends at 1
-SUSTAINED, PICTURES = 10, 2_000  # lines in a row, and the pictures that they span at least
+SUSTAINED, PICTURES = 10, 2_000  # lines in a row, and the least pictures that they span
 
 
 class Finding(NamedTuple):
-    """name: a word or two, the same every time. sentence: what is seen and what to change. fatal: going on is pointless."""
+    """A fault. name: a word or two, always the same. sentence: the symptom and the remedy. fatal: the run should end."""
 
     name: str
     sentence: str
@@ -32,7 +32,7 @@ class Finding(NamedTuple):
 
 
 def not_finite(lines) -> Finding | None:
-    """A number of the latest line is not finite; a term is named rather than the sum it enters."""
+    """Detects a number of the latest line that is not finite; names a term rather than the sum that holds it."""
     if not lines:
         return None
     line = lines[-1]
@@ -42,13 +42,13 @@ def not_finite(lines) -> Finding | None:
     return Finding(
         "divergence",
         f"{bad[0]} is {line[bad[0]]} at step {line['step']} ({line['images']} pictures): training has diverged. {KEPT}"
-        " A lower learning rate, a larger penalty weight (gamma) or float32 precision are what usually helps.",
+        " A lower learning rate, a larger penalty weight (gamma) or float32 precision usually helps.",
         fatal=True,
     )
 
 
 def collapse(lines) -> Finding | None:
-    """The samples, which differed once, are all but alike on two sample grids in a row."""
+    """Detects samples that differed once and are nearly equal on two sample grids in a row."""
     seen = [(line["step"], line["sample_spread"]) for line in lines if "sample_spread" in line]
     spreads = [spread for _, spread in seen]
     if len(spreads) < 3 or max(spreads[:-2]) <= ALIVE or max(spreads[-2:]) >= DEAD:
@@ -56,13 +56,13 @@ def collapse(lines) -> Finding | None:
     return Finding(
         "collapse",
         f"the generator has collapsed at step {seen[-1][0]}: its samples differ by {spreads[-1]:.1%} of what the training"
-        f" pictures do. {KEPT} --augment ada, a larger penalty weight (gamma) or a lower learning rate are what usually helps.",
+        f" pictures do. {KEPT} --augment ada, a larger penalty weight (gamma) or a lower learning rate usually helps.",
         fatal=True,
     )
 
 
 def lost_variety(evaluations) -> Finding | None:
-    """Recall, once there, is all but gone for two evaluations in a row; pointless when two more have not brought it back."""
+    """Detects a recall that has nearly vanished for two evaluations in a row; fatal after two more."""
     recalls = [value for value, _ in _series(evaluations, RECALL)]
     peak = max(recalls, default=0.0)
     gone = _trailing(recalls, lambda recall: recall < LOST * peak)
@@ -71,17 +71,17 @@ def lost_variety(evaluations) -> Finding | None:
     return Finding(
         "lost variety",
         f"recall was {peak:.2f} and is {recalls[-1]:.3f} in the last {gone} evaluations: the generator makes a few kinds of picture"
-        f" only. {KEPT} --augment ada, a larger penalty weight (gamma) or a lower learning rate are what usually helps;"
+        f" only. {KEPT} --augment ada, a larger penalty weight (gamma) or a lower learning rate usually helps;"
         f" {_take_the_best()}.",
         fatal=gone >= 4,
     )
 
 
 def winning_critic(lines) -> Finding | None:
-    """The critic is right and sure of it, line after line, and the generator's loss does not fall.
+    """Detects a critic with a small loss and high confidence, line after line, while the generator's loss does not fall.
 
-    For objectives whose critic's loss ends at 0: non-saturating, minimax, least squares, hinge and relativistic ones. That of WGANs is a
-    distance, which may be below 0, and their logits have no zero, so a run whose critic's loss was ever negative is not judged.
+    Applies to objectives whose critic's loss ends at 0: non-saturating, minimax, least squares, hinge and relativistic ones. The loss of a
+    WGAN's critic is a distance, which may be below 0, and its logits have no zero; so runs with a negative critic's loss are skipped.
     """
     latest = _sustained(lines)
     if latest is None or any(line.get("critic_adversarial", -1.0) < 0 for line in lines):
@@ -95,40 +95,40 @@ def winning_critic(lines) -> Finding | None:
         return None
     return Finding(
         "winning critic",
-        f"the critic tells fakes from real pictures without fail (its loss is {latest[-1]['critic_adversarial']:.3f}, the generator's"
-        f" {latest[-1]['generator_adversarial']:.2f}), so the generator learns nothing from it. --augment ada or more pictures if there"
-        " are few, else a larger penalty weight (gamma) or a lower learning rate.",
+        f"the critic never confuses fakes and real pictures (its loss is {latest[-1]['critic_adversarial']:.3f}, the generator's"
+        f" {latest[-1]['generator_adversarial']:.2f}), so the generator learns nothing from it. If there are few"
+        " pictures, --augment ada or more pictures help; else a larger penalty weight (gamma) or a lower learning rate.",
     )
 
 
 def spent_augmentation(lines) -> Finding | None:
-    """ADA stands at its end and the critic still knows the real pictures."""
+    """Detects an ADA strength at its maximum: the critic has memorised the real pictures."""
     latest = _sustained(lines)
     if latest is None or any(line.get("ada_strength", 0.0) < SPENT for line in latest):
         return None
     return Finding(
         "too few pictures",
-        f"the augmentation of what the critic sees is at its end (ada_strength {latest[-1]['ada_strength']:.2f}): the critic knows the"
-        f" training pictures by heart. More pictures or a smaller network are what helps; {_take_the_best()}.",
+        f"the augmentation for the critic is at its maximum (ada_strength {latest[-1]['ada_strength']:.2f}): the critic has memorised the"
+        f" training pictures. More pictures or a smaller network help; {_take_the_best()}.",
     )
 
 
 def memorising(evaluations) -> Finding | None:
-    """Fakes are nearer to training pictures than held-out pictures are, in two evaluations in a row, by more than three errors."""
+    """Detects fakes nearer to training pictures than held-out pictures are, in two evaluations in a row, by more than three errors."""
     chances = _series(evaluations, MEMORISATION)
     if _trailing(chances, lambda chance: chance[0] - 3 * chance[1] > 0.5) < 2:
         return None
     value, error = chances[-1]
     return Finding(
         "memorising",
-        f"with a chance of {value:.2f} ± {error:.2f} a made picture is nearer to a training picture than a held-out picture is, and 0.50"
-        " is new: the model repeats what it was shown (or the held-out pictures are of another kind). More pictures, --augment ada or"
-        f" a shorter training help; {_take_the_best()}.",
+        f"with a chance of {value:.2f} ± {error:.2f} a made picture is nearer to a training picture than a held-out picture is; new"
+        " pictures have 0.50. The model repeats its training pictures (or the held-out pictures are of another kind). More pictures,"
+        f" --augment ada or a shorter training help; {_take_the_best()}.",
     )
 
 
 def grid(evaluations) -> Finding | None:
-    """The made pictures have a grid that real ones do not have, in two evaluations in a row."""
+    """Detects a grid in made pictures that real ones do not have, in two evaluations in a row."""
     pairs = [
         (name, made, e.found[of_real(name)])
         for e in evaluations
@@ -140,14 +140,14 @@ def grid(evaluations) -> Finding | None:
     name, made, real = pairs[-1]
     return Finding(
         "grid",
-        f"{name} is {made.value:.3g}, and {real.value:.3g} of real pictures: there is a grid in the made pictures, which the layers that"
-        " enlarge leave. A generator that interpolates before it convolves, or filters what it enlarges, has none; a longer training and"
-        " a lower learning rate make it fainter.",
+        f"{name} is {made.value:.3g}, and {real.value:.3g} for real pictures: there is a grid in the made pictures, from the upsampling"
+        " layers. A generator that interpolates before it convolves, or filters after upsampling, has none; a longer training and a"
+        " lower learning rate make it fainter.",
     )
 
 
 def past_the_best(evaluations, metric) -> Finding | None:
-    """Three evaluations in a row are worse than the best by more than two errors of the difference."""
+    """Detects three evaluations in a row that are worse than the best by more than two errors of the difference."""
     known = comparable(evaluations, metric)
     top = best(known, metric)
     if top is None:
@@ -163,12 +163,12 @@ def past_the_best(evaluations, metric) -> Finding | None:
     return Finding(
         "past its best",
         f"{metric} was {value:.4g} at {top.images:,} pictures (step {top.step}) and has been clearly worse in three evaluations since:"
-        f" going on makes it worse. {_take_the_best().capitalize()}, or lower the learning rate; --patience ends such a run.",
+        f" further training makes it worse. {_take_the_best().capitalize()}, or lower the learning rate; --patience ends such a run.",
     )
 
 
 def findings(history, metric: str | None) -> list[Finding]:
-    """Everything that is to be said of a history now; `metric` is the full name of what evaluations are ranked by."""
+    """Returns all findings for a history; `metric` is the full name of the measure that ranks evaluations."""
     lines, evaluations = history.lines, history.evaluations
     found = [
         not_finite(lines),
@@ -184,11 +184,11 @@ def findings(history, metric: str | None) -> list[Finding]:
 
 
 class Watchdog:
-    """Says each finding when it comes up, and again only after it has been gone; stops the run at a fatal one.
+    """Reports each finding when it appears, and again only after it was gone; stops the run at a fatal one.
 
     Args:
-        history: `trainer.runs.history.History`, as far as the run has come. metric: see `findings`.
-        record, say: functions (step, images, name, sentence); `say` is spared what the end of the run says anyway.
+        history: `trainer.runs.history.History` of the run so far. metric: see `findings`.
+        record, say: functions (step, images, name, sentence); `say` does not get fatal findings, which the end of the run reports.
     """
 
     def __init__(self, history, metric, record, say):
@@ -196,12 +196,12 @@ class Watchdog:
         self._said = {finding.name for finding in findings(history, metric)}
 
     def __call__(self, step, images, values):
-        """A writer of lines of training. Raises Stopped."""
+        """Writer of lines of training. Raises Stopped."""
         self._history.lines.append({"step": step, "images": images} | values)
         self._look(step, images)
 
     def evaluation(self, made, seconds):
-        """A writer of evaluations, which the history has already. Raises Stopped."""
+        """Writer of evaluations, which are already in the history. Raises Stopped."""
         self._look(made.step, made.images)
 
     def _look(self, step, images):
@@ -216,12 +216,12 @@ class Watchdog:
 
 
 def _series(evaluations, measure):
-    """The estimates of a measure, of the evaluations that have it."""
+    """Returns the estimates of a measure in the evaluations that have it."""
     return [estimate for e in evaluations for name, estimate in e.found.items() if measure_of(name) is measure]
 
 
 def _trailing(values, holds):
-    """How many values at the end, without a gap, it holds for."""
+    """Counts the last values in a row that `holds` is true for."""
     count = 0
     for value in reversed(values):
         if not holds(value):
@@ -231,11 +231,11 @@ def _trailing(values, holds):
 
 
 def _sustained(lines):
-    """The latest lines, if they are enough to judge by."""
+    """Returns the latest lines, or None if they are too few."""
     latest = lines[-SUSTAINED:]
     enough = len(latest) == SUSTAINED and latest[-1]["images"] - latest[0]["images"] >= PICTURES
     return latest if enough else None
 
 
 def _take_the_best():
-    return "the best so far is kept, see `packshot export --best`"
+    return "the best checkpoint so far is kept, see `packshot export --best`"
