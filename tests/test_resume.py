@@ -85,7 +85,9 @@ def test_other_classes_are_refused_with_the_old_and_the_new_names(change, shop):
     before = snapshot(shop / "told")
     for more in ([], ["--accept-new-data"], ["--dry-run"]):
         result = resume("told", 32, "--conditional", *more, data="folder:data")
-        assert result.exit_code == 2 and f"the run was trained with the classes bags, shoes; {sentence}:" in result.output
+        assert (
+            result.exit_code == 2 and f"the run was trained with the classes bags, shoes; {sentence}:" in result.output
+        )
     assert snapshot(shop / "told") == before
 
 

@@ -197,7 +197,7 @@ Example:
 @click.option("--signature", help="Signature to call", metavar="NAME", default="apply")
 @click.option("--input", "others", help="Another input picture, such as a mask: a file, or a folder with one for each photo; repeatable",
               metavar="NAME=PATH", multiple=True)
-@click.option("--label",    help="Category of the photos, by name or number", metavar="NAME")
+@click.option("--label",    help="Class of the photos, by name or number", metavar="NAME")
 @click.option("--condition", help="As --label, of anything else it is told; repeatable", metavar="NAME=VALUE", multiple=True)
 @click.option("--set",      help="Any number that the model takes, repeatable", metavar="NAME=X", multiple=True)
 # fmt: on
