@@ -118,8 +118,8 @@ class Generators:
             name = source.classes[example["label"]]
             return self.topics.index(name) if name in self.topics else None
 
-        found = draw(source, size, _fit(self.models), wanted, topic_of=topic_of, seed=seed, progress=progress, say=say)
-        for topic, examples in found.items():
+        drawn = draw(source, size, _fit(self.models), wanted, topic_of=topic_of, seed=seed, progress=progress, say=say)
+        for topic, examples in drawn.items():
             if len(examples) < wanted[topic]:
                 what = f" of {self.topics[topic]}" if self.conditional[0] else ""
                 raise UserError(
@@ -180,10 +180,10 @@ class Translators:
         task, side = tasks.of(self.task), max(self._sides(), default=RATED)
         size, view = task.rated_view(side, self.models[0].configuration.get("view", "auto"), self._setting)
         view.check(source.keys)
-        found = draw(
+        examples = draw(
             source, size, _fit(self.models), {0: count}, topic_of=lambda _: 0, seed=seed, progress=progress, say=say
         )[0]
-        if len(found) < count:
+        if len(examples) < count:
             raise UserError(
                 f"{source.spec} has {len(examples)} pictures, and this page needs {count}; use a smaller --n"
             )
