@@ -14,17 +14,19 @@ import tensorflow as tf
 
 from data import batch as contract
 from data.errors import UserError
-from data.facts import Facts
+from data.facts import UNKNOWN, Facts
 from models import augment as augmentations
 from models.catalogue import AUGMENTS
 from models.features.network import FeatureNetwork, digest
 from models.loss_scale import LossScale
 from models.random import StepRandom
 
-ADA_TARGET = 0.6  # Karras et al. 2020 (ADA), section 3.1: where the sign of the critic's answers should stay
-ADA_TARGET_PAIRS = (
-    0.766  # the same critic's sign of real - fake, were its answers normal: erf(sqrt(2) * erfinv(ADA_TARGET))
+UNKNOWN_SHARE = (
+    0.1  # of the rows of an optional condition, hidden in training: Ho & Salimans 2022 (arXiv 2207.12598), section 4.2
 )
+ADA_TARGET = 0.6  # Karras et al. 2020 (ADA), section 3.1: where the sign of the critic's answers should stay
+# The same critic's sign of real - fake, were its answers normal: erf(sqrt(2) * erfinv(ADA_TARGET)).
+ADA_TARGET_PAIRS = 0.766
 ADA_EVERY = 4  # steps between two changes of p
 
 
@@ -65,9 +67,8 @@ class ImageModel(keras.Model):
     GIVES = ()  # names of the interfaces that its own runs lend: it has their methods
     EVALUATOR = None  # "set": pictures made of others are measured as a set, and not each against its target
     rows_per_step = 1  # batches of `batch_size` rows that one step consumes
-    default_steps_per_execution = (
-        1  # steps that TensorFlow takes in one call: more where a step lasts a few milliseconds only
-    )
+    # Steps that TensorFlow takes in one call: more where a step lasts a few milliseconds only.
+    default_steps_per_execution = 1
 
     def __init__(self, config, *, facts=Facts(), seed=0, parent=None):
         super().__init__(name="model")
@@ -190,6 +191,16 @@ class ImageModel(keras.Model):
             raise ValueError(f"a batch of {rows} rows cannot be shared evenly by critic_steps={self.rows_per_step}")
         self._replica.recorded = {}
         self._global_rows = float(rows * self._replicas)
+        return self._with_unknowns(batch, rows)
+
+    def _with_unknowns(self, batch, rows):
+        """The batch with `UNKNOWN_SHARE` of each optional condition hidden, so that the model learns to do without it."""
+        hidden = {}
+        for condition in self.facts:
+            if condition.optional:
+                known = self.random.uniform(rows) >= UNKNOWN_SHARE
+                hidden[condition.name] = tf.where(known, batch[condition.name], UNKNOWN)
+        return {**batch, **hidden} if hidden else batch
 
     def _total(self, terms):
         """The mean over this replica's rows of the sum of the terms, float32 scalar."""
@@ -293,7 +304,7 @@ class OnePlayer(ImageModel):
         return {"network": Player((self.network,), self.network_optimizer)}
 
     def train_step(self, batch):
-        self._begin(batch)
+        batch = self._begin(batch)
         return self._finish(self._turn(self.players()["network"], tf.GradientTape(), lambda due: self.terms(batch)))
 
 
@@ -364,7 +375,7 @@ class TwoPlayer(ImageModel):
         self._confidence_target = ADA_TARGET_PAIRS if relativistic else ADA_TARGET
 
     def train_step(self, batch):
-        self._begin(batch)
+        batch = self._begin(batch)
         critic, generator = (self.players()[name] for name in ("critic", "generator"))
         *earlier, last = self._split(batch)
         for rows in earlier:

@@ -6,9 +6,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from families import batch, tiny, values
+from families import CONDITIONS, batch, tiny, values
 from scipy import stats
 
+from data.facts import UNKNOWN, Facts
 from models import catalogue
 from models.base import ADA_EVERY, ADA_TARGET, ADA_TARGET_PAIRS, Player
 from models.optimizers import adam
@@ -400,3 +401,16 @@ def test_rows_that_critic_steps_cannot_share_are_refused_with_a_sentence():
     with pytest.raises(ValueError, match="^a batch of 15 rows cannot be shared evenly by critic_steps=2$"):
         model.train_step(batch(model, rows=15))
     same(values(model).values(), before.values())
+
+
+def test_a_tenth_of_an_optional_condition_is_hidden_in_training():
+    """The rest, and a condition that is always known, reach the hooks as they are; a step hides the same rows again."""
+    model = tiny("mlp_gan", facts=Facts(CONDITIONS["two"]))
+    rows = batch(model, rows=400)
+    given = {**rows, "colour": tf.ones([400], tf.int32)}
+    found = model._begin(given)
+    hidden = found["colour"].numpy() == UNKNOWN
+    assert 0.05 < hidden.mean() < 0.15 and (found["colour"].numpy()[~hidden] == 1).all()
+    for key in ("image", "label"):
+        np.testing.assert_array_equal(found[key], rows[key])
+    np.testing.assert_array_equal(model._begin(given)["colour"], found["colour"])

@@ -1,6 +1,6 @@
 """An exported model under evaluation, with its run."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,15 +42,14 @@ class EvaluatedModel:
         return catalogue.load(self.run.model).Model.EVALUATOR
 
     def generate(
-        self, count: int, seed: int, label: np.ndarray | None, truncation: float, progress
+        self, count: int, seed: int, conditions: Mapping[str, np.ndarray], truncation: float, progress
     ) -> Iterator[np.ndarray]:
         """Makes `count` pictures, picture i from the seed `seed + i`, in blocks uint8 [n, height, width, 3].
 
         Args:
-            label: int [count], or None for a model that knows no categories.
+            conditions: int [count] of each condition of the model, by name; one left out is unknown.
             progress: see `data.progress`.
         """
-        conditions = {} if label is None else {"label": label}
         numbers = {} if truncation == 1 else {"truncation": truncation}
         parts = offline.samples(self.path, count, seed, conditions, numbers)
         return progress(parts, -(-count // offline.BATCH), "making")

@@ -1,14 +1,15 @@
 """Evaluates made pictures against real ones, as sets: by their features, and for grids."""
 
 import functools
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from data.cache import load_rows
 from data.catalogue import open_source
 from data.errors import UserError
+from data.facts import LABEL
 from data.quarantine import Quarantine
 from data.sources.protocol import SourceError
 from trainer.evaluation.report import Evaluation, Example, Gallery, Row
@@ -72,6 +73,7 @@ class Pictures:
     """Real pictures uint8 [n, side, side, 3], their vectors [n, d], and labels int [n] when they have any.
 
     sources: uint8 [n, height, width, 3], of which the model makes pictures; None where it makes them from nothing.
+    attributes: int [n] of each attribute the source has, by name.
     """
 
     spec: str
@@ -81,6 +83,7 @@ class Pictures:
     classes: tuple[str, ...]
     left_out: str | None
     sources: np.ndarray | None = None
+    attributes: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,8 @@ def gather(
         vectors = extractor.vectors(chosen[key])
         classes = rows.classes if labels is not None else ()
         left_out = f"{spec}: {quarantine.sentence()}" if quarantine else None
-        return Pictures(spec, chosen[key], vectors, labels, classes, left_out, chosen.get(source))
+        attributes = {name: chosen[name] for name in rows.attributes if name in chosen}
+        return Pictures(spec, chosen[key], vectors, labels, classes, left_out, chosen.get(source), attributes)
 
     held_out = request.held_out_of(run)
     real = read(request.data or run.data)
@@ -162,7 +166,8 @@ def evaluate(model, reference: Reference, request: Request, progress) -> Evaluat
     if changes:
         made = np.stack(list(model.change(progress(real.sources, count, "changing"))))
     else:
-        blocks = model.generate(count, request.seed, labels if conditional else None, request.truncation, progress)
+        conditions = _conditions(model, real, count)
+        blocks = model.generate(count, request.seed, conditions, request.truncation, progress)
         made = np.concatenate(list(blocks))
     metrics, vectors = evaluator.measure([made], count)
     if extractor.classes:
@@ -211,6 +216,12 @@ def _check(model, reference):
         raise UserError(
             f"{model.name} was trained on the classes {', '.join(model.classes)}; {reference.real.spec} has {have}"
         )
+
+
+def _conditions(model, real, count):
+    """The conditions of `count` pictures, in the mix of the real ones; attributes of other data than its own stay unknown."""
+    known = {LABEL: real.labels} | (real.attributes if real.spec == model.run.data else {})
+    return {name: np.resize(known[name], count) for name in model.run.told if known.get(name) is not None}
 
 
 def _inception_score(extractor, made):
