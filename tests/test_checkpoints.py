@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from families import tiny
+from families import tiny, told
 
 from data import files
 from trainer.runs.checkpoints import Checkpoints, best_facts, newest_step, steps
@@ -131,7 +131,7 @@ def test_a_checkpoint_whose_variables_are_numbered_is_read(folder, policy):
     """As they were written before variables were named by network; `sums.json` says what is where."""
     keras.config.set_dtype_policy(policy)
     small = {"latent_size": 2, "generator_widths": (2,), "critic_widths": (2,), "embedding_size": 2}
-    model = tiny("mlp_gan", classes=3, augment="ada", resolution=8, batch_size=2, **small)
+    model = tiny("mlp_gan", facts=told("mlp_gan"), augment="ada", resolution=8, batch_size=2, **small)
     keras.config.set_dtype_policy("float32")
     there = Path(__file__).parent / "checkpoints" / folder
     assert Checkpoints(str(there), model.state()).restore() == 2

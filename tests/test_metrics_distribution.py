@@ -22,7 +22,7 @@ def sets(n, m, d, seed=0):
 
 def frechet_by_matrix_root(real, fake, weights=None):
     """Heusel et al. 2017, eq. 6, as it stands; with weights on the rows of `real`, if given."""
-    means = np.ema(real, axis=0, weights=weights), fake.mean(axis=0)
+    means = np.average(real, axis=0, weights=weights), fake.mean(axis=0)
     covariances = [np.cov(real, rowvar=False, aweights=weights), np.cov(fake, rowvar=False)]
     root = linalg.sqrtm(covariances[0] @ covariances[1])
     return np.sum((means[0] - means[1]) ** 2) + np.trace(covariances[0] + covariances[1] - 2 * root.real)

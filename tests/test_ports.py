@@ -323,7 +323,7 @@ def test_apply_tells_the_model_what_the_photos_are(to, server, tmp_path):
         for words, sentence in [
             ([], "hats, shoes"),
             (["--label", "boots"], "unknown label 'boots'; have: hats, shoes"),
-            (["--label", "shoes", "--condition", "style=flat"], "is told: label, colour"),
+            (["--label", "shoes", "--condition", "style=flat"], "it has: label, colour"),
         ]:
             done = _run(*ask, *start, out, *words)
             assert done.exit_code == 2 and sentence in done.output, done.output

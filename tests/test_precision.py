@@ -217,7 +217,7 @@ def test_accelerators_are_not_measured(machine, monkeypatch):
     asked, run = machine(0.3, 0.2), described("float32")
     monkeypatch.setattr(precision, "_only_cpu", lambda: False)
     choice = precision.choose(run, Facts(), strategy=tf.distribute.get_strategy(), say=pytest.fail)
-    assert choice.chosen == "float32" and "nothing is measured where there is a GPU" in choice.why
+    assert choice.chosen == "float32" and "nothing is measured on a machine with a GPU" in choice.why
     tpu = object.__new__(tf.distribute.TPUStrategy)
     assert precision.choose(run, Facts(), strategy=tpu, say=pytest.fail).chosen == "mixed_bfloat16"
     assert not asked
@@ -229,7 +229,7 @@ def test_several_workers_take_auto_only_for_a_run_that_has_begun(machine, tmp_pa
     words = [*AUTO, "--job-dir", tmp_path / "run"]
     for more in ([], ["--dry-run"]):
         result = train(*words, *more, TF_CONFIG=json.dumps(two))
-        assert result.exit_code == 2 and "TF_CONFIG names 2 workers, which have to compute alike" in result.output
+        assert result.exit_code == 2 and "TF_CONFIG names 2 workers, which must use the same" in result.output
     assert not (tmp_path / "run").exists()
     assert train(*words, "--precision", "float32", "--images", 16, "--no-export").exit_code == 0
     result = train(*words, "--images", 16, "--dry-run", TF_CONFIG=json.dumps(two))

@@ -353,8 +353,8 @@ def test_memory_that_runs_out_is_named(shop, monkeypatch):
 
     monkeypatch.setattr("keras.Model.fit", no_memory)
     result = resume("flatly", 48, data="folder:flat")
-    assert result.exit_code == 1 and "out of memory; a smaller --batch-size" in result.output
-    assert "needs less (OOM when allocating tensor with shape[9])" in result.output
+    assert result.exit_code == 1 and "out of memory; use a smaller --batch-size" in result.output
+    assert "smaller network (OOM when allocating tensor with shape[9])" in result.output
 
 
 # Alone in its folder

@@ -123,10 +123,10 @@ def patch_features(picture: np.ndarray, patch: int) -> tuple[np.ndarray, np.ndar
 
     18 features at full size, then 18 at half size: shape and scale of the normalised pixels, then shape, mean, left and right scale of the
     products of neighbours to the right, below and on both diagonals. Patches without any contrast are left out. Raises ValueError for
-    another shape or dtype and for an odd or tiny `patch`.
+    another shape or dtype, and UserError for an odd or tiny `patch`.
     """
     if patch < 16 or patch % 2:
-        raise ValueError(f"a patch must be an even number of pixels, at least 16, not {patch}")
+        raise UserError(f"a patch must be an even number of pixels, at least 16, not {patch}")
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
         raise ValueError(f"a picture must be uint8 [height, width, 3], not {picture.dtype} {list(picture.shape)}")
     height, width = (side - side % patch for side in picture.shape[:2])
