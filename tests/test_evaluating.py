@@ -355,7 +355,10 @@ WRONG = {
         f"--best quality is not measured here; have: {KID}, fid_toy-1",
     ),
     "several measures": (["--model", "pix2pix", "--best", "psnr"], "psnr may be train_psnr_y or train_psnr_rgb"),
-    "no direction": (["--eval-data", "studio:24", "--best", "memorisation"], "--best memorisation is not measured here"),
+    "no direction": (
+        ["--eval-data", "studio:24", "--best", "memorisation"],
+        "--best memorisation is not measured here",
+    ),
     "never": (["--eval-every", 0, "--patience", 3], "--best and --patience need evaluations, and --eval-every is 0"),
     "held out of nothing": (["--eval-data", "folder:/nowhere"], "/nowhere"),
     "too few": (["--eval-count", 5], "5 made pictures are too few"),

@@ -366,7 +366,9 @@ def test_an_export_to_an_object_store_is_the_same_export():
 def test_a_mixed_precision_model_has_a_plain_interface(tmp_path):
     model = _painter(keras.DTypePolicy("mixed_bfloat16"))
     with Session(export(model, tmp_path, "half", metadata=METADATA)) as session:
-        dtypes = {tf.as_dtype(tensor.dtype) for s in session.signatures.values() for side in s for tensor in side.values()}
+        dtypes = {
+            tf.as_dtype(tensor.dtype) for s in session.signatures.values() for side in s for tensor in side.values()
+        }
     assert dtypes == {tf.float32, tf.int64, tf.uint8, tf.string}
 
 

@@ -1,9 +1,12 @@
 """What is particular to pix2pix."""
 
+import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 from families import batch, tiny
 
+from models import catalogue
 from models.translation import pix2pix
 
 
@@ -53,3 +56,14 @@ def test_the_served_network_depends_on_its_row_alone_and_is_certain():
     once, again = model.apply(rows["source"]), model.apply(rows["source"])
     np.testing.assert_array_equal(once, again)
     np.testing.assert_allclose(once[1:2], model.apply(rows["source"][1:2]), atol=1e-5)
+
+
+@pytest.mark.parametrize("equal", [True, False])
+def test_a_step_leaves_equal_phases(equal):
+    """Of every transposed convolution: the four taps of each phase have one sum, for each pair of channels."""
+    model = pix2pix.Model(catalogue.configure(pix2pix, "tiny", {"equal_phases": equal}))
+    model.train_step(batch(model))
+    kernels = [each.kernel.numpy() for each in model.network.layers if isinstance(each, keras.layers.Conv2DTranspose)]
+    sums = [[kernel[i::2, j::2].sum(axis=(0, 1)) for i in (0, 1) for j in (0, 1)] for kernel in kernels]
+    assert len(sums) == 4
+    assert all((np.ptp(phases, axis=0).max() < 1e-5) == equal for phases in sums)

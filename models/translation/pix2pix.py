@@ -22,6 +22,7 @@ import tensorflow as tf
 from data.errors import UserError
 from data.facts import Facts
 from models.base import TwoPlayer
+from models.layers.conv import EqualPhases
 from models.layers.initializers import near_one, normal
 from models.layers.norm import FusedBatchNormalization
 from models.losses.adversarial import objective
@@ -42,6 +43,7 @@ class Config:
     width: int = 64  # channels of the first layers
     widest: int = 512  # channels at most
     critic_layers: int = 3  # strided convolutions of the critic; 3 judge patches of 70x70 px
+    equal_phases: bool = False  # keep the generator's transposed convolutions from drawing a grid
     dropout: float = 0.5  # share dropped in the three innermost layers of the decoder
     objective: str = "non_saturating"
     l1: float = 100.0  # weight of the absolute difference
@@ -60,10 +62,10 @@ class Config:
 
 PRESETS = {
     "tiny": Config(16, 4, 64, width=8, widest=16, critic_layers=1, ema_images=500),
-    "128": Config(128),
-    "64": Config(64, 8),
-    "256": Config(256, 1, 200_000, decay_images=200_000),
-    "cpu-128": Config(128, 4, 120_000, width=32, widest=128, decay_images=120_000),
+    "128": Config(128, equal_phases=True),
+    "64": Config(64, 8, equal_phases=True),
+    "256": Config(256, 1, 200_000, equal_phases=True, decay_images=200_000),
+    "cpu-128": Config(128, 4, 120_000, width=32, widest=128, equal_phases=True, decay_images=120_000),
 }
 
 
@@ -84,15 +86,22 @@ def build_generator(config, name):
         x = _down(x, channels, norm=0 < stage < stages - 1)
         skips.append(x)
     skips.pop()
+
+    def up(channels, **options):
+        even = EqualPhases(2) if config.equal_phases else None
+        return keras.layers.Conv2DTranspose(
+            channels, 4, 2, "same", kernel_initializer=normal(), kernel_constraint=even, **options
+        )
+
     for stage, channels in enumerate(reversed(widths[:-1])):
         x = keras.layers.ReLU()(x)
-        x = keras.layers.Conv2DTranspose(channels, 4, 2, "same", use_bias=False, kernel_initializer=normal())(x)
+        x = up(channels, use_bias=False)(x)
         x = FusedBatchNormalization(gamma_initializer=near_one())(x)
         if stage < 3 and config.dropout:
             x = keras.layers.Dropout(config.dropout, seed=stage)(x)
         x = keras.layers.Concatenate()([x, skips.pop()])
     x = keras.layers.ReLU()(x)
-    x = keras.layers.Conv2DTranspose(3, 4, 2, "same", kernel_initializer=normal())(x)
+    x = up(3)(x)
     return keras.Model(source, keras.layers.Activation("tanh", dtype="float32")(x), name=name)
 
 

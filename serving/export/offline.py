@@ -63,8 +63,8 @@ def samples(
     Picture i has the seed `seed + i`, so each can be drawn again alone.
 
     Args:
-        conditions: for a condition (such as "label") a value by name or number, or int [n], one for each picture. Values
-            of a required condition that is left out are taken in turn.
+        conditions: for a condition (such as "label") a value by name or number, or int [n], one for each picture. Of a condition
+            that is left out, all values are taken in turn; where it may be unknown, each picture's seed draws one of them.
         numbers: values of the model's numbers (such as "truncation") that differ from the default.
 
     Raises:
@@ -79,7 +79,8 @@ def samples(
             _require(known, "generate", path)
         signature = known[name]
         request = {alias: np.arange(seed, seed + n, dtype=np.int64) for alias in signature.taking("seed")}
-        request |= _numbers(signature, numbers or {}, n, path) | _conditions(signature, conditions or {}, n, path)
+        given = _drawn(signature, seed + np.arange(n)) | dict(conditions or {})
+        request |= _numbers(signature, numbers or {}, n, path) | _conditions(signature, given, n, path)
         images = signature.giving("picture")[0]
         for start in range(0, n, BATCH):
             part = {alias: rows[start : start + BATCH] for alias, rows in request.items()}
@@ -191,6 +192,16 @@ def _conditions(signature, given, n, path):
             raise CannotServe(f"the model in {path} has no condition {name}; it has: {', '.join(known) or 'nothing'}")
     columns = {name: _column(name, signature.inputs[name], given.get(name), n, path) for name in known}
     return {name: column for name, column in columns.items() if column is not None}
+
+
+def _drawn(signature, seeds):
+    """For each condition that may be unknown and has names, a value drawn by each seed."""
+    ports = [(name, signature.inputs[name]) for name in signature.taking("condition")]
+    return {
+        name: np.array([np.random.default_rng([seed, *name.encode()]).integers(len(port.values)) for seed in seeds])
+        for name, port in ports
+        if port.optional and port.values
+    }
 
 
 def _told(signature, given, path):

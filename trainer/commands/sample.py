@@ -20,7 +20,8 @@ Examples:
 @click.option("--n",          help="Number of pictures", metavar="N", type=click.IntRange(1, 4096), default=64)
 @click.option("--seed",       help="Seed of the first picture; the next ones count up", metavar="N", type=click.IntRange(0), default=0)
 @click.option("--label",      help="Class by name, or by number from 0 if no class has that name [default: all in turn]", metavar="NAME")
-@click.option("--condition",  help="Value of another condition, by name or number; repeatable", metavar="NAME=VALUE", multiple=True)
+@click.option("--condition",  help="Value of another condition, by name or number; repeatable [default: drawn for each picture]",
+              metavar="NAME=VALUE", multiple=True)
 @click.option("--truncation", help="Below 1: more typical, less varied pictures [default: 1]", metavar="X", type=click.FloatRange(0, 2))
 @click.option("--set",        help="A number that the model takes; repeatable", metavar="NAME=X", multiple=True)
 @click.option("--best",       help="Of a run: the best checkpoint instead of the newest", is_flag=True)
