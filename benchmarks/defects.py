@@ -1,4 +1,4 @@
-"""What is wrong with pictures of a catalogue, made on purpose: each defect is a function of a sound picture.
+"""Defects of pictures, made on purpose: each is a function of a sound picture.
 
 Pictures are Pillow's RGB, and a defect gives the bytes of a file. Strengths are physical where they can be: stops of
 exposure, px of blur.

@@ -144,7 +144,7 @@ def pattern(random) -> np.ndarray:
 
 
 def words(random) -> str:
-    """What might be written over a product photo: words, a price, a date, an address or a number."""
+    """Draws what might be written over a product photo: words, a price, a date, an address or a number."""
 
     def word(low=2, high=9):
         letters = "".join(LATIN[i] for i in random.integers(0, len(LATIN), random.integers(low, high + 1)))
@@ -212,7 +212,7 @@ def _font(path, size):
 
 
 def _place(length, side, random):
-    """Where along a side: near either border as often as anywhere else; what is too long begins outside."""
+    """Draws a place along a side: near either border as often as anywhere else; what is too long begins outside."""
     spare = side - length
     if spare <= 0:
         return int(random.integers(min(spare, 0), 1))

@@ -1,4 +1,4 @@
-"""What the default run takes."""
+"""Peak memory of the default run."""
 
 import os
 import subprocess

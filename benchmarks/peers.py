@@ -171,7 +171,7 @@ def pix2pix(config):
 
 
 class ShuffledConv2d(nn.Conv2d):
-    """In front of a pixel shuffle, for which PyTorch numbers the channels in another order than TensorFlow."""
+    """Convolution before a pixel shuffle, for which PyTorch numbers the channels in another order than TensorFlow."""
 
 
 class Espcn(nn.Module):

@@ -82,7 +82,7 @@ def _folder(entry, entries, defect):
 
 
 def found(planted: Planted, findings) -> bool:
-    """Whether a finding of the right kind names it, and, of a copy, the original too."""
+    """Returns whether a finding of the right kind names it, and, of a copy, the original too."""
     names = {planted.name, planted.original} - {""}
     return any(finding.kind == planted.defect.kind and names <= set(finding.pictures) for finding in findings)
 

@@ -71,7 +71,7 @@ def spoilt(pictures: np.ndarray, name: str) -> Iterator[tuple[float, np.ndarray]
 
 
 def with_others(rows: np.ndarray, others: np.ndarray, share: float) -> np.ndarray:
-    """As many rows as `rows`, of which a share are from `others`."""
+    """Returns as many rows as `rows`, of which a share are from `others`."""
     count = round(share * len(rows))
     return np.concatenate([rows[count:], others[:count]])
 

@@ -35,7 +35,7 @@ PEERS = {  # variants of `benchmarks.peer_steps`, and the precision in which our
 
 @dataclass(frozen=True)
 class Family:
-    """What of a family is measured; `goals` are the wanted ratios to some of its peers."""
+    """Measurements of a family; `goals` are the wanted ratios to some of its peers."""
 
     title: str
     model: str

@@ -47,7 +47,7 @@ def write(folder: str) -> None:
 
 @contextlib.contextmanager
 def served(folder: str, *flags: str):
-    """What sends a Predict, bytes to bytes, to a server of `folder` in a process of its own."""
+    """Yields a function that sends a Predict, bytes to bytes, to a server of `folder` in a process of its own."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -101,7 +101,7 @@ def crowd(call, requests: list[bytes], seconds: float) -> float:
 
 
 def measure(rounds: int, seconds: float) -> dict[str, list[float]]:
-    """What each round found.
+    """Returns the results of each round.
 
     small, large: what a call costs beyond the session's own time, with a reply of 4 bytes and of 786 KB; seconds. session, alone,
     batched, each with a signature: pictures a second of the session in batches of 32, of a server with 32 callers, of one that batches.

@@ -29,7 +29,7 @@ class Kind:
 
     @property
     def spatial(self) -> bool:
-        """Whether values lie over the picture, and are flipped, cropped and warped with it."""
+        """True for values that lie over the picture, and are flipped, cropped and warped with it."""
         return self.rank == 4
 
 
@@ -64,7 +64,7 @@ REQUIRED = {
 
 
 def kind(key: str) -> Kind:
-    """What a key holds."""
+    """Returns the kind of a key."""
     return KEYS.get(key, LABEL)
 
 

@@ -40,7 +40,7 @@ _MAKES_ROWS = ("batch.py", "cache.py", "colour.py", "degrade.py", "images.py", "
 
 @dataclass(frozen=True)
 class Rows:
-    """What a run trains on.
+    """Rows that a run trains on.
 
     arrays: key -> array [count, ...] with one entry a row, as `data.batch` says it is kept.
     classes, attributes: as the source has them.
@@ -126,7 +126,7 @@ def load_rows(
 
 
 def enough_rows(images: int) -> int:
-    """How many rows to draw for a run that shows so many: a power of two, so that a run made a little longer keeps its rows."""
+    """Number of rows to draw for a run that shows so many: a power of two, so that a run made a little longer keeps its rows."""
     return min(max(FEWEST_ROWS, 1 << (images - 1).bit_length()), MOST_ROWS)
 
 
@@ -145,7 +145,7 @@ class _Draw:
 
 
 class _Place:
-    """Where a set lies on disk. Without a home there is no such place, which is found out only when a set must be written."""
+    """Place of a set on disk. Without a home folder there is none, which is noticed only when a set must be written."""
 
     def __init__(self, cache_dir, key):
         self._parent, self._key = cache_dir, key

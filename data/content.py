@@ -1,4 +1,4 @@
-"""What some bytes are, for the sentence that says why they are not a picture."""
+"""Names the format of bytes, for the sentence that says why they are not a picture."""
 
 _SIGNATURES = (
     (b"\xff\xd8\xff", "JPEG picture"),

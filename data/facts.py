@@ -33,7 +33,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class Facts:
-    """All that a model is told of an example: its conditions, in the order of its inputs. True when there are any."""
+    """Conditions of a model, in the order of its inputs. True when there are any."""
 
     conditions: tuple[Condition, ...] = ()
 
@@ -63,7 +63,7 @@ class Facts:
         return Facts(tuple(self.get(name) for name in names))
 
     def to_json(self) -> list[dict]:
-        """As JSON holds them: [{"name", "values", "optional"}]."""
+        """Returns the conditions as JSON: [{"name", "values", "optional"}]."""
         return [asdict(condition) | {"values": list(condition.values)} for condition in self.conditions]
 
     @staticmethod

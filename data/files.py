@@ -28,7 +28,7 @@ class UnknownHome(UserError):
 
 
 def is_remote(path: str) -> bool:
-    """Whether `path` has a scheme such as gs://."""
+    """Returns whether `path` has a scheme such as gs://."""
     return bool(_SCHEME.match(os.fspath(path)))
 
 
@@ -75,7 +75,7 @@ def os_errors(path: str):
 
 
 def cache_folder() -> Path:
-    """Where packshot keeps what can be made or fetched again: ~/.cache/packshot, or where XDG_CACHE_HOME says.
+    """Folder for what can be made or fetched again: ~/.cache/packshot, or below XDG_CACHE_HOME.
 
     Raises UserError when there is neither.
     """
@@ -237,12 +237,12 @@ def sweep(folder: str, prefix: str) -> None:
 
 
 def is_folder(path: str) -> bool:
-    """Whether `path` is an existing folder."""
+    """Returns whether `path` is an existing folder."""
     return _gfile().isdir(path) if is_remote(path) else os.path.isdir(path)
 
 
 def exists(path: str) -> bool:
-    """Whether there is a file or folder `path`. Raises OSError when nobody can tell, as without a network."""
+    """Returns whether there is a file or folder `path`. Raises OSError when that cannot be known, as without a network."""
     if not is_remote(path):
         return os.path.exists(path)
     with os_errors(path):

@@ -99,7 +99,7 @@ def _decode(content, size, fit):
 
 
 def _raw_mode(image):
-    """How the pixels of an RGB picture stand in its file, such as "RGB;16B"; "" where Pillow does not say."""
+    """Layout of the pixels of an RGB picture in its file, such as "RGB;16B"; "" where Pillow does not say."""
     args = image.tile[0].args if image.tile and image.mode in ("RGB", "RGBA") else ""
     return str(args[0] if isinstance(args, tuple) else args)
 
@@ -181,7 +181,7 @@ def _scaled(size, target, fit):
 
 
 def _resize(image, size, fit):
-    """All of `fit` but the white border, which comes last because it needs no colour conversion."""
+    """Does all of `fit` but the white border, which comes last because it needs no colour conversion."""
     wanted = _scaled(image.size, size, fit)
     width, height = (min(image.size),) * 2 if fit == "crop" else image.size
     left, top = (image.width - width) / 2, (image.height - height) / 2
@@ -236,7 +236,7 @@ def encode_png(array: np.ndarray, sheet: bool = False) -> bytes:
 
 
 def is_sheet(content: bytes) -> bool:
-    """Whether the bytes of a picture file begin as a sheet that packshot made."""
+    """Returns whether the bytes of a picture file begin as a sheet that packshot made."""
     return any(mark in content[:SHEET_START] for mark in _SHEETS)
 
 

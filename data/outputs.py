@@ -1,4 +1,4 @@
-"""What a command writes, and what it must not write over. One rule for every command:
+"""Outputs of commands, and what they must not write over. One rule for every command:
 
 a file is written only where there is none, or where an earlier one of the same command lies; never over what is read.
 
@@ -85,7 +85,7 @@ def check_folder(folder: str) -> None:
 
 
 def made_by(path: str, by: str) -> bool:
-    """Whether the file `path` says that `by` made it."""
+    """Returns whether the file `path` says that `by` made it."""
     try:
         return _says(files.read(path, _HEAD), by)
     except OSError:
@@ -93,7 +93,7 @@ def made_by(path: str, by: str) -> bool:
 
 
 def encoder(path: str) -> Callable[[np.ndarray], bytes]:
-    """What makes the file that the end of `path` promises of a uint8 [height, width, 3] picture. Raises OutputRefused for no known end."""
+    """Returns the encoder of uint8 [height, width, 3] pictures for the ending of `path`. Raises OutputRefused for an unknown ending."""
     end = os.path.splitext(path)[1].lower()
     if end not in _ENCODERS:
         raise OutputRefused(f"{path}: a picture is written as {', '.join(_ENCODERS)}; give it such an ending")
@@ -136,7 +136,7 @@ def _bytes(content):
 
 
 def _is_device(path):
-    """Whether it is a pipe, /dev/null and the like: a rename would put a file in its place."""
+    """Returns whether it is a pipe, /dev/null and the like: a rename would put a file in its place."""
     return not files.is_remote(path) and os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path))
 
 
@@ -170,7 +170,7 @@ def _check_name(path):
 
 
 def _tells_case(folder):
-    """Whether names in `folder`, which need not be there yet, differ by case. Raises OSError when nothing can be written in it."""
+    """Returns whether names in `folder`, which need not exist yet, differ by case. Raises OSError when nothing can be written in it."""
     if files.is_remote(folder):
         return True
     there = _nearest(folder)

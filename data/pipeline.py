@@ -63,7 +63,7 @@ def dataset(rows, keys, *, batch_size, seed, position=0, augment=(), shard=(0, 1
 
 
 def training(rows, keys, strategy, waiting, *, batch_size, seed, position, augment):
-    """What `fit` is given under a strategy: a dataset or distributed dataset, see `dataset`.
+    """Returns the input of `fit` under a strategy: a dataset or distributed dataset, see `dataset`.
 
     `waiting`, a `Waiting`, measures it where one replica takes its batches.
     """
@@ -84,7 +84,7 @@ def training(rows, keys, strategy, waiting, *, batch_size, seed, position, augme
 
 
 class Waiting:
-    """How long training waits for its batches. clock: function () -> seconds, a float64 tensor."""
+    """Measures the time that training waits for its batches. clock: function () -> seconds, a float64 tensor."""
 
     def __init__(self, clock=tf.timestamp):
         self._clock = clock
@@ -116,7 +116,7 @@ def _stream(rows, keys, seed):
 
 
 def _shuffled(places, count, seed):
-    """Which rows stand at these consecutive places of the stream: int64, of the shape of `places`."""
+    """Returns the rows at these consecutive places of the stream: int64, of the shape of `places`."""
     epochs = places // count
     # The op reads little more than the last byte of each of its keys: keys are drawn, so that epoch 256 is not epoch 0 again.
     words = tf.raw_ops.StatelessRandomUniformFullIntV2(

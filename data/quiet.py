@@ -40,7 +40,7 @@ _undo = []  # what `stop` does
 
 
 def start() -> None:
-    """From the first import of TensorFlow on, leave its greetings out. Does nothing if it is imported already or the user set a level."""
+    """Leaves TensorFlow's greetings out from its first import on. Does nothing if it is imported already or the user set a level."""
     if (
         os.path.expanduser("~") == "~"
     ):  # nobody's home: TensorFlow would make a folder of that name where the command is given
@@ -53,7 +53,7 @@ def start() -> None:
 
 
 def stop() -> None:
-    """From now on let TensorFlow write to standard error itself."""
+    """Lets TensorFlow write to standard error itself from now on."""
     sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Watch)]
     while _undo:
         _undo.pop()()
@@ -69,7 +69,7 @@ class _Watch:
 
 
 def has_gpu() -> bool:
-    """Whether the system shows a GPU, of whatever kind and however broken."""
+    """Returns whether the system shows a GPU, of whatever kind and however broken."""
     return any(glob.glob(pattern) for pattern in GPUS)
 
 

@@ -152,7 +152,7 @@ def enhancement(resolution: int, scale: int, stride: int | None = None, keys=())
 
 
 def _beside(example, keys):
-    """What goes with a picture of the example: what is asked for, and all that is small."""
+    """Returns what goes with a picture of the example: what is asked for, and all that is small."""
     return {key: value for key, value in example.items() if key in keys or not contract.kind(key).spatial}
 
 

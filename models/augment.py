@@ -1,4 +1,4 @@
-"""What the critic sees, disturbed: differentiable, batched, and random per row.
+"""Augmentation of what the critic sees: differentiable, batched, and random per row.
 
 Every operation is linear in the picture given its random numbers, so penalties on the critic's slope can be differentiated through
 it. Geometry is separable: one interpolation matrix per row of the batch for each axis, applied as two small batched matrix

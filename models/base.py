@@ -49,7 +49,7 @@ class Player:
 
 
 class ImageModel(keras.Model):
-    """What every family is.
+    """Base class of every family.
 
     Args:
         config: the family's frozen dataclass.
@@ -357,7 +357,7 @@ class TwoPlayer(ImageModel):
         return self.critic([self.augmented(pictures), *self.conditions(batch)], training=True)
 
     def augmented(self, pictures):
-        """What the critic sees of pictures float32 [batch, height, width, 3k] in [-1, 1]: the same, or augmented."""
+        """Returns what the critic sees of pictures float32 [batch, height, width, 3k] in [-1, 1]: the same, or augmented."""
         if self.augment == "diffaugment":
             return augmentations.diffaugment(pictures, self.random)
         if self.augment == "ada":

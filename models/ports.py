@@ -32,7 +32,7 @@ class Port:
         raise TypeError(f"{self.kind} is no input")
 
     def write(self, value):
-        """What the model gives, as a tensor for the wire."""
+        """Returns an output of the model as a tensor for the wire."""
         raise TypeError(f"{self.kind} is no output")
 
     def sample(self, rng, n):

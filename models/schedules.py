@@ -8,7 +8,7 @@ import tensorflow as tf
 
 @keras.saving.register_keras_serializable("packshot")
 class Cosine(keras.optimizers.schedules.LearningRateSchedule):
-    """From `start` to `end` over `steps` along half a cosine, then constant: Loshchilov & Hutter 2017, eq. 5, without restarts."""
+    """Half a cosine from `start` to `end` over `steps`, then constant: Loshchilov & Hutter 2017, eq. 5, without restarts."""
 
     def __init__(self, start, end, steps):
         self.start, self.end, self.steps = start, end, steps

@@ -1,4 +1,4 @@
-"""What the families of one task have in common: how samples are made and what the exported model answers.
+"""Base classes of the families of each task: how samples are made, and what the exported model answers.
 
 A family may declare more than its task does: `endpoints()` returns a dict by name, the first of which is the default, and a family adds
 its own to it.
@@ -14,7 +14,7 @@ from models.signatures import Endpoint
 
 
 class Generation:
-    """From z, and the conditions that the model is told, to a picture.
+    """Models that make a picture from z and from conditions.
 
     Expects networks called as network([latent, *conditions]) and a config with `latent_size` and `resolution`. A family that draws its
     pictures in another way overrides `generate`, and `KNOBS` with the numbers that its `generate` takes.
@@ -87,7 +87,7 @@ class Generation:
 
 
 class _PictureToPicture:
-    """From one picture to another, by `apply(pictures)`. A model that takes more than a picture declares its own `endpoints`."""
+    """Models that make a picture from a picture, by `apply(pictures)`. One that takes more than a picture declares its own `endpoints`."""
 
     def apply(self, pictures):
         """float32 [n, height, width, 3] in [-1, 1] -> the pictures made of them, by the served network."""
@@ -101,7 +101,7 @@ class _PictureToPicture:
 
 
 class Translation(_PictureToPicture):
-    """From one picture to another of the same fixed size, `config.resolution`."""
+    """Models that make a picture from another of the same fixed size, `config.resolution`."""
 
     task = TRANSLATION
 
@@ -115,7 +115,7 @@ class Translation(_PictureToPicture):
 
 
 class Enhancement(_PictureToPicture):
-    """From a picture of any size to one `config.scale` times as large."""
+    """Models that make a picture `config.scale` times as large as a picture of any size."""
 
     task = ENHANCEMENT
 

@@ -1,4 +1,4 @@
-"""What every command prints on standard error: sentences, and how far it is."""
+"""Output of every command on standard error: sentences and progress."""
 
 import sys
 import time

@@ -1,1 +1,1 @@
-"""What is wrong with a catalogue of pictures, before anything is trained on it."""
+"""Inspection of a catalogue of pictures, before anything is trained on it."""

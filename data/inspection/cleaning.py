@@ -1,4 +1,4 @@
-"""Which pictures to keep: one of each group of copies, none that cannot be read, and none of a kind that is unwanted."""
+"""Choice of the pictures to keep: one of each group of copies, none that cannot be read, and none of an unwanted kind."""
 
 import os
 from collections.abc import Collection, Sequence

@@ -1,4 +1,4 @@
-"""Which pictures are copies of each other: byte for byte, or resized, compressed, cropped a little, lit otherwise.
+"""Search for copies: byte for byte, or resized, compressed, cropped a little, lit otherwise.
 
 Three measures, each finer and dearer than the one before. Layouts of 8x8 colours are compared all with all. Pairs that
 pass are compared by 16x16 colours and their tangents: how much of the one picture is explained by the other when it may
@@ -33,7 +33,7 @@ _WORTH_TURNING = 0.6  # agreement from which on aligning the second to the first
 
 
 def small_copy(picture: np.ndarray) -> np.ndarray | None:
-    """What `find` needs of uint8 [height, width, 3]: uint8 [64, 64, 3].
+    """Shrinks uint8 [height, width, 3] to uint8 [64, 64, 3], which is what `find` compares.
 
     None for a picture below 64 px: too little detail to tell one product from another of its kind.
     """
@@ -125,7 +125,7 @@ def _explained(colours, pairs):
 
 
 def are_copies(one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether two pictures are the same once they are aligned: uint8 [64, 64, 3] of each."""
+    """Returns whether two pictures are the same once they are aligned: uint8 [64, 64, 3] of each."""
     agreement = _agreement(one, other)
     if agreement < _WORTH_TURNING and agreement != _NONE:
         return False

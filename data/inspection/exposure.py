@@ -57,12 +57,12 @@ def expose(picture: np.ndarray) -> Exposure:
 
 
 def _apart(picture, colour):
-    """What is no ground of this colour, bool [height, width]."""
+    """Returns the pixels that are not ground of this colour, bool [height, width]."""
     return ~_reached_from_border(np.abs(picture - colour).max(axis=2) < _NEAR)
 
 
 def _middle_over_whole(picture):
-    """How much lighter the middle is than the whole, by their medians: float in [-1, 1]."""
+    """Median of the middle minus median of the whole: float in [-1, 1]."""
     height, width, _ = picture.shape
     light = picture.mean(axis=2, dtype=np.float32)
     middle = light[height // 4 : height - height // 4, width // 4 : width - width // 4]

@@ -1,4 +1,4 @@
-"""From records to findings: what is wrong with which pictures, in words."""
+"""Findings from records: defects of pictures, in words."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ class Finding:
 
 
 def find_defects(inventory: Inventory, records: Sequence[Record], progress: Progress = silent) -> list[Finding]:
-    """All findings, in the order of `KINDS` and within a kind the worst first."""
+    """Returns all findings, in the order of `KINDS` and within a kind the worst first."""
     good = [record for record in records if record.readable]
     found = [Finding("unreadable", (r.entry.name,), r.reason) for r in records if not r.readable]
     found += [Finding("unreadable", (name,), reason) for name, reason in inventory.unread.items]
@@ -183,7 +183,7 @@ def _usual_grounds(lights):
 
 
 def _is_close_up(record, grounds):
-    """Whether the product reaches the border, and leaves some of a usual ground or hides all of it."""
+    """Returns whether the product reaches the border, and leaves some of a usual ground or hides all of it."""
     if record.copy is None:
         return False
     colours = record.copy.astype(float)

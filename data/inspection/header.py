@@ -1,4 +1,4 @@
-"""What a picture file says of itself before it is decoded: format, colour model, depth, orientation, profile."""
+"""Header of a picture file, before it is decoded: format, colour model, depth, orientation, profile."""
 
 import io
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What there is to inspect: of a folder or a list every file of every split, of any other source every example."""
+"""Inventory of what to inspect: every file of every split of a folder or list, every example of any other source."""
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
@@ -47,7 +47,7 @@ class Inventory:
 
     @property
     def of_files(self) -> bool:
-        """Whether each picture is a file, so that a list can name it."""
+        """True if each picture is a file, so that a list can name it."""
         return self._source is None
 
     def pictures(self, only: Collection[str] | None = None) -> Iterator[tuple[Entry, Callable]]:

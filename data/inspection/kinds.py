@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Kind:
-    """What sort of finding: how bad, a title, and what it means for training."""
+    """Kind of a finding: severity, title, and what it means for training."""
 
     severity: str  # "error", "warning" or "note"
     title: str

@@ -1,4 +1,4 @@
-"""Where something is written over a picture: captions, prices, dates and names of shops, whatever they say.
+"""Detector of lettering over a picture: captions, prices, dates and names of shops, whatever they say.
 
 A small network of plain convolutions, made by `benchmarks.make_lettering`, says for each square of 8 x 8 px how surely it is part of a
 line of writing that was laid over the photo. What is printed on a product bends and blurs with it, and is left alone as often as not.
@@ -40,7 +40,7 @@ class Line:
 
     @property
     def laid_over(self) -> bool:
-        """Whether all of it is near one border, and slender as a line of letters is; shoes and signs are not."""
+        """True if all of it is near one border, and slender as a line of letters is; shoes and signs are not."""
         left, top, right, bottom = self.box
         return self.slender >= LINE_LONG and (
             bottom < MARGIN or top > 1 - MARGIN or right < MARGIN or left > 1 - MARGIN
@@ -67,7 +67,7 @@ def lines(picture: np.ndarray) -> list[Line]:
 
 
 def chart(picture: np.ndarray, weights: dict[str, np.ndarray] | None = None) -> np.ndarray:
-    """How surely each square is written on: float32 [ceil(height / 8), ceil(width / 8)] in [0, 1], for uint8 [height, width, 3]."""
+    """Confidence that each square is written on: float32 [ceil(height / 8), ceil(width / 8)] in [0, 1], for uint8 [height, width, 3]."""
     weights = weights or _shipped()
     here = picture.astype(np.float32) / 127.5 - 1.0
     for number, (_, _, stride, spread) in enumerate(LAYERS):

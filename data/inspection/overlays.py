@@ -40,7 +40,7 @@ class Mark:
 
     @property
     def box(self) -> Box:
-        """Where the mark is in pictures of its frame."""
+        """Place of the mark in pictures of its frame."""
         return _fractions(self.window, self.frame)
 
     def likeness(self, detail: np.ndarray, weight: np.ndarray, top: int = 0, left: int = 0) -> float:
@@ -92,7 +92,7 @@ def detail(picture: np.ndarray, frame: tuple[int, int]) -> np.ndarray:
 
 
 def clear(fine: np.ndarray) -> np.ndarray:
-    """How much each pixel of a `detail` says of a faint mark, float32: the less, the busier the picture is around it."""
+    """Weight of each pixel of a `detail` in the search for a faint mark, float32: the busier the picture around it, the less."""
     return 1 / (ndimage.uniform_filter(np.square(fine, dtype=np.float32), _AROUND) + _GRAIN**2)
 
 
@@ -127,7 +127,7 @@ class Shared:
         return frame
 
     def candidates(self) -> list[Mark]:
-        """What the pictures of a shape have in common more than chance allows."""
+        """Finds what the pictures of a shape have in common more than chance allows."""
         found = []
         for frame, (count, total, squares) in self._sums.items():
             if count >= _FEWEST:
@@ -152,7 +152,7 @@ def _stand_out(frame, mean, certainty):
 
 
 def marked(likenesses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Which pictures of a frame carry a mark, bool [n], and which of its candidates are true ones, bool [k].
+    """Finds the pictures of a frame that carry a mark, bool [n], and the candidates that are true ones, bool [k].
 
     Args:
         likenesses: float [n, k] of each picture to each candidate. A true one is matched closely by some; several may be parts of one

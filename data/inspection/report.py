@@ -19,7 +19,7 @@ SCHEMA = 1  # raised when a field changes its meaning or goes; new fields may co
 def as_values(
     inventory: Inventory, records: Sequence[Record], found: Sequence[Finding], verdict: list[str], kept: int
 ) -> dict:
-    """What `--json` writes: dicts, lists, strings and numbers only."""
+    """Returns what `--json` writes: dicts, lists, strings and numbers only."""
     good = [record for record in records if record.readable]
     counts = Counter(finding.kind for finding in found)
     return {

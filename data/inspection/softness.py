@@ -1,4 +1,4 @@
-"""How surely a picture is out of focus, shaken or enlarged, by its spectrum, whatever it shows.
+"""Detector of pictures that are out of focus, shaken or enlarged, by their spectrum, whatever they show.
 
 The power of natural pictures falls with about the square of the frequency (Field, "Relations between the statistics of natural
 images and the response properties of cortical cells", JOSA A 4, 1987). Blur takes from each frequency the more, the higher it is,
@@ -105,7 +105,7 @@ def measures(grey: np.ndarray) -> np.ndarray | None:
 
 
 def _dip(level):
-    """How deep the spectrum of the log spectrum float [TILE, TILE / 2 + 1] falls at the distances of a moved camera."""
+    """Depth of the dip in the spectrum of the log spectrum float [TILE, TILE / 2 + 1] at the distances of a moved camera."""
     mean = np.bincount(_RADIUS.ravel(), level.ravel()) / _AT_RADIUS
     around = np.where((_FREQUENCY > _SEEN[0]) & (_FREQUENCY < _SEEN[1]), level - mean[_RADIUS], 0.0)
     return -ndimage.gaussian_filter(fft.irfft2(around, (TILE, TILE)), 0.7, mode="wrap")[_RING].min()

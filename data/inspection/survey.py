@@ -24,7 +24,7 @@ _SMALL = 128  # px, the longer side for exposure and background
 
 @dataclass
 class Record:
-    """What is known of a picture. `reason` says why it cannot be read, and is "" for one that can; `width` and
+    """Facts of a picture. `reason` says why it cannot be read, and is "" for one that can; `width` and
     `height` are of the upright picture; a picture that is no file has neither `header` nor `length`.
     """
 

@@ -1,4 +1,4 @@
-"""Which pictures show one product in several colours: the same shot, recoloured or taken again in its place.
+"""Search for one product in several colours: the same shot, recoloured or taken again in its place.
 
 Edges stay where they are whatever colour lies between them. Pairs whose edges agree at 16x16 are compared at 64x64, where each
 small window of the one picture must follow from that of the other by some mixture of its colours, moved by less than a
@@ -38,7 +38,7 @@ def find(
 
 
 def are_variants(one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether uint8 [64, 64, 3] of two pictures differ in colour and in nothing else."""
+    """Returns whether uint8 [64, 64, 3] of two pictures differ in colour and in nothing else."""
     if (unit(_edges(one).reshape(1, -1)) * unit(_edges(other).reshape(1, -1))).sum() < EDGES_ALIKE:
         return False
     one, other = one.astype(np.float32), other.astype(np.float32)

@@ -1,4 +1,4 @@
-"""What to do with a catalogue, in sentences a person can act on."""
+"""Verdict on a catalogue, in sentences a person can act on."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -1,1 +1,1 @@
-"""Where pictures come from: one kind of source a file."""
+"""Sources of pictures: one kind a file."""

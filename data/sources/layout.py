@@ -1,4 +1,4 @@
-"""How people lay pictures out in folders: which folders are splits, and which are classes.
+"""Layouts of pictures in folders: which folders are splits, and which are classes.
 
 What can be read in two ways is refused with both readings: a wrong one gives a model that looks right.
 """
@@ -67,7 +67,7 @@ def choose_split(splits: dict[str, str], wanted: str, root: str) -> str:
 
 
 def in_class_folders(names: list[str], root: str) -> bool:
-    """Whether the pictures of one split lie in class folders; False when they lie flat in `root`.
+    """Returns whether the pictures of one split lie in class folders; False when they lie flat in `root`.
 
     A few may lie beside the class folders. Raises SourceError when it cannot be told which are meant: as many lie beside the class folders
     as in a usual one, or beside a single one; when the class folders hold splits, or pictures of the same names twice.

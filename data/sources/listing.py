@@ -1,4 +1,4 @@
-"""What lies under a folder: its pictures, and everything else with the reason why it is none of them."""
+"""Listing of a folder: its pictures, and everything else with the reason why it is left out."""
 
 import json
 import os
@@ -51,7 +51,7 @@ def suffix(name: str) -> str:
 
 
 def list_folder(root: str) -> Listing:
-    """What lies under `root`. Hidden folders are not looked into, nor those of thumbnails and of packshot's own runs.
+    """Lists what is under `root`. Hidden folders are skipped, as are those of thumbnails and of packshot's own runs.
 
     Raises SourceError when `root` is no folder or holds no picture, and when a folder cannot be read: whole classes would be missing.
     """

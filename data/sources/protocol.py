@@ -1,4 +1,4 @@
-"""What every source is, and the error with which one refuses."""
+"""Interface of sources, and the error by which they refuse."""
 
 import hashlib
 import json

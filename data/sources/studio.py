@@ -64,7 +64,7 @@ def _background(size: int, colour, horizon: float | None):
 
 
 def _shadow(alpha, stands: bool, strength: float):
-    """How much light the product takes from what it lies on or stands on: float32 [size, size] in [0, 1]."""
+    """Share of light that the product takes from what it lies on or stands on: float32 [size, size] in [0, 1]."""
     size = alpha.shape[0]
     if not stands:
         moved = np.zeros_like(alpha)

@@ -1,4 +1,4 @@
-"""What the studio's clothes look like: each function turns a generator and a look into the parts of one product.
+"""Clothes of the studio: each function turns a generator and a look into the parts of one product.
 
 Units are free (the studio scales a product to its frame). Symmetric pieces are given by their right half.
 """

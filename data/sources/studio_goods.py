@@ -1,4 +1,4 @@
-"""What the studio's bags, tableware and furniture look like: each function turns a generator and a look into parts.
+"""Bags, tableware and furniture of the studio: each function turns a generator and a look into parts.
 
 Units are free (the studio scales a product to its frame). Symmetric pieces are given by their right half.
 """

@@ -22,7 +22,7 @@ COARSE = 64
 
 @dataclass(frozen=True)
 class Material:
-    """How light falls on a part: `form` is "soft" (inflated), "round" (turned about an upright axis) or "flat"."""
+    """Material of a part: `form` is "soft" (inflated), "round" (turned about an upright axis) or "flat"."""
 
     form: str
     depth: float = 0.0
@@ -52,7 +52,7 @@ class Pattern:
     phase: float
 
     def weight(self, x, y, pixel: float):
-        """How much of the second colour shows at x, y (in frames): [0, 1], with edges one `pixel` soft."""
+        """Share of the second colour at x, y (in frames): [0, 1], with edges one `pixel` soft."""
         cos, sin = np.float32(np.cos(self.angle)), np.float32(np.sin(self.angle))
         across = (x * cos + y * sin) / self.period + self.phase
         along = (y * cos - x * sin) / self.period
@@ -210,7 +210,7 @@ class Canvas:
         self.y = inverse[1, 0] * right + inverse[1, 1] * down
 
     def cover(self, part: Part):
-        """Where a part lies: its window, a pair of slices, and how much of each pixel there it covers, in [0, 1]."""
+        """Returns the place of a part: its window, a pair of slices, and how much of each pixel there it covers, in [0, 1]."""
         polygons = [polygon @ self.matrix.T + self.origin for polygon in (part.outline, *part.holes)]
         margin = 0.05
         low = np.floor((polygons[0].min(axis=0) - margin) * self.size).astype(int).clip(0, self.size - 1)
@@ -239,7 +239,7 @@ class Canvas:
         alpha += cover * (1.0 - alpha)
 
     def _across(self, cover):
-        """Where a pixel lies between the left (-1) and the right (1) edge of the part, row by row."""
+        """Position of a pixel between the left (-1) and the right (1) edge of the part, row by row."""
         place = self.place[: cover.shape[1]]
         total = cover.sum(axis=1)
         centre = cover @ place / np.maximum(total, 1e-3)

@@ -107,7 +107,7 @@ def _serialise(example, encode):
 
 
 class TfRecord:
-    """What `write` wrote. Raises SourceError when no shard matches, or `dataset.json` is missing or damaged."""
+    """Reads what `write` wrote. Raises SourceError when no shard matches, or `dataset.json` is missing or damaged."""
 
     left_out = Quarantine()
 

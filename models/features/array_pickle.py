@@ -37,7 +37,7 @@ def _leaves(tree, way):
 
 
 class _Type:
-    """In place of `numpy.dtype`."""
+    """Stand-in for `numpy.dtype`."""
 
     def __init__(self, code, *rest):
         self.code = code
@@ -48,7 +48,7 @@ class _Type:
 
 
 class _Array:
-    """In place of `numpy.ndarray`, and of the function that makes an empty one."""
+    """Stand-in for `numpy.ndarray`, and for the function that makes an empty one."""
 
     def __init__(self, *rest):
         self.array = None

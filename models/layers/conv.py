@@ -8,7 +8,7 @@ import tensorflow as tf
 
 @functools.cache
 def has_grouped_gradients(dtype: tf.DType) -> bool:
-    """Whether this machine differentiates a grouped convolution in that type: asked once, by doing it."""
+    """Returns whether this machine differentiates a grouped convolution in that type: tried once."""
     with tf.init_scope():  # which pauses every tape
         pictures, kernel = tf.ones([1, 4, 4, 16], dtype), tf.ones([3, 3, 8, 16], dtype)
         settings = {"out_backprop": pictures, "strides": [1, 1, 1, 1], "padding": "SAME"}
@@ -95,7 +95,7 @@ class EqualPhases(keras.constraints.Constraint):
 
 
 class _Strided(keras.layers.Layer):
-    """What the two layers below share: a kernel of side 2 * patch, and perhaps a bias."""
+    """Base class of the two layers below: a kernel of side 2 * patch, and optionally a bias."""
 
     def __init__(
         self, filters, patch, *, use_bias=True, kernel_initializer="glorot_uniform", kernel_constraint=None, **kwargs

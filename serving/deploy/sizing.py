@@ -136,7 +136,7 @@ def measure(version: str, *, cpus: int, pixels: int, timed: bool = True, progres
 
 
 def _replies(connection):
-    """What `_measure_and_send` sends, up to the answer. Raises EOFError when its process ends before."""
+    """Yields what `_measure_and_send` sends, up to the answer. Raises EOFError when its process ends before."""
     while isinstance(reply := connection.recv(), int):
         yield reply
     yield reply

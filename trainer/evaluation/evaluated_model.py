@@ -38,7 +38,7 @@ class EvaluatedModel:
 
     @property
     def EVALUATOR(self) -> str | None:
-        """As the family says: see `models.base.ImageModel`."""
+        """Evaluator that the family names: see `models.base.ImageModel`."""
         return catalogue.load(self.run.model).Model.EVALUATOR
 
     def generate(

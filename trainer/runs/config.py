@@ -33,7 +33,7 @@ class Damaged(UserError):
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
-    """All settings that decide the computation of a run. `settings` is the family's config as a plain dict.
+    """Settings that decide the computation of a run. `settings` is the family's config as a plain dict.
 
     A new field here, or in a family's config, has a default that keeps the earlier behaviour, so that older runs and exports can be read.
     """

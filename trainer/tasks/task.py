@@ -71,7 +71,7 @@ class Task:
         raise NotImplementedError
 
     def gather(self, model, request: Request, extractor, progress):
-        """What exported models comparable with `model` are held against; takes `trainer.evaluation.evaluated_model.EvaluatedModel`.
+        """Returns what exported models comparable with `model` are measured against; takes an `EvaluatedModel`.
 
         Raises UserError if the data cannot be read.
         """
