@@ -30,7 +30,9 @@ class Twin:
         for network, ours in zip(self.networks, description["networks"], strict=True):
             peers.load(network, ours["weights"])
             assert peers.parameters(network) == ours["parameters"]
-            self.facts.append((ours["parameters"], peers.difference(network, ours["inputs"], ours["outputs"])))
+            self.facts.append(
+                (ours["parameters"], peers.difference(network, ours["inputs"], conditions=ours["outputs"]))
+            )
         layout = torch.channels_last if channels_last else torch.contiguous_format
         for network in self.networks:
             network.to(memory_format=layout)

@@ -122,7 +122,7 @@ def main(photos, each, seed, missed):
         planted = plant(inventory.take(f"folder:{photos}"), Path(folder), each, seed)
         begun = time.perf_counter()
         records = survey(taken := inventory.take(f"folder:{folder}"), progress)
-        findings = find_defects(taken, records, progress)
+        findings = find_defects(taken, records, progress=progress)
         seconds = time.perf_counter() - begun
     print(f"{len(records):,} pictures in {seconds:.0f} s, {os.cpu_count()} cores, Python {platform.python_version()}\n")
     print("\n".join(tables(planted, findings, len(records))))

@@ -49,7 +49,7 @@ class BadPicture(UserError):
     """A picture that cannot be used; the text says what was wrong with it."""
 
 
-def decode(content: bytes, size: int | None = None, fit: str = "crop") -> np.ndarray:
+def decode(content: bytes, size: int | None = None, *, fit: str = "crop") -> np.ndarray:
     """Decode the bytes of a picture file to sRGB: uint8 [size, size, 3], or [height, width, 3] when `size` is None.
 
     Orientation is applied, transparency is laid over white, and of an animation the first frame is taken. What is not
@@ -121,7 +121,7 @@ def _from_twelve_bits(image, content, raw):
     return found
 
 
-def square(array: np.ndarray, size: int | None, fit: str = "crop") -> np.ndarray:
+def square(array: np.ndarray, size: int | None, *, fit: str = "crop") -> np.ndarray:
     """Fit an already decoded uint8 [height, width, 1, 3 or 4] array as `decode` would: uint8 [size, size, 3].
 
     With `size` None the picture keeps its own size. Raises ValueError for an unknown `fit` or number of channels.
@@ -247,13 +247,13 @@ def encode_jpeg(array: np.ndarray, quality: int = 95) -> bytes:
     return buffer.getvalue()
 
 
-def save_png(path: str, array: np.ndarray, sheet: bool = False) -> None:
+def save_png(path: str, array: np.ndarray, *, sheet: bool = False) -> None:
     """Write `encode_png(array, sheet)` in one go; `path` may be gs:// and the like. Raises OSError."""
     files.write(path, encode_png(array, sheet))
 
 
 def grid(
-    images: np.ndarray, columns: int | None = None, gap: int = 2, row_names: Sequence[str] | None = None
+    images: np.ndarray, columns: int | None = None, *, gap: int = 2, row_names: Sequence[str] | None = None
 ) -> np.ndarray:
     """Lay uint8 [n, height, width, 3] pictures out row by row on white: uint8 [H, W, 3].
 

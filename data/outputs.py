@@ -38,7 +38,7 @@ class OutputRefused(UserError):
     """A place that must not be written to; the text is one sentence for the user."""
 
 
-def check(targets: Iterable[str], by: str, inputs: Iterable[str] = (), folder: str | None = None) -> None:
+def check(targets: Iterable[str], by: str, *, inputs: Iterable[str] = (), folder: str | None = None) -> None:
     """Refuse, before the work, targets that must not or cannot be written. Writes and makes nothing.
 
     Args:

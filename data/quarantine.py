@@ -80,7 +80,7 @@ class Quarantine:
             return "no picture was left out" if total is None else f"none{of} pictures was left out"
         return "; ".join(parts)
 
-    def tell(self, say, of: str = "", path: str | None = None) -> None:
+    def tell(self, say, of: str = "", *, path: str | None = None) -> None:
         """Say what was left out, if anything was, after `of` ("folder:photos: "), and write the list to `path`. Raises OSError."""
         if path and (self or files.exists(path)):
             self.write(path)

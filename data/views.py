@@ -129,7 +129,7 @@ def generation(resolution: int, keys=()) -> Generation:
     return Generation(resolution, tuple(keys))
 
 
-def translation(resolution: int, kind: str = "auto", keys=()) -> Translation:
+def translation(resolution: int, kind: str = "auto", *, keys=()) -> Translation:
     """Rows {"source", "target", *keys} of side `resolution`, with labels and texts of the example where it has them.
 
     edges: drawn from the picture. outline: drawn from the mask. mask: filled with the category's colour. pair: as given. auto: a pair, else
@@ -140,7 +140,7 @@ def translation(resolution: int, kind: str = "auto", keys=()) -> Translation:
     return Translation(resolution, kind, tuple(keys))
 
 
-def enhancement(resolution: int, scale: int, stride: int | None = None, keys=()) -> Enhancement:
+def enhancement(resolution: int, scale: int, *, stride: int | None = None, keys=()) -> Enhancement:
     """Rows {"high" [resolution, resolution, 3], "low" [resolution / scale, ...], *keys}; maps are cut as `high` is.
 
     Raises UserError unless resolution and stride are multiples of scale.

@@ -185,7 +185,7 @@ class ImageModel(keras.Model):
         context = tf.distribute.get_replica_context()
         self._replicas = context.num_replicas_in_sync
         replica = 0 if self._replicas == 1 else context.replica_id_in_sync_group
-        self._replica.random = StepRandom(self.seed, self.step.value, self._replicas, replica)
+        self._replica.random = StepRandom(self.seed, self.step.value, replicas=self._replicas, replica=replica)
         rows = next(iter(batch.values())).shape[0]
         if rows % self.rows_per_step:
             raise ValueError(f"a batch of {rows} rows cannot be shared evenly by critic_steps={self.rows_per_step}")

@@ -111,7 +111,7 @@ class Mask(Port):
         mask = tf.cast(values >= 128.0, tf.float32)
         if self.size is None:
             return mask
-        return tf.cast(resized(mask, [self.size, self.size], "bilinear") > 1e-3, tf.float32)
+        return tf.cast(resized(mask, [self.size, self.size], method="bilinear") > 1e-3, tf.float32)
 
     def sample_file(self, rng, row):
         """The file of a mask, of the same size as the picture of that row."""
@@ -287,7 +287,7 @@ class Count(Port):
         return tf.ensure_shape(tf.cast(value, tf.int64), [None])
 
 
-def resized(picture, size, method="bicubic"):
+def resized(picture, size, *, method="bicubic"):
     """float32 [height, width, channels] at another size [height, width], with antialiasing."""
     return tf.image.resize(picture, size, method, antialias=True)
 

@@ -42,7 +42,7 @@ class StepRandom(_Random):
         replica: this replica's number, an int or int32 scalar tensor.
     """
 
-    def __init__(self, seed, step, replicas=1, replica=0):
+    def __init__(self, seed, step, *, replicas=1, replica=0):
         super().__init__()
         self._seed = seed
         self._step = step

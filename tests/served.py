@@ -126,7 +126,7 @@ def running(said=None, calls=Calls, **flags):
         "max_num_load_retries": 0,
     }
     flags = Flags(**(chosen | flags))
-    server = Server(flags, (lambda words: None) if said is None else said.append, calls)
+    server = Server(flags, (lambda words: None) if said is None else said.append, calls=calls)
     try:
         server.start()
         yield flags

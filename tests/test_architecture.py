@@ -252,3 +252,35 @@ def test_importing_and_help_do_not_import_tensorflow(command):
         code += f"sys.argv = {['x', *command[2:]]!r}\nrunpy.run_module({command[1]!r}, run_name='__main__')"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+def functions(tree, within=None):
+    """(class or None, function) for each function and method that is not within a function."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.ClassDef):
+            yield from functions(node, node)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield within, node
+
+
+@pytest.mark.parametrize("path", FILES, ids=module)
+def test_options_past_the_second_parameter_are_named_in_calls(path):
+    """A public function takes by place what it needs, and two parameters that have a default at most."""
+    for within, function in functions(ast.parse(path.read_text())):
+        by_click = any(isinstance(each, ast.Call) for each in function.decorator_list)
+        given = function.name == "find_spec" or (
+            within and function.name == "examples"
+        )  # signatures of importlib, of sources
+        if by_click or given or (function.name.startswith("_") and function.name != "__init__"):
+            continue
+        parameters = function.args.posonlyargs + function.args.args
+        places = len(parameters) - (within is not None)  # without self
+        assert not function.args.defaults or places <= max(2, places - len(function.args.defaults)), function.name
+
+
+@pytest.mark.parametrize("path", FILES, ids=module)
+def test_docstrings_begin_with_a_noun_or_a_verb(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = (ast.get_docstring(node) or "-").split()[0]
+            assert first not in {"What", "Which", "How", "Whether", "Where", "When", "Why", "Who", "Whose", "From"}

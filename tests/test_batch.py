@@ -72,13 +72,13 @@ def test_a_view_brings_maps_only_when_asked():
     (example, *_) = Everything().examples(None, "crop", None)
     (row,) = views.generation(SIDE).rows(example)
     assert row.keys() == {key for key in Everything.keys if not contract.kind(key).spatial} | {"image"}
-    (row,) = views.translation(SIDE, "edges", ("mask",)).rows(example)
+    (row,) = views.translation(SIDE, "edges", keys=("mask",)).rows(example)
     assert row["mask"] is example["mask"] and row["season"] == example["season"]
 
 
 def test_a_map_is_cut_with_its_patch():
     image = np.arange(256).reshape(16, 16, 1).repeat(3, axis=2).astype(np.uint8)
-    view = views.enhancement(SIDE, 2, 4, ("mask", "label"))
+    view = views.enhancement(SIDE, 2, stride=4, keys=("mask", "label"))
     for row in view.rows({"image": image, "mask": image[..., :1], "label": 1, "caption": TEXT}):
         assert row.keys() == {"low", "high", "mask", "label"} and row["label"] == 1
         np.testing.assert_array_equal(row["mask"], row["high"][..., :1])
@@ -87,7 +87,7 @@ def test_a_map_is_cut_with_its_patch():
 def test_what_the_model_reads_and_the_data_lack_is_named():
     for view in (
         views.generation(8, ["mask"]),
-        views.translation(8, "edges", ["mask"]),
+        views.translation(8, "edges", keys=["mask"]),
         views.enhancement(8, 2, keys=["mask"]),
     ):
         with pytest.raises(ValueError, match=r"the data has no 'mask' \(it has: image\), and the model reads it"):

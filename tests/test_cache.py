@@ -100,9 +100,9 @@ def test_files_hold_what_memory_would(tmp_path, memory):
 
 def test_several_rows_an_example(tmp_path):
     source = Source({"image"}, sizes=[8, 12, 8, 8, 8, 8, 8])
-    kept = load(source, tmp_path, enhancement(8, 2, 4))
+    kept = load(source, tmp_path, enhancement(8, 2, stride=4))
     assert kept.count == 6 + 4 and kept.arrays["low"].shape == (10, 4, 4, 3)
-    same(load(source, tmp_path, enhancement(8, 2, 4), memory=1), kept)
+    same(load(source, tmp_path, enhancement(8, 2, stride=4), memory=1), kept)
 
 
 def test_a_set_on_disk_is_used_without_reading_the_source(tmp_path):
@@ -247,7 +247,7 @@ def test_no_more_rows_than_are_worth_keeping(tmp_path, memory):
     def source():
         return Source({"image"}, sizes=[40, 16] + [80] * (COUNT - 2))
 
-    view, said = enhancement(8, 2, 4), []
+    view, said = enhancement(8, 2, stride=4), []
     everything = load(source(), tmp_path / "all", view)
     some = load(source(), tmp_path / "some", view, most=9 * COUNT + 3, memory=memory, say=said.append)
     assert everything.count == 9**2 + 3**2 + 5 * 19**2 and some.count == 9 * COUNT

@@ -161,10 +161,10 @@ def test_a_models_config_that_cannot_be_kept_stops_the_export_before_it_starts(t
 def test_versions_count_up_and_never_back(tmp_path):
     model = _enhancer()
     assert export(model, tmp_path, "sharp", metadata={}) == str(tmp_path / "sharp" / "1")
-    assert export(model, tmp_path, "sharp", 7, metadata={}).endswith("/7")
+    assert export(model, tmp_path, "sharp", version=7, metadata={}).endswith("/7")
     for version in (7, 3, 0, -1):
         with pytest.raises(ExportRefused, match="version"):
-            export(model, tmp_path, "sharp", version, metadata={})
+            export(model, tmp_path, "sharp", version=version, metadata={})
     assert versions(tmp_path / "sharp") == {n: f"{tmp_path}/sharp/{n}" for n in (1, 7)}
     assert (
         latest(tmp_path) == latest(tmp_path / "sharp") == latest(tmp_path / "sharp" / "7") == str(tmp_path / "sharp/7")
@@ -192,10 +192,10 @@ def test_a_version_follows_all_numbers_that_a_server_would_look_at(tmp_path):
     for number in ("00000007", "9"):
         (tmp_path / "sharp" / number).mkdir(parents=True)
     with pytest.raises(ExportRefused, match="8 is not larger than 9"):
-        export(None, tmp_path, "sharp", 8, metadata={})
+        export(None, tmp_path, "sharp", version=8, metadata={})
     assert export(_enhancer(), tmp_path, "sharp", metadata={}).endswith("/10")
     with pytest.raises(ExportRefused, match="from 1 to 9223372036854775807"):
-        export(None, tmp_path, "sharp", 2**63, metadata={})
+        export(None, tmp_path, "sharp", version=2**63, metadata={})
 
 
 @pytest.mark.parametrize("folder", ["models [v2]", "a[b]", "x*y", "what?", "back\\slash", "100 %41 ü"])

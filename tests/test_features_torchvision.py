@@ -114,7 +114,7 @@ def test_lpips_is_equation_1_on_the_maps_of_scipy(files, networks, kind):
         return [np.maximum([one[number] for one in maps], 0) for number in weight_files.COMPARED[kind]]
 
     linear = [weight_files.tree(kind)[f"NetLinLayer_{layer}"]["Conv_0"]["kernel"].ravel() for layer in range(5)]
-    expected = feature_distance(compared(PICTURES), compared(OTHERS), linear)
+    expected = feature_distance(compared(PICTURES), compared(OTHERS), weights=linear)
     measure = open_lpips(f"{kind}:{files[kind]}")
     np.testing.assert_allclose(measure.distances(zip(PICTURES, OTHERS, strict=True)), expected, rtol=1e-4)
     found = lpips(networks[kind], PICTURES / 127.5 - 1, OTHERS / 127.5 - 1)

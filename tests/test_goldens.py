@@ -66,8 +66,8 @@ def test_a_family_without_a_golden_is_told_how_to_make_one():
 def test_another_order_of_draws_is_caught(monkeypatch):
     begin = StepRandom.__init__
 
-    def one_later(self, *arguments):
-        begin(self, *arguments)
+    def one_later(self, *arguments, **options):
+        begin(self, *arguments, **options)
         self._draws = 1
 
     monkeypatch.setattr(StepRandom, "__init__", one_later)

@@ -69,8 +69,8 @@ def test_exif_orientation_is_applied_once(orientation, kind):
 @pytest.mark.parametrize("fit", images.FITS)
 def test_orientation_and_fit_commute(fit):
     upright = np.rot90(np.asarray(half_and_half()), k=-1)
-    turned = decode(with_orientation(6, "PNG"), 16, fit)
-    assert np.abs(turned.astype(int) - images.square(upright, 16, fit)).max() <= 1
+    turned = decode(with_orientation(6, "PNG"), 16, fit=fit)
+    assert np.abs(turned.astype(int) - images.square(upright, 16, fit=fit)).max() <= 1
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
@@ -88,7 +88,7 @@ def transparent_red():
 
 @pytest.mark.parametrize("size", [None, 20])
 def test_transparency_becomes_white(size):
-    picture = decode(saved(transparent_red(), "PNG"), size, "stretch")
+    picture = decode(saved(transparent_red(), "PNG"), size, fit="stretch")
     assert tuple(picture[10, 2]) == RED and tuple(picture[10, -2]) == WHITE
 
 
@@ -226,13 +226,13 @@ def test_embedded_profile_is_converted_and_srgb_is_left_alone():
 
 def test_fits():
     wide = saved(half_and_half(), "PNG")
-    crop, pad, stretch = (decode(wide, 10, fit) for fit in ("crop", "pad", "stretch"))
+    crop, pad, stretch = (decode(wide, 10, fit=fit) for fit in ("crop", "pad", "stretch"))
     assert crop.shape == pad.shape == stretch.shape == (10, 10, 3)
     for picture in (crop, stretch, pad[3:7]):
         assert tuple(picture[1, 1]) == RED and tuple(picture[1, 8]) == BLUE
     assert (pad[:2] == 255).all() and (pad[-2:] == 255).all() and tuple(pad[5, 0]) == RED
     with pytest.raises(ValueError, match="crop, pad, stretch"):
-        decode(wide, 10, "cover")
+        decode(wide, 10, fit="cover")
 
 
 def test_shrinking_is_antialiased():
@@ -245,7 +245,7 @@ def test_shrinking_is_antialiased():
 @pytest.mark.parametrize("shape", [(1, 1), (1, 500), (500, 1), (7, 3)])
 @pytest.mark.parametrize("fit", images.FITS)
 def test_extreme_shapes(shape, fit):
-    assert decode(saved(Image.fromarray(noise(*shape)), "PNG"), 8, fit).shape == (8, 8, 3)
+    assert decode(saved(Image.fromarray(noise(*shape)), "PNG"), 8, fit=fit).shape == (8, 8, 3)
 
 
 def test_reduced_jpeg_resembles_the_full_one():

@@ -137,7 +137,10 @@ def test_one_product_in_two_colours_is_kept_and_told(tmp_path, ink):
     _, records, found = inspected(tmp_path)
     assert of_kind(found, "colour_variant") == [(("a.jpg", "b.jpg"), "one product in 2 colours")]
     assert not of_kind(found, "near_duplicate") and len(cleaning.kept(records, found)) == 3
-    assert [record.entry.name for record in cleaning.kept(records, found, ["colour_variant"])] == ["a.jpg", "other.jpg"]
+    assert [record.entry.name for record in cleaning.kept(records, found, drop=["colour_variant"])] == [
+        "a.jpg",
+        "other.jpg",
+    ]
 
 
 def test_a_trim_of_another_colour_is_another_product(tmp_path):

@@ -72,7 +72,7 @@ def test_shapes_and_configuration(name):
 
 
 def test_an_embedding_is_a_row_of_the_normalised_table():
-    layer = SpectralEmbedding(4, 5, "he_normal")
+    layer = SpectralEmbedding(4, 5, embeddings_initializer="he_normal")
     numbers = np.array([2, -1, 0])
     for _ in range(50):
         layer(numbers, training=True)

@@ -33,7 +33,9 @@ def test_weighted_differences_of_layers_by_hand():
         perceptual(Toy(), made, wanted, layers), [0.5 * (4 + 36) / 6 + 2 * (0.25 + 2.25) / 3], rtol=1e-6
     )
     np.testing.assert_allclose(
-        perceptual(Toy(), made, wanted, layers, absolute), [0.5 * (2 + 6) / 6 + 2 * (0.5 + 1.5) / 3], rtol=1e-6
+        perceptual(Toy(), made, wanted, layers, difference=absolute),
+        [0.5 * (2 + 6) / 6 + 2 * (0.5 + 1.5) / 3],
+        rtol=1e-6,
     )
     np.testing.assert_allclose(perceptual(Toy(), made, wanted, {"twice": 1.0}), squared(2 * made, 2 * wanted))
 
@@ -59,12 +61,14 @@ def batches():
 @pytest.mark.parametrize("difference, power", [(absolute, 1), (squared, 2)])
 def test_one_value_per_example_and_the_same_as_numpy(encoder, batches, difference, power):
     layers = {"depth1": 1.0, "depth4": 0.1}
-    found = perceptual(encoder, *batches, layers, difference)
+    found = perceptual(encoder, *batches, layers, difference=difference)
     assert found.shape == (3,) and found.dtype == tf.float32
     made, wanted = (encoder.maps(batch, list(layers)) for batch in batches)
     for index in range(3):
         alone = [batch[index : index + 1] for batch in batches]
-        np.testing.assert_allclose(perceptual(encoder, *alone, layers, difference)[0], found[index], rtol=1e-5)
+        np.testing.assert_allclose(
+            perceptual(encoder, *alone, layers, difference=difference)[0], found[index], rtol=1e-5
+        )
     expected = sum(
         weight * np.mean(np.abs(np.float64(made[name]) - np.float64(wanted[name])) ** power, axis=(1, 2, 3))
         for name, weight in layers.items()
@@ -81,7 +85,7 @@ def test_lpips_is_the_measure_of_the_same_name(encoder, batches):
     expected = feature_distance(
         [layer.numpy() for layer in made],
         [layer.numpy() for layer in wanted],
-        [weights.numpy() for weights in Weighted.lpips.values()],
+        weights=[weights.numpy() for weights in Weighted.lpips.values()],
     )
     np.testing.assert_allclose(lpips(Weighted, *batches), expected, rtol=1e-5)
 
@@ -96,11 +100,11 @@ def test_the_gradient_leads_to_the_target(encoder, batches, difference):
         start = tf.constant(start)
         with tf.GradientTape() as tape:
             tape.watch(start)
-            loss = perceptual(encoder, start, wanted, layers, difference)
+            loss = perceptual(encoder, start, wanted, layers, difference=difference)
         slopes[name] = tape.gradient(loss, start).numpy()
     assert np.isfinite(slopes["away"]).all() and not slopes["there"].any()
     step = 0.01 * slopes["away"] / np.abs(slopes["away"]).max()
-    before, after = (perceptual(encoder, x, wanted, layers, difference).numpy() for x in (made, made - step))
+    before, after = (perceptual(encoder, x, wanted, layers, difference=difference).numpy() for x in (made, made - step))
     assert (after < before).all()
 
 

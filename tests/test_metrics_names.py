@@ -79,8 +79,8 @@ def test_a_name_of_features_cannot_be_taken_for_another_word(features):
 def test_feature_distance_and_niqe():
     maps = [np.ones((2, 3, 3, 4))]
     assert names.of_maps("clothes-v1", maps, maps).keys() == {"feature_distance_clothes-v1"}
-    weighted = names.of_maps("clothes-v1", maps, [maps[0] * [1, 2, 3, 4]], [np.arange(4)])
-    expected = feature_distance(maps, [maps[0] * [1, 2, 3, 4]], [np.arange(4)])
+    weighted = names.of_maps("clothes-v1", maps, [maps[0] * [1, 2, 3, 4]], weights=[np.arange(4)])
+    expected = feature_distance(maps, [maps[0] * [1, 2, 3, 4]], weights=[np.arange(4)])
     assert list(weighted) == ["feature_distance_clothes-v1_weighted"] and np.array_equal(*weighted.values(), expected)
     model = Naturalness(np.zeros(36), np.eye(36), patch=16)
     assert list(names.of_naturalness(PICTURES, model)) == [f"niqe_{model.digest}"]

@@ -63,4 +63,4 @@ def test_a_pixel_without_features_is_at_length_one_from_any():
 )
 def test_maps_that_cannot_be(a, b, weights, words):
     with pytest.raises(ValueError, match=words):
-        feature_distance(a, b, weights)
+        feature_distance(a, b, weights=weights)

@@ -280,12 +280,14 @@ def test_conditions_are_named_on_the_command_line(to, server, tmp_path):
         "sample", to / "told", *seeds, "--label", "shoes", "--condition", "colour=blue", "--out", tmp_path / "x.png"
     )
     assert done.exit_code == 0, done.output
-    expected = offline.sample(str(to / "told"), 2, 5, {"label": 1, "colour": 1})
-    many = offline.sample(str(to / "told"), 12, 0, {"label": 1})
-    each = [offline.sample(str(to / "told"), 12, 0, {"label": 1, "colour": colour}) for colour in range(2)]
+    expected = offline.sample(str(to / "told"), 2, 5, conditions={"label": 1, "colour": 1})
+    many = offline.sample(str(to / "told"), 12, 0, conditions={"label": 1})
+    each = [offline.sample(str(to / "told"), 12, 0, conditions={"label": 1, "colour": colour}) for colour in range(2)]
     drawn = [int(np.array_equal(one, blue)) for one, blue in zip(many, each[1], strict=True)]
     assert all(np.array_equal(many[i], each[colour][i]) for i, colour in enumerate(drawn)) and 0 < sum(drawn) < 12
-    np.testing.assert_array_equal(offline.sample(str(to / "told"), 1, 7, {"label": 1})[0], many[7])  # drawn by the seed
+    np.testing.assert_array_equal(
+        offline.sample(str(to / "told"), 1, 7, conditions={"label": 1})[0], many[7]
+    )  # drawn by the seed
     for target in (server.grpc, server.rest):
         ask = ["request", "--server", target, "--model", "told", "generate", *seeds, "--out", tmp_path / "out"]
         done = _run(*ask, "--label", "shoes", "--condition", "colour=blue", "--set", "truncation=1")

@@ -321,7 +321,7 @@ def test_idx_says_what_is_wrong(fashion, tmp_path):
 
 def test_decode_and_folder_agree(shop):
     content = (shop / "shoe" / "b.JPG").read_bytes()
-    assert np.array_equal(read(Folder(str(shop)), 6, "pad")[0][1]["image"], decode(content, 6, "pad"))
+    assert np.array_equal(read(Folder(str(shop)), 6, "pad")[0][1]["image"], decode(content, 6, fit="pad"))
 
 
 def test_a_file_that_cannot_be_written_is_named_as_it_was_asked_for(tmp_path):

@@ -124,7 +124,7 @@ def test_patches_are_cut_from_the_picture_and_from_its_smaller_version(scale, st
     image = np.random.default_rng(3).integers(0, 256, (height, width, 3)).astype(np.uint8)
     whole = modcrop(image, scale)
     small = downscale(image, scale)
-    rows = enhancement(side, scale, stride).rows({"image": image, "label": 1})
+    rows = enhancement(side, scale, stride=stride).rows({"image": image, "label": 1})
     covered, places = np.zeros(whole.shape[:2], bool), []
     for row in rows:
         assert row.keys() == {"high", "low"}
@@ -145,7 +145,7 @@ def test_patches_are_cut_from_the_picture_and_from_its_smaller_version(scale, st
 def test_grid_by_hand():
     """Side 8, step 4 on 18 px at scale 2: starts 0, 4, 8 of the grid, and 10 at the border."""
     image = np.arange(18 * 8 * 3).reshape(18, 8, 3).astype(np.uint8)
-    rows = enhancement(8, 2, 4).rows({"image": image})
+    rows = enhancement(8, 2, stride=4).rows({"image": image})
     np.testing.assert_array_equal([row["high"][0, 0, 0] for row in rows], image[[0, 4, 8, 10], 0, 0])
 
 
@@ -163,12 +163,12 @@ def test_enhancement_reads_pictures_as_they_are():
 @pytest.mark.parametrize("resolution, scale, stride", [(33, 2, None), (32, 3, None), (32, 2, 5)])
 def test_patches_and_steps_are_multiples_of_the_scale(resolution, scale, stride):
     with pytest.raises(ValueError, match=f"multiples of the scale, {scale}"):
-        enhancement(resolution, scale, stride)
+        enhancement(resolution, scale, stride=stride)
 
 
 def test_too_small_is_refused_with_a_sentence():
     with pytest.raises(ValueError, match="too small: 31x40 px, patches are 32x32"):
-        enhancement(32, 1, 16).rows({"image": picture(40, 31)})
+        enhancement(32, 1, stride=16).rows({"image": picture(40, 31)})
     with pytest.raises(ValueError, match="too small: 32x30 px"):  # 31 px high is 30 once made even
         enhancement(32, 2).rows({"image": picture(31, 33)})
 
@@ -183,8 +183,8 @@ def test_describe_differs_when_the_rows_do():
     views = [
         generation(32), generation(64),
         translation(32), translation(64), translation(32, "edges"), translation(32, "mask"), translation(32, "pair"),
-        enhancement(32, 2), enhancement(64, 2), enhancement(32, 4), enhancement(32, 2, 8),
+        enhancement(32, 2), enhancement(64, 2), enhancement(32, 4), enhancement(32, 2, stride=8),
     ]  # fmt: skip
     described = [tuple(sorted(view.describe().items())) for view in views]
     assert len(set(described)) == len(views)
-    assert enhancement(32, 2).describe() == enhancement(32, 2, 16).describe()
+    assert enhancement(32, 2).describe() == enhancement(32, 2, stride=16).describe()

@@ -21,13 +21,13 @@ def pairs(photos: str, out: str, say: Callable[[str], None]) -> list[tuple[str, 
     Photos that would get the same name keep their suffixes: `a.jpg.png` and `a.webp.png`. Raises as `find` and `data.outputs.check`, so
     that no photo or other file is ever overwritten.
     """
-    root, names = find(photos, say, out)
+    root, names = find(photos, say, out=out)
     work = [(join(root, name), join(out, target)) for name, target in zip(names, _targets(names), strict=True)]
     outputs.check((target for _, target in work), BY, inputs=(photo for photo, _ in work), folder=out)
     return work
 
 
-def find(photos: str, say: Callable[[str], None], out: str | None = None) -> tuple[str, list[str]]:
+def find(photos: str, say: Callable[[str], None], *, out: str | None = None) -> tuple[str, list[str]]:
     """Returns (folder, names in it) of the file `photos`, or of all pictures in that folder, sorted.
 
     Earlier results are skipped: all files in `out` if it is inside the folder, or files of `packshot apply` if it is the same folder.

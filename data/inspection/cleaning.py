@@ -10,7 +10,7 @@ from data.inspection.survey import Record
 from data.sources.listed import write_list
 
 
-def kept(records: Sequence[Record], found: Sequence[Finding], drop: Collection[str] = ()) -> list[Record]:
+def kept(records: Sequence[Record], found: Sequence[Finding], *, drop: Collection[str] = ()) -> list[Record]:
     """The records worth keeping, in order; `drop` names further kinds of findings (of `kinds.DROPPABLE`).
 
     Of copies the largest stays, but one that is measured with (test, then validation) before one that is trained on. Colour

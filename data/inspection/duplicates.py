@@ -45,6 +45,7 @@ def small_copy(picture: np.ndarray) -> np.ndarray | None:
 def find(
     digests: Sequence[str],
     copies: Sequence[np.ndarray | None],
+    *,
     progress: Progress = silent,
 ) -> list[list[int]]:
     """Groups of the indices of pictures that are copies of each other, each group and all groups in order.

@@ -35,7 +35,7 @@ class Finding:
         return KINDS[self.kind].severity
 
 
-def find_defects(inventory: Inventory, records: Sequence[Record], progress: Progress = silent) -> list[Finding]:
+def find_defects(inventory: Inventory, records: Sequence[Record], *, progress: Progress = silent) -> list[Finding]:
     """Returns all findings, in the order of `KINDS` and within a kind the worst first."""
     good = [record for record in records if record.readable]
     found = [Finding("unreadable", (r.entry.name,), r.reason) for r in records if not r.readable]
@@ -60,7 +60,7 @@ def find_defects(inventory: Inventory, records: Sequence[Record], progress: Prog
 
 def _copies(records, progress):
     again = set()
-    for group in duplicates.find([r.digest for r in records], [r.copy for r in records], progress):
+    for group in duplicates.find([r.digest for r in records], [r.copy for r in records], progress=progress):
         copies = sorted((records[index] for index in group), key=_worth)
         again.update(id(record) for record in copies[1:])
         names = tuple(record.entry.name for record in copies)

@@ -87,7 +87,7 @@ def take(spec: str) -> Inventory:
 
 def _of_files(spec, root, listing, split):
     names = listing.pictures
-    splits = split_folders(names, root, split)
+    splits = split_folders(names, root, wanted=split)
     for part in splits.values() or [""]:  # what training would refuse
         in_class_folders(
             [name.removeprefix(f"{part}/") for name in names if name.startswith(f"{part}/" if part else "")],

@@ -43,7 +43,7 @@ class Mark:
         """Place of the mark in pictures of its frame."""
         return _fractions(self.window, self.frame)
 
-    def likeness(self, detail: np.ndarray, weight: np.ndarray, top: int = 0, left: int = 0) -> float:
+    def likeness(self, detail: np.ndarray, weight: np.ndarray, *, top: int = 0, left: int = 0) -> float:
         """Correlation in [-1, 1] of a picture's `detail` with the pattern, moved by `top` and `left` px, each pixel with its `weight`;
         0 where it does not fit in.
         """
@@ -70,7 +70,7 @@ class Mark:
             for share in (0, 0.5, 1) if spare.any() else (0,):
                 down, right = np.round(share * spare).astype(int)
                 for top, left in _JITTER:
-                    like = self.likeness(fine, weight, down + top, right + left)
+                    like = self.likeness(fine, weight, top=down + top, left=right + left)
                     if like > best[0]:
                         best = like, _fractions(self.window, frame, down + top, right + left)
         return best

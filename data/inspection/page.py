@@ -24,6 +24,7 @@ def page(
     inventory: Inventory,
     found: Sequence[Finding],
     report: dict,
+    *,
     progress: Progress = silent,
 ) -> str:
     """HTML of `report` (see report.as_values), with the pictures of the worst findings of each kind."""

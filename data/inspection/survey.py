@@ -54,7 +54,7 @@ def survey(inventory: Inventory, progress: Progress = silent) -> list[Record]:
     """
     shared = overlays.Shared()
     workers = 32 if files.is_remote(inventory.root) else None
-    examined = ordered_map(lambda item: _examine(*item, shared), inventory.pictures(), workers)
+    examined = ordered_map(lambda item: _examine(*item, shared), inventory.pictures(), workers=workers)
     records = list(progress(examined, inventory.count, "reading"))
     _find_marks(inventory, records, shared.candidates(), progress)
     return records

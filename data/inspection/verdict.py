@@ -48,7 +48,7 @@ def _counts(good, counts):
     if training:
         least, most = (choose(training, key=training.get) for choose in (min, max))
         line += (
-            f" of {plural(len(training), 'class', 'classes')}; the smallest class is {least} with {training[least]:,}, "
+            f" of {plural(len(training), 'class', many='classes')}; the smallest class is {least} with {training[least]:,}, "
             f"the largest {most} with {training[most]:,}"
         )
     return line + "."
@@ -66,7 +66,7 @@ def _errors(found, total, kept):
         yield f"{plural(kinds['label_conflict'], 'picture')} can be found in more than one class: at least one is wrong."
     copies = sum(len(f.pictures) - 1 for f in found if f.kind in ("exact_duplicate", "near_duplicate"))
     if copies:
-        yield f"{plural(copies, 'picture repeats', 'pictures repeat')} another of the same split."
+        yield f"{plural(copies, 'picture repeats', many='pictures repeat')} another of the same split."
     if kinds["unreadable"]:
         yield f"{plural(kinds['unreadable'], 'file')} cannot be read."
     if kept < total:
@@ -84,7 +84,7 @@ def _size(good):
         line += " with `--augment ada`"
     if fitting[-1] < most:
         return f"{line}: one picture in ten has a shorter side below {reach:.0f} px."
-    few = plural(count, "picture to train on is", "pictures to train on are")
+    few = plural(count, "picture to train on is", many="pictures to train on are")
     return f"{line}: {few} too few for more." if most < 256 else f"{line}."
 
 
@@ -103,7 +103,7 @@ def _background(shares, found):
     line = "Backgrounds: " + ", ".join(f"{share:.0%} {kind}" for kind, share in shares.items())
     others = sum(finding.kind == "background" for finding in found)
     if others:
-        return f"{line}; {plural(others, 'picture differs', 'pictures differ')} from the rest."
+        return f"{line}; {plural(others, 'picture differs', many='pictures differ')} from the rest."
     if max(shares["white"], shares["white"] + shares["plain"]) < limit.MOSTLY and shares["busy"] < limit.MOSTLY:
         return f"{line}: mixed, which a model will mix too."
     if shares["busy"] >= limit.MOSTLY:
@@ -137,7 +137,7 @@ def _suspects(found, total):
         yield "Nothing else stands out."
 
 
-def plural(number: int, one: str, many: str = "") -> str:
+def plural(number: int, one: str, *, many: str = "") -> str:
     """ "1 picture", "3,068 pictures"."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 

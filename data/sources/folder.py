@@ -24,7 +24,7 @@ class Folder:
 
     def _lay_out(self, spec, root, listing: Listing, split):
         names = listing.pictures
-        splits = split_folders(names, root, split)
+        splits = split_folders(names, root, wanted=split)
         self._split = choose_split(splits, split, root)
         self.spec = spec
         self.root = join(root, self._split)
@@ -57,7 +57,7 @@ class Folder:
         label = {name: index for index, name in enumerate(self.classes)}
 
         def load(name):
-            example = {"image": decode(read_picture(join(self.root, name)), size, fit)}
+            example = {"image": decode(read_picture(join(self.root, name)), size, fit=fit)}
             if self.classes:
                 example["label"] = label[name.split("/")[0]]
             return example

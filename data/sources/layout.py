@@ -23,7 +23,7 @@ def canonical(name: str) -> str:
     return _CANONICAL.get(name.lower(), name.lower())
 
 
-def split_folders(names: list[str], root: str, wanted: str = "") -> dict[str, str]:
+def split_folders(names: list[str], root: str, *, wanted: str = "") -> dict[str, str]:
     """{split: folder} when the top folders of `names` are splits (train, validation or val, test ...), else {}.
 
     When a split is `wanted` by name there may be other folders beside them. Raises SourceError when it cannot be told whether they are

@@ -43,7 +43,7 @@ class Pairs:
             self.left_out = listing.left_out()
             self._match(names, *twins)
         else:
-            splits = split_folders(names, self.root, split)
+            splits = split_folders(names, self.root, wanted=split)
             chosen = choose_split(splits, split, self.root)
             self.left_out = listing.left_out(chosen)
             inside = [name for name in names if not chosen or name.startswith(chosen + "/")]
@@ -85,9 +85,9 @@ class Pairs:
         def load(names):
             contents = [read_picture(join(self.root, name)) for name in names]
             if len(contents) == 1:
-                halves = [square(half, size, fit) for half in _halve(decode(contents[0]))]
+                halves = [square(half, size, fit=fit) for half in _halve(decode(contents[0]))]
             else:
-                halves = [decode(content, size, fit) for content in contents]
+                halves = [decode(content, size, fit=fit) for content in contents]
             source, target = reversed(halves) if self._swap else halves
             if not _fit_together(source, target):
                 raise BadPicture(f"source is {_extent(source)}, but target is {_extent(target)}")

@@ -15,7 +15,7 @@ SHEET = "a sheet of samples that packshot made"
 _CHUNK = 8  # items a task: one at a time, handing over costs a tenth of decoding a small picture
 
 
-def ordered_map(function: Callable, items: Iterable, workers: int | None = None) -> Iterator:
+def ordered_map(function: Callable, items: Iterable, *, workers: int | None = None) -> Iterator:
     """Yield `function(item)` for every item, in order, computed by `workers` threads (default: one a core).
 
     At most a few chunks an idle consumer are computed ahead, so memory stays bounded. What `function` raises is raised
@@ -53,7 +53,7 @@ def file_sizes(root: str, names: Sequence[str]) -> list[int]:
         except OSError:
             return -1
 
-    return list(ordered_map(size, names, 32 if files.is_remote(root) else None))
+    return list(ordered_map(size, names, workers=32 if files.is_remote(root) else None))
 
 
 def read_good(load: Callable, items: Iterable, quarantine: Quarantine, where: str) -> Iterator:
@@ -73,7 +73,7 @@ def read_good(load: Callable, items: Iterable, quarantine: Quarantine, where: st
             return name, None, f"cannot be read: {error.strerror or error}"
 
     good = bad = 0
-    for name, example, reason in ordered_map(attempt, items, 32 if files.is_remote(where) else None):
+    for name, example, reason in ordered_map(attempt, items, workers=32 if files.is_remote(where) else None):
         if reason is None:
             good += 1
             yield example

@@ -6,7 +6,7 @@ A control point is (x, y) or (x, y, smoothness): 1, the default, flows through t
 import numpy as np
 
 
-def curve(points, closed: bool = True, steps: int = 10):
+def curve(points, closed: bool = True, *, steps: int = 10):
     """A smooth line through control points (a cubic Hermite spline): float [n, 2]."""
     knots = np.array([point[:2] for point in points], np.float64)
     smooth = np.array([point[2] if len(point) > 2 else 1.0 for point in points])[:, None]
@@ -44,7 +44,7 @@ def ribbon(points, width):
     return np.concatenate([line + across, (line - across)[::-1]])
 
 
-def oval(x, y, width, height, power: float = 2.0):
+def oval(x, y, width, height, *, power: float = 2.0):
     """An ellipse about (x, y); a `power` above 2 squares it towards a box."""
     turn = np.linspace(0.0, 2 * np.pi, 48, endpoint=False)
     unit = np.stack([np.cos(turn), np.sin(turn)], axis=1)

@@ -66,7 +66,7 @@ class Tfds:
         )
 
         def load(example):
-            loaded = {"image": decode(example["image"], size, fit)}
+            loaded = {"image": decode(example["image"], size, fit=fit)}
             if self.classes:
                 loaded["label"] = int(example["label"])
             return loaded

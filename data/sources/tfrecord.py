@@ -202,12 +202,12 @@ def _read_facts(folder):
 
 def _fit_mask(mask, size, fit):
     # Inverted on the way, so that what `pad` adds is background (0) and not white.
-    return np.ascontiguousarray(255 - square(255 - mask, size, fit)[:, :, :1])
+    return np.ascontiguousarray(255 - square(255 - mask, size, fit=fit)[:, :, :1])
 
 
 # What becomes of a feature's values: (values, size, fit) -> what an example holds.
 _READ = {
-    contract.PICTURE: lambda values, size, fit: decode(values[0], size, fit),
+    contract.PICTURE: lambda values, size, fit: decode(values[0], size, fit=fit),
     contract.MAP: lambda values, size, fit: _fit_mask(decode(values[0]), size, fit),
     contract.LABEL: lambda values, size, fit: int(values[0]),
     contract.TOKENS: lambda values, size, fit: np.array(values, np.int32),

@@ -125,7 +125,7 @@ def build_critic(config, facts, name):
             x = FusedBatchNormalization(gamma_initializer=near_one())(x)
         x = keras.layers.LeakyReLU(0.2)(x)
     network = keras.Model(
-        [picture, *conditions], logits(keras.layers.Flatten()(x), conditions, facts, normal), name=name
+        [picture, *conditions], logits(keras.layers.Flatten()(x), conditions, facts, initializer=normal), name=name
     )
     if config.objective == "wgan":
         for variable in network.trainable_weights:

@@ -193,16 +193,16 @@ def build_generator(config, facts, name):
     return keras.Model([latent, *conditions], keras.layers.Activation("linear", dtype="float32")(picture), name=name)
 
 
-def colours(x, side, gain=1.0):
+def colours(x, side, *, gain=1.0):
     return keras.layers.Conv2D(3, side, padding="same", use_bias=False, kernel_initializer=fan_in(gain))(x)
 
 
 def skip_pictures(stages, last_side):
     """The sum of a picture of each stage, doubled to the size of the last: Karras et al. 2020 (StyleGAN2), section 4.1."""
     gain = len(stages) ** -0.5
-    picture = colours(stages[0], 1, gain)
+    picture = colours(stages[0], 1, gain=gain)
     for x in stages[1:]:
-        picture = Upsample2x()(picture) + colours(x, last_side if x is stages[-1] else 1, gain)
+        picture = Upsample2x()(picture) + colours(x, last_side if x is stages[-1] else 1, gain=gain)
     return picture
 
 
@@ -225,7 +225,9 @@ def build_critic(config, facts, name):
         if stage:
             x = Downsample2x()(x)
     x = DepthwisePool()(x)
-    return keras.Model([picture, *conditions], logits(x, conditions, facts, fan_in, use_bias=False), name=name)
+    return keras.Model(
+        [picture, *conditions], logits(x, conditions, facts, initializer=fan_in, use_bias=False), name=name
+    )
 
 
 class Model(Generation, TwoPlayer):

@@ -34,8 +34,8 @@ def logits(
     features,
     inputs,
     facts,
-    initializer=keras.initializers.GlorotUniform,
     *,
+    initializer=keras.initializers.GlorotUniform,
     use_bias=True,
     dense=keras.layers.Dense,
     embedding=KnownEmbedding,
@@ -50,6 +50,6 @@ def logits(
     """
     total = dense(1, use_bias=use_bias, kernel_initializer=initializer())(features)
     for column, condition in zip(inputs, facts, strict=True):
-        vector = embedding(condition.count, features.shape[-1], initializer())(column)
+        vector = embedding(condition.count, features.shape[-1], embeddings_initializer=initializer())(column)
         total = total + keras.layers.Dot(axes=1)([features, vector])
     return keras.layers.Reshape((), dtype="float32")(total)

@@ -95,8 +95,8 @@ class SpectralDense(_Spectral):
 class SpectralEmbedding(_Spectral):
     """A spectrally normalised table, and the zero vector for numbers below 0: int32 [batch] -> [batch, filters]."""
 
-    def __init__(self, count, filters, kernel_initializer="orthogonal", **kwargs):
-        super().__init__(filters, use_bias=False, kernel_initializer=kernel_initializer, **kwargs)
+    def __init__(self, count, filters, *, embeddings_initializer="orthogonal", **kwargs):
+        super().__init__(filters, use_bias=False, kernel_initializer=embeddings_initializer, **kwargs)
         self.count = count
 
     def build(self, input_shape):
@@ -109,5 +109,6 @@ class SpectralEmbedding(_Spectral):
         return (*input_shape, self.filters)
 
     def get_config(self):
-        config = super().get_config() | {"count": self.count}
-        return {name: value for name, value in config.items() if name != "use_bias"}
+        config = super().get_config()
+        del config["use_bias"]
+        return config | {"count": self.count, "embeddings_initializer": config.pop("kernel_initializer")}

@@ -13,7 +13,7 @@ from models.losses.reconstruction import squared
 NEARLY_NOTHING = 1e-20  # the least squared length a pixel's channels are divided by
 
 
-def perceptual(network, prediction, target, layers: Mapping[str, float], difference=squared):
+def perceptual(network, prediction, target, layers: Mapping[str, float], *, difference=squared):
     """Sum over layers of weight * difference of their maps, each a mean over places and channels.
 
     With `squared`, Johnson et al. 2016 (1603.08155), eq. 2, and Ledig et al. 2017 (1609.04802), eq. 5, but for its mean over channels;

@@ -13,6 +13,6 @@ def squared(prediction, target):
     return tf.reduce_mean(tf.square(prediction - target), axis=[1, 2, 3])
 
 
-def charbonnier(prediction, target, epsilon=1e-3):
+def charbonnier(prediction, target, *, epsilon=1e-3):
     """Mean of sqrt(difference^2 + epsilon^2), a smooth L1: Lai et al. 2017 (LapSRN), eq. 1."""
     return tf.reduce_mean(tf.sqrt(tf.square(prediction - target) + epsilon**2), axis=[1, 2, 3])

@@ -77,7 +77,7 @@ class Call(NamedTuple):
     signature: Signature | None = None
 
 
-def spec(model: str, signature: str = "", version: int | None = None, label: str | None = None):
+def spec(model: str, signature: str = "", *, version: int | None = None, label: str | None = None):
     """A ModelSpec; without `version` and `label` it means the newest version. Raises BadCall for both."""
     made = messages.ModelSpec(name=model, signature_name=signature)
     if version is not None and label is not None:
@@ -91,7 +91,7 @@ def spec(model: str, signature: str = "", version: int | None = None, label: str
 
 
 def predict(
-    model_spec, inputs: Mapping[str, Any], outputs: Iterable[str] = (), signature: Signature | None = None
+    model_spec, inputs: Mapping[str, Any], *, outputs: Iterable[str] = (), signature: Signature | None = None
 ) -> Call:
     """Arrays by alias -> arrays by alias.
 
@@ -111,19 +111,19 @@ def predict(
     return Call("Predict", request, _arrays, signature)
 
 
-def classify(model_spec, examples: Sequence[Mapping], context: Mapping | None = None) -> Call:
+def classify(model_spec, examples: Sequence[Mapping], *, context: Mapping | None = None) -> Call:
     """Examples -> a list of (label, score) for each."""
     request = messages.ClassificationRequest(model_spec=model_spec, input=_input(examples, context))
     return Call("Classify", request, lambda reply: _classes(reply.result))
 
 
-def regress(model_spec, examples: Sequence[Mapping], context: Mapping | None = None) -> Call:
+def regress(model_spec, examples: Sequence[Mapping], *, context: Mapping | None = None) -> Call:
     """Examples -> float32 [n]."""
     request = messages.RegressionRequest(model_spec=model_spec, input=_input(examples, context))
     return Call("Regress", request, lambda reply: _values(reply.result))
 
 
-def multi_inference(tasks: Sequence[tuple], examples: Sequence[Mapping], context: Mapping | None = None) -> Call:
+def multi_inference(tasks: Sequence[tuple], examples: Sequence[Mapping], *, context: Mapping | None = None) -> Call:
     """Pairs of ModelSpec and "classify" or "regress" -> the result of each, as from those calls.
 
     Raises ValueError for any other word.

@@ -94,8 +94,8 @@ class _Caller:
 
         Returns a list of (label, score) for each. `context` holds features that all examples share.
         """
-        spec = calls.spec(model, signature, version, label)
-        return self._run(self._send(calls.classify(spec, examples, context), self._deadline(timeout)))
+        spec = calls.spec(model, signature, version=version, label=label)
+        return self._run(self._send(calls.classify(spec, examples, context=context), self._deadline(timeout)))
 
     def regress(
         self,
@@ -109,8 +109,8 @@ class _Caller:
         timeout: float | None = _CLIENTS,
     ) -> np.ndarray:
         """Regress examples, as for `classify`: float32 [n]."""
-        spec = calls.spec(model, signature, version, label)
-        return self._run(self._send(calls.regress(spec, examples, context), self._deadline(timeout)))
+        spec = calls.spec(model, signature, version=version, label=label)
+        return self._run(self._send(calls.regress(spec, examples, context=context), self._deadline(timeout)))
 
     def multi_inference(
         self,
@@ -127,8 +127,10 @@ class _Caller:
 
         Returns signature -> the result of `classify` or `regress`.
         """
-        specs = [(calls.spec(model, signature, version, label), kind) for signature, kind in tasks.items()]
-        call = calls.multi_inference(specs, examples, context)
+        specs = [
+            (calls.spec(model, signature, version=version, label=label), kind) for signature, kind in tasks.items()
+        ]
+        call = calls.multi_inference(specs, examples, context=context)
         named = call._replace(read=lambda reply: dict(zip(tasks, call.read(reply), strict=True)))
         return self._run(self._send(named, self._deadline(timeout)))
 
@@ -141,7 +143,7 @@ class _Caller:
         timeout: float | None = _CLIENTS,
     ) -> Metadata:
         """The signatures of a version, with the types and shapes of their inputs and outputs."""
-        call = calls.metadata(calls.spec(model, "", version, label))
+        call = calls.metadata(calls.spec(model, "", version=version, label=label))
         return self._run(self._send(call, self._deadline(timeout)))
 
     def classes(
@@ -164,7 +166,7 @@ class _Caller:
         self, model: str, *, version: int | None = None, timeout: float | None = _CLIENTS
     ) -> list[VersionStatus]:
         """All versions in the server, or the given one, the newest first; failed and unloaded versions are END."""
-        return self._run(self._send(calls.status(calls.spec(model, "", version)), self._deadline(timeout)))
+        return self._run(self._send(calls.status(calls.spec(model, "", version=version)), self._deadline(timeout)))
 
     def reload(self, config, *, timeout: float | None = _CLIENTS) -> None:
         """Replace the server's list of models by a ModelServerConfig (a message, or its text). Only over gRPC.
@@ -178,8 +180,8 @@ class _Caller:
         self,
         model: str,
         version: int | None = None,
-        timeout: float | None = _CLIENTS,
         *,
+        timeout: float | None = _CLIENTS,
         unless: VersionStatus | None = None,
     ) -> VersionStatus:
         """Wait until `version` (or any) of a model is AVAILABLE; waits also for a server that has not started.
@@ -195,11 +197,11 @@ class _Caller:
         return math.inf if seconds is None else time.monotonic() + seconds
 
     async def _predict(self, model, inputs, signature, *, version, label, outputs, deadline):
-        spec = calls.spec(model, signature, version, label)
+        spec = calls.spec(model, signature, version=version, label=label)
         known = None
         if not self._channel.knows_types or not all(hasattr(value, "dtype") for value in inputs.values()):
             known = await self._signature(spec, deadline)
-        return await self._send(calls.predict(spec, inputs, outputs, known), deadline)
+        return await self._send(calls.predict(spec, inputs, outputs=outputs, signature=known), deadline)
 
     async def _classes(self, model, version, label, condition, deadline):
         async def ask(numbers):
@@ -245,10 +247,10 @@ class _Caller:
             labels = labels._replace(code=error.name)
             raise
         finally:
-            self.metrics.observe(labels, time.monotonic() - started, retries)
+            self.metrics.observe(labels, time.monotonic() - started, retries=retries)
 
     async def _wait(self, model, version, deadline, unless):
-        call, seen = calls.status(calls.spec(model, "", version)), None
+        call, seen = calls.status(calls.spec(model, "", version=version)), None
         while True:
             try:
                 found = await self._send(call, deadline)

@@ -41,7 +41,7 @@ class ClientMetrics:
         self._lock = threading.Lock()
         self._tallies = {}
 
-    def observe(self, labels: Labels, seconds: float, retries: int = 0) -> None:
+    def observe(self, labels: Labels, seconds: float, *, retries: int = 0) -> None:
         """Count a call that took `seconds`, including its `retries` and the pauses between them."""
         with self._lock:
             tally = self._tallies.setdefault(labels, Tally())

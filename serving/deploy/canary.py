@@ -87,7 +87,7 @@ class Canary:
         before, known = self._config, self._known(version)
         self._move({STABLE: stable, PREVIOUS: None}, add=version, drop=labels.get(PREVIOUS))
         try:
-            self._client.wait_available(self._model, version, timeout, unless=known)
+            self._client.wait_available(self._model, version, timeout=timeout, unless=known)
         except BaseException:  # Ctrl-C too
             self._apply(before)
             raise

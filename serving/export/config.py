@@ -16,7 +16,9 @@ from serving.wire.messages import BatchingParameters, ModelServerConfig, Monitor
 METRICS_PATH = "/monitoring/prometheus/metrics"
 
 
-def models(base_paths: Mapping[str, str], kept: str = "", is_there: Callable[[str], bool] = lambda path: False) -> str:
+def models(
+    base_paths: Mapping[str, str], kept: str = "", *, is_there: Callable[[str], bool] = lambda path: False
+) -> str:
     """The text of a ModelServerConfig for the models of `base_paths` (name -> absolute path or URI).
 
     A model that is also in the text `kept` keeps its policy and labels, but not its base path: the folder may have been
@@ -43,7 +45,7 @@ def models(base_paths: Mapping[str, str], kept: str = "", is_there: Callable[[st
     return text_format.MessageToString(config)
 
 
-def batching(sizes: tuple[int, ...] = (1, 2, 4, 8, 16), timeout_micros: int = 2000, threads: int = 2) -> str:
+def batching(sizes: tuple[int, ...] = (1, 2, 4, 8, 16), timeout_micros: int = 2000, *, threads: int = 2) -> str:
     """The text of BatchingParameters: a batch waits `timeout_micros` to fill and is padded to the next of `sizes`.
 
     A request of more rows than the largest size is split. Raises UserError unless the sizes rise; with other sizes the

@@ -35,7 +35,7 @@ REPORT = "export.json"
 SCHEMA = 2  # of the report; 1 had `facts` for `metadata`, and no interface
 
 
-def export(model, to: str, name: str, version: int | None = None, *, metadata: Mapping) -> str:
+def export(model, to: str, name: str, *, version: int | None = None, metadata: Mapping) -> str:
     """Write `model` as `<to>/<name>/<version>` and return that path; `to` may be a folder or a URI such as gs://bucket/models.
 
     `model` has `signatures()` and `serving_variables()`. `version` defaults to the newest one plus 1. `metadata` goes into

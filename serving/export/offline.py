@@ -44,17 +44,19 @@ def sample(
     export: str,
     n: int,
     seed: int,
+    *,
     conditions: Mapping[str, str | int | np.ndarray] | None = None,
     numbers: Mapping[str, float] | None = None,
 ) -> np.ndarray:
     """Draw `n` pictures from the newest version under `export`: uint8 [n, H, W, 3]; see `samples`."""
-    return np.concatenate(list(samples(export, n, seed, conditions, numbers)))
+    return np.concatenate(list(samples(export, n, seed, conditions=conditions, numbers=numbers)))
 
 
 def samples(
     export: str,
     n: int,
     seed: int,
+    *,
     conditions: Mapping[str, str | int | np.ndarray] | None = None,
     numbers: Mapping[str, float] | None = None,
 ) -> Iterator[np.ndarray]:
@@ -90,9 +92,9 @@ def samples(
 def apply(
     export: str,
     photos: Iterable[bytes | str],
+    *,
     signature: str = "apply",
     others: Mapping[str, Iterable[bytes | str]] | None = None,
-    *,
     conditions: Mapping[str, str | int] | None = None,
     numbers: Mapping[str, float] | None = None,
 ) -> Iterator[bytes | Exception]:
@@ -223,6 +225,6 @@ def _column(name, port, value, n, path):
             raise CannotServe(f"{path} has no names for {name}; give a number")
         return np.arange(n, dtype=np.int64) % len(port.values)
     try:
-        return np.full(n, class_names.number(value, port.values, name), np.int64)
+        return np.full(n, class_names.number(value, port.values, condition=name), np.int64)
     except BadCall as error:
         raise CannotServe(str(error)) from error

@@ -103,6 +103,7 @@ class Session:
         self,
         signature: str,
         inputs: Mapping[str, object],
+        *,
         outputs: Sequence[str] = (),
         read: Callable[[str, object], np.ndarray] = lambda alias, value: value,
     ) -> Call:

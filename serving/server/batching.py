@@ -93,7 +93,7 @@ class Batcher:
     `observe(seconds)` is called with the waiting time of each request, `ran()` when a batch starts.
     """
 
-    def __init__(self, session: Session, parameters: Parameters, observe=lambda seconds: None, ran=lambda: None):
+    def __init__(self, session: Session, parameters: Parameters, *, observe=lambda seconds: None, ran=lambda: None):
         self._session = session
         self._parameters = parameters
         self._observe = observe

@@ -77,7 +77,7 @@ class Loader:
         def ran():
             self._metrics.count("/tensorflow/serving/batching_session/wrapped_run_count")
 
-        return Servable(session, Batcher(session, parameters, waited, ran), **self._servable)
+        return Servable(session, Batcher(session, parameters, observe=waited, ran=ran), **self._servable)
 
     def _warm_up(self, servable, path):
         if not self._rounds or not tf.io.gfile.exists(f"{path}/{warmup.FILE}"):

@@ -37,6 +37,7 @@ class Server:
         self,
         flags: Flags,
         say: Callable[[str], None] = lambda words: None,
+        *,
         calls: Callable[[Repository, Metrics], Calls] = Calls,
     ):
         self._flags = flags

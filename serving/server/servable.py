@@ -121,7 +121,7 @@ class Servable:
                     "Expected prediction signature method_name to be one of "
                     f"{{{PREDICT}, {CLASSIFY}, {REGRESS}}}. Was: {method}",
                 )
-        call = self._session.prepare(name, request.inputs, tuple(request.output_filter), _read)
+        call = self._session.prepare(name, request.inputs, outputs=tuple(request.output_filter), read=_read)
         return self._submit(call, timeout)
 
     def classify(self, name: str, examples, *, timeout: float | None = None):
@@ -217,7 +217,7 @@ class Servable:
 
     def _run_examples(self, name, examples, outputs, timeout):
         rows = _serialized(examples)
-        call = self._session.prepare(name, {"inputs": rows}, outputs)
+        call = self._session.prepare(name, {"inputs": rows}, outputs=outputs)
         return awaited(self._submit(call, timeout), timeout), len(rows)
 
     def _submit(self, call, timeout):

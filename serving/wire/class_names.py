@@ -19,7 +19,7 @@ def signature(condition: str) -> str:
     return SIGNATURE if condition == LABEL else f"{condition}_values"
 
 
-def number(label: str | int, names: Sequence[str] = (), condition: str = LABEL) -> int:
+def number(label: str | int, names: Sequence[str] = (), *, condition: str = LABEL) -> int:
     """The number of a class, or of the value of another condition, among `names`.
 
     A `str` is a name, or a number from 0 if no class has that name; an `int` is a number. Without `names` every number

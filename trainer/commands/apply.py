@@ -39,9 +39,9 @@ def main(export_or_run, photos, best, signature, others, label, condition, out, 
         work = pairs(photos, out, say)
         sources = [photo for photo, _ in work]
         inputs = {name: partners(photos, sources, path) for name, path in named(others, "--input").items()}
-        export = find_export(export_or_run, say, best)
+        export = find_export(export_or_run, say, at_best=best)
         told_all = {"conditions": conditions(label, condition), "numbers": numbers(options["set"])}
-        results = offline.apply(export, sources, signature, inputs, **told_all)
+        results = offline.apply(export, sources, signature=signature, others=inputs, **told_all)
         failed = 0
         for (photo, target), result in zip(work, progress(results, len(work), "changing"), strict=True):
             error = result if isinstance(result, Exception) else write(target, result)

@@ -44,8 +44,8 @@ def main(data, out, as_json, fix, drop, strict):
         taken = inventory.take(data)
         _check(taken, (out, as_json, fix), fix, drop)
         records = survey(taken, progress)
-        found = find_defects(taken, records, progress)
-        kept = cleaning.kept(records, found, drop)
+        found = find_defects(taken, records, progress=progress)
+        kept = cleaning.kept(records, found, drop=drop)
         said = verdict.sentences(records, found, len(kept))
         values = report.as_values(taken, records, found, said, len(kept))
         _tell(values, found)
@@ -53,7 +53,7 @@ def main(data, out, as_json, fix, drop, strict):
             outputs.write_json(as_json, values, BY)
             say(f"for machines: {as_json}")
         if out:
-            outputs.write(out, page(taken, found, values, progress), BY)
+            outputs.write(out, page(taken, found, values, progress=progress), BY)
             say(f"page: {out}")
         if fix:
             content, odd = cleaning.cleaned_list(taken.spec, kept, len(records))
@@ -80,7 +80,7 @@ def _check(taken, targets, fix, drop):
     kind, _, rest = taken.spec.partition(":")
     if kind == "list":
         inputs.append(split_option(rest)[0])
-    outputs.check(filter(None, targets), BY, inputs)
+    outputs.check(filter(None, targets), BY, inputs=inputs)
 
 
 def _tell(values, found):

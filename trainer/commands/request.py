@@ -92,7 +92,7 @@ class Asked(NamedTuple):
                 raise Refused(
                     f"the model {self.model} is conditional on {what}; choose one by {option}: {class_names.listed(values)}"
                 )
-            number = class_names.number(given[name], values, name)
+            number = class_names.number(given[name], values, condition=name)
             numbered[name] = number, values[number] if values else given[name]
         return numbered
 

@@ -39,6 +39,6 @@ def main(export_or_run, n, seed, label, condition, truncation, best, out, **opti
         encode = outputs.encoder(out)
         outputs.check([out], by)
         told, knobs = conditions(label, condition), numbers(options["set"], truncation=truncation)
-        made = offline.sample(find_export(export_or_run, say, best), n, seed, told, knobs)
+        made = offline.sample(find_export(export_or_run, say, at_best=best), n, seed, conditions=told, numbers=knobs)
         outputs.write(out, encode(grid(made)), by)
     say(f"{n} pictures: {out}")

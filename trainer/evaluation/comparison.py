@@ -58,7 +58,7 @@ class Comparison:
         }
 
 
-def compare(evaluations: Sequence[Evaluation], names: Sequence[str], ratings: dict | None = None) -> Comparison:
+def compare(evaluations: Sequence[Evaluation], names: Sequence[str], *, ratings: dict | None = None) -> Comparison:
     """Ranks models, called `names`, by their headline. Raises UserError if they have different headlines."""
     first = evaluations[0]
     for other in evaluations[1:]:

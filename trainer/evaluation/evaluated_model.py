@@ -51,7 +51,7 @@ class EvaluatedModel:
             progress: see `data.progress`.
         """
         numbers = {} if truncation == 1 else {"truncation": truncation}
-        parts = offline.samples(self.path, count, seed, conditions, numbers)
+        parts = offline.samples(self.path, count, seed, conditions=conditions, numbers=numbers)
         return progress(parts, -(-count // offline.BATCH), "making")
 
     def change(self, pictures: Iterable[np.ndarray]) -> Iterator[np.ndarray]:

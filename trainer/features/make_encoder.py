@@ -45,7 +45,7 @@ PEAK_RATE = 2e-3
 @click.option("--seed", default=0, show_default=True)
 def main(*, out, steps, products, backdrops, whitened_on, seed):
     began = time.monotonic()
-    scenes = Scenes(seed, products, backdrops, progress)
+    scenes = Scenes(seed, products, backdrops, progress=progress)
     weights, terms = train(scenes, steps, seed)
     weights |= whitening(scenes, weights, range(steps * SCENES, steps * SCENES + whitened_on))
     weights = {name: array.astype(np.float16) for name, array in weights.items()}

@@ -47,7 +47,7 @@ class View:
 class Scenes:
     """Scenes, composed from a stock of products, backdrops and cloth."""
 
-    def __init__(self, seed: int, products: int, backdrops: int, progress: Progress = silent):
+    def __init__(self, seed: int, products: int, backdrops: int, *, progress: Progress = silent):
         self.seed = seed
         studio = Studio(products, seed)
         drawn = progress(range(products), products, "drawing products")

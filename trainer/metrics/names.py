@@ -56,6 +56,7 @@ def of_maps(
     features: str,
     maps: Sequence[np.ndarray],
     target_maps: Sequence[np.ndarray],
+    *,
     weights: Sequence[np.ndarray] | None = None,
 ) -> dict[str, np.ndarray]:
     """Takes `feature_distance`, by full name: {"feature_distance_clothes-v1": float64 [n]}, with the suffix `_weighted` for given weights.
@@ -63,7 +64,7 @@ def of_maps(
     Raises ValueError as `feature_distance`, and for `features` as `of_sets`.
     """
     name = f"feature_distance_{_checked(features)}" + ("" if weights is None else "_weighted")
-    return {name: feature_distance(maps, target_maps, weights)}
+    return {name: feature_distance(maps, target_maps, weights=weights)}
 
 
 def of_naturalness(pictures: np.ndarray, model: Naturalness) -> dict[str, np.ndarray]:

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def feature_distance(
-    maps: Sequence[np.ndarray], target_maps: Sequence[np.ndarray], weights: Sequence[np.ndarray] | None = None
+    maps: Sequence[np.ndarray], target_maps: Sequence[np.ndarray], *, weights: Sequence[np.ndarray] | None = None
 ) -> np.ndarray:
     """Distance in feature maps, Zhang et al. 2018, eq. 1: float64 [n], >= 0, 0 for equal maps, less is nearer.
 

@@ -9,7 +9,7 @@ from data.errors import UserError
 BLOCK = 1024  # rows compared with a whole set at a time: 25 MB against 3,068 rows
 
 
-def checked(vectors: np.ndarray, what: str, least: int = 2) -> np.ndarray:
+def checked(vectors: np.ndarray, what: str, *, least: int = 2) -> np.ndarray:
     """Returns the vectors as float64 [n, d]; `what` names them in errors.
 
     Raises ValueError if they are not [n, d], and UserError for values that are not finite and fewer than `least` rows.
@@ -28,7 +28,7 @@ def checked(vectors: np.ndarray, what: str, least: int = 2) -> np.ndarray:
 
 def checked_sets(least: int = 2, **sets: np.ndarray) -> list[np.ndarray]:
     """Checks several sets by name, as `checked`. Raises ValueError also if they differ in d."""
-    arrays = [checked(vectors, name, least) for name, vectors in sets.items()]
+    arrays = [checked(vectors, name, least=least) for name, vectors in sets.items()]
     if len({vectors.shape[1] for vectors in arrays}) > 1:
         shapes = ", ".join(f"{name} {list(vectors.shape)}" for name, vectors in zip(sets, arrays, strict=True))
         raise ValueError(f"the sets differ in the number of features: {shapes}")

@@ -201,7 +201,7 @@ class Translators:
             if len(drawn) == count:
                 break
             try:
-                drawn.append(decode(files.read(path), size, _fit(self.models)))
+                drawn.append(decode(files.read(path), size, fit=_fit(self.models)))
             except BadPicture as error:
                 say(f"{path}: {error}")
         if len(drawn) < count:

@@ -33,7 +33,7 @@ def _check_encoding(name, value):
         raise UserError(f"{option}: {what} {value!a} has a name that is not UTF-8; rename it") from None
 
 
-def make_model(run: RunConfig, facts: Facts, parent=None):
+def make_model(run: RunConfig, facts: Facts, *, parent=None):
     """The family's model for the run, with the model of its parent if it has one. UserError if the configuration is contradictory."""
     family = catalogue.load(run.model)
     config = configuration(run)

@@ -25,7 +25,7 @@ def export_run(run, model, *, data, step, export_to, say, version=None, best=Non
     """
     if run.precision != "float32":
         set_precision("float32")
-        trained, model = model.state(), make_model(run, model.facts, model.parent)
+        trained, model = model.state(), make_model(run, model.facts, parent=model.parent)
         for identifier, variable in model.state().items():
             variable.assign(trained[identifier])
     to, name = export_to
@@ -44,7 +44,7 @@ def export_run(run, model, *, data, step, export_to, say, version=None, best=Non
     if best:
         made_from["best"] = best
         say(f"the best of the run: {best['metric']} {best['value']:.4g} at {best['images']:,} pictures")
-    path = export(model, to, name, version, metadata=made_from)
+    path = export(model, to, name, version=version, metadata=made_from)
     say(f"exported and verified: {path}")
     if is_pattern(path):
         say(
@@ -75,7 +75,7 @@ def export_checkpoint(
     )
 
 
-def find_export(path: str, say, at_best=False) -> str:
+def find_export(path: str, say, *, at_best=False) -> str:
     """Returns the newest exported version of a run or of a model's folder, or a version's folder itself. Raises UserError if there is none.
 
     A run without an export, or saved since its newest export, is exported first. With `at_best`, for runs only, it is exported if its

@@ -150,7 +150,7 @@ def build(run: RunConfig, folder: RunDir) -> tuple[object, record.Record, Parent
     known = record.read(folder.record) or record.Record(record.Data.of(open_source(run.data, run.seed)))
     place = lender(run, folder)
     parent = place and open_parent(place)
-    model = make_model(run, make_facts(run, known.data), parent and parent.model)
+    model = make_model(run, make_facts(run, known.data), parent=parent and parent.model)
     record.check_frozen(folder.record, known, model)
     return model, known, parent
 

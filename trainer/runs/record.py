@@ -92,7 +92,7 @@ def check_frozen(path: str, known: Record | None, model) -> None:
     )
 
 
-def difference(old: Data, new: Data, conditions: tuple[str, ...] = ()) -> str | None:
+def difference(old: Data, new: Data, *, conditions: tuple[str, ...] = ()) -> str | None:
     """Describes the difference between two data, as the end of a sentence; None if they are equal.
 
     Raises UserError if the values of one of the `conditions` differ: the model's numbers mean the old values.

@@ -25,7 +25,7 @@ class Enhancement(PairTask):
     deciding = ("scale",)
     made_by = "its scale"
 
-    def view(self, config, kind="auto", keys=()):
+    def view(self, config, kind="auto", *, keys=()):
         return views.enhancement(config.resolution, config.scale, keys=keys)
 
     def side(self, config, key):

@@ -23,7 +23,7 @@ class Generation(Task):
     count = 1_000
     deciding = ("resolution",)
 
-    def view(self, config, kind="auto", keys=()):
+    def view(self, config, kind="auto", *, keys=()):
         return views.generation(config.resolution, keys)
 
     def sample_grid(self, model, rows, seed):

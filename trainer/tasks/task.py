@@ -36,7 +36,7 @@ class Task:
     price = 25
     deciding: Sequence[str] = ()
 
-    def view(self, config, kind: str = "auto", keys: Sequence[str] = ()):
+    def view(self, config, kind: str = "auto", *, keys: Sequence[str] = ()):
         """Returns the view of a family with this config, see `data.views`; keys: besides those of its task.
 
         Raises UserError if the settings are contradictory.
@@ -141,7 +141,7 @@ class PairTask(Task):
         against = self.pair_evaluator(some[self.target], vars(model.config), extractor)
         return live.of_pairs(make, against, seen=held_out is None)
 
-    def pair_evaluator(self, targets: Sequence[np.ndarray], settings: dict, extractor, lpips=None) -> PairEvaluator:
+    def pair_evaluator(self, targets: Sequence[np.ndarray], settings: dict, extractor, *, lpips=None) -> PairEvaluator:
         """Returns the evaluator of pictures with these targets; settings: of the family's config. lpips: see `trainer.features.lpips`."""
         return PairEvaluator(targets, extractor, self.shave(settings), self.period(settings), self.measure, lpips)
 
@@ -157,7 +157,7 @@ class PairTask(Task):
         return pairs.evaluate(
             model,
             reference,
-            self.pair_evaluator(targets, model.run.settings, extractor, request.lpips),
+            self.pair_evaluator(targets, model.run.settings, extractor, lpips=request.lpips),
             made_by=self.made_by.format(view=model.run.view),
             alternatives=self.alternatives(reference.pairs),
             show=show,

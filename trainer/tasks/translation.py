@@ -27,8 +27,8 @@ class Translation(PairTask):
     deciding = ("resolution",)
     made_by = "the view {view}"
 
-    def view(self, config, kind="auto", keys=()):
-        return views.translation(config.resolution, kind, keys)
+    def view(self, config, kind="auto", *, keys=()):
+        return views.translation(config.resolution, kind, keys=keys)
 
     def rated_view(self, side, kind, setting):
         return side, views.translation(side, kind)

@@ -213,14 +213,14 @@ def _prepare(run, folder, strategy, *, evaluation_options, accept_new_data, say)
     folder.check_apart(source)
     facts = make_facts(run, source)
     family = catalogue.load(run.model).Model
-    view = tasks.of(family).view(config, run.view, family.KEYS)
+    view = tasks.of(family).view(config, run.view, keys=family.KEYS)
     view.check(source.keys)
     data, known, changed = record.Data.of(source), record.read(folder.record), None
     if steps(folder.checkpoints):
         if not files.exists(folder.config):
             say(f"{folder.config} is missing: the settings of this command are assumed to be those of the run")
         if known:
-            changed = record.difference(known.data, data, run.told)
+            changed = record.difference(known.data, data, conditions=run.told)
             if not changed and known.data.spec != data.spec:
                 say(f"{data.spec} holds the same pictures, by names and sizes, as {known.data.spec} did")
         else:
@@ -237,7 +237,7 @@ def _prepare(run, folder, strategy, *, evaluation_options, accept_new_data, say)
     try:
         with strategy.scope():
             parent = lender and parents.open_parent(lender)
-            model = make_model(run, facts, parent and parent.model)
+            model = make_model(run, facts, parent=parent and parent.model)
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
         raise UserError(f"the model is too large for the memory of this machine: {_first_line(error)}") from error
     begun, init = bool(steps(folder.checkpoints)), None

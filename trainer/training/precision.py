@@ -178,7 +178,7 @@ def _step(run, facts):
 
     set_precision(run.precision)
     lender = parents.lender(run)
-    model = make_model(run, facts, lender and parents.open_parent(lender).model)
+    model = make_model(run, facts, parent=lender and parents.open_parent(lender).model)
     memory.check(model, model.config.batch_size)
     config, random = model.config, np.random.default_rng(0)
     rows, batch = config.batch_size * model.rows_per_step, {}
