@@ -15,6 +15,7 @@ import re
 import shutil
 import tempfile
 import time
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,7 +53,6 @@ class Rows:
     classes: tuple[str, ...]
     in_memory: bool
     attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    lock: object = field(default=None, repr=False, compare=False)  # kept open as long as the rows are used
     count: int = field(init=False)
 
     def __post_init__(self):
@@ -159,7 +159,7 @@ class _Place:
         """The set, or None when it is not there or damaged."""
         try:
             folder = self.folder
-            lock = open(folder / REPORT)
+            lock = os.open(folder / REPORT, os.O_RDONLY)
         except (ValueError, OSError):
             return None
         try:
@@ -167,7 +167,7 @@ class _Place:
         except OSError:  # being removed; or a file system without locks
             pass
         try:
-            facts = json.load(lock)
+            facts = json.loads((folder / REPORT).read_bytes())
             arrays = {}
             for key, (kind, shape) in facts["kinds"].items():
                 array = np.memmap(folder / f"{key}.raw", kind, "r")
@@ -175,12 +175,14 @@ class _Place:
             for name, reason in facts["left out"]:
                 quarantine.add(name, reason)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            lock.close()
+            os.close(lock)
             say(f"what was kept in {folder} is damaged, and is made again")
             return None
         with contextlib.suppress(OSError):
             os.utime(folder / REPORT)
-        return _rows(source, arrays, in_memory=False, lock=lock)
+        rows = _rows(source, arrays, in_memory=False)
+        weakref.finalize(rows, os.close, lock)  # it is held as long as the rows are used
+        return rows
 
 
 def _sweep(parent, needed):

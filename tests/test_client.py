@@ -136,12 +136,10 @@ def test_examples_are_classified_and_regressed(client):
 
 def test_several_signatures_run_over_the_same_examples(addresses):
     with Client(addresses["grpc"]) as client:
-        answers = client.multi_inference(
-            "arrays", {"regress": "regress", "classify": "classify"}, context=[{"value": 0.25}]
-        )
+        answers = client.multi_inference("arrays", {"regress": "regress", "classify": "classify"}, [{"value": 0.25}])
         assert answers["classify"] == [[("yes", 0.25), ("no", 0.75)]] and answers["regress"].tolist() == [0.5]
         with pytest.raises(ValueError, match="classify or regress, not 'rank'"):
-            client.multi_inference("arrays", {"regress": "rank"}, context=[])
+            client.multi_inference("arrays", {"regress": "rank"}, [])
 
 
 def test_metadata_tells_types_and_shapes(client):
@@ -193,7 +191,7 @@ def test_rest_has_its_own_words_for_a_signature_and_no_code_but_the_status(addre
             client.predict("arrays", {"x": [[1, 2, 3]]}, signature="s")
         with pytest.raises(errors.InvalidArgument, match="Missing named input: x"):
             client.predict("arrays", {"z": [[1, 2, 3]]})
-        for call in (client.reload, lambda _: client.multi_inference("arrays", {}, context=[])):
+        for call in (client.reload, lambda _: client.multi_inference("arrays", {}, [])):
             with pytest.raises(errors.Unimplemented, match="gRPC port"):
                 call("")
 

@@ -186,11 +186,12 @@ def test_kill_9_and_the_same_command_give_the_same_evaluations_and_the_same_best
     wait_for((tmp_path / "killed" / "checkpoints" / "best" / "best.json").exists, process)
     wait_for(lambda: len(evaluations(tmp_path / "killed")) > 3, process)
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.communicate()
     reached = evaluations(tmp_path / "killed")[-1]["step"]
     again = start(tmp_path / "killed", *options)
-    assert again.wait(timeout=120) == 0, again.stderr.read()
-    assert straight.wait(timeout=120) == 0, straight.stderr.read()
+    for run in (again, straight):
+        _, said = run.communicate(timeout=120)
+        assert run.returncode == 0, said
     found, expected = (
         [(line["step"], line["evaluation"], measures(line)) for line in evaluations(tmp_path / name)]
         for name in ("killed", "straight")

@@ -262,8 +262,8 @@ def test_a_sample_grid_is_what_its_name_says_and_may_be_made_again(models, tmp_p
     for n in (1, 4):
         done = packshot("sample", models / "gan" / "1", "--n", n, "--out", tmp_path / name)
         assert done.exit_code == 0, done.output
-    image = Image.open(tmp_path / name)
-    assert image.format == kind and image.size == (18, 18)
+    with Image.open(tmp_path / name) as image:
+        assert image.format == kind and image.size == (18, 18)
 
 
 GRIDS = {

@@ -51,6 +51,8 @@ class Process:
     def __exit__(self, *_):
         self.process.kill()
         self.process.wait()
+        self._reader.join()
+        self.process.stderr.close()
 
 
 def test_sigterm_finishes_what_is_under_way(base, tmp_path):

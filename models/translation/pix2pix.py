@@ -43,7 +43,7 @@ class Config:
     width: int = 64  # channels of the first layers
     widest: int = 512  # channels at most
     critic_layers: int = 3  # strided convolutions of the critic; 3 judge patches of 70x70 px
-    equal_phases: bool = False  # keep the generator's transposed convolutions from drawing a grid
+    equal_phases: bool = False  # keep the generator's last two transposed convolutions from drawing a grid of 4 px
     dropout: float = 0.5  # share dropped in the three innermost layers of the decoder
     objective: str = "non_saturating"
     l1: float = 100.0  # weight of the absolute difference
@@ -87,21 +87,21 @@ def build_generator(config, name):
         skips.append(x)
     skips.pop()
 
-    def up(channels, **options):
-        even = EqualPhases(2) if config.equal_phases else None
+    def up(channels, number, **options):
+        even = EqualPhases(2) if config.equal_phases and number >= stages - 2 else None
         return keras.layers.Conv2DTranspose(
             channels, 4, 2, "same", kernel_initializer=normal(), kernel_constraint=even, **options
         )
 
     for stage, channels in enumerate(reversed(widths[:-1])):
         x = keras.layers.ReLU()(x)
-        x = up(channels, use_bias=False)(x)
+        x = up(channels, stage, use_bias=False)(x)
         x = FusedBatchNormalization(gamma_initializer=near_one())(x)
         if stage < 3 and config.dropout:
             x = keras.layers.Dropout(config.dropout, seed=stage)(x)
         x = keras.layers.Concatenate()([x, skips.pop()])
     x = keras.layers.ReLU()(x)
-    x = up(3)(x)
+    x = up(3, stages - 1)(x)
     return keras.Model(source, keras.layers.Activation("tanh", dtype="float32")(x), name=name)
 
 

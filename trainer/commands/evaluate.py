@@ -100,7 +100,7 @@ def compare(runs_or_exports, out, as_json, features, lpips, ratings, **asked):
         outputs.check([out, as_json], by)
         rated = read_ratings(ratings) if ratings else None
         models = [open_model(path, say) for path in runs_or_exports]
-        comparison = ranked(_measure(models, features, lpips, asked), names, rated)
+        comparison = ranked(_measure(models, features, lpips, asked), names, ratings=rated)
         outputs.write_json(as_json, comparison.as_values(), by)
         outputs.write(out, comparison_page(comparison), by)
     click.echo(comparison.headline)
