@@ -98,7 +98,10 @@ def contrast(pixels: np.ndarray, limit: float = 2.0) -> np.ndarray:
     """
     luma = np.asarray(Image.fromarray(pixels).convert("L"))
     added = _equalised(luma, limit).astype(np.int16) - luma
-    return np.clip(pixels + added[:, :, None], 0, 255).astype(np.uint8)
+    raised = np.empty_like(pixels)
+    for channel in range(3):
+        raised[:, :, channel] = np.clip(pixels[:, :, channel] + added, 0, 255)
+    return raised
 
 
 @_of_colour
@@ -154,12 +157,13 @@ def whiten(pixels: np.ndarray, tolerance: int = 24) -> np.ndarray:
     """
     if _transparent(pixels):
         return pixels
-    colours = pixels[:, :, :3]
-    backdrop = _from_border(colours.min(axis=2) >= 255 - tolerance)
-    lift = np.where(backdrop[:, :, None], 255 - colours, 0).astype(np.uint8)
-    spread = np.asarray(Image.fromarray(lift).filter(ImageFilter.BoxBlur(1)))
+    backdrop = _from_border(pixels[:, :, :3].min(axis=2) >= 255 - tolerance)
     white = pixels.copy()
-    white[:, :, :3] = np.where(backdrop[:, :, None], 255, colours + np.minimum(spread, 255 - colours))
+    for channel in range(3):
+        missing = 255 - pixels[:, :, channel]
+        lift = Image.fromarray(np.where(backdrop, missing, np.uint8(0)))
+        shared = np.minimum(lift.filter(ImageFilter.BoxBlur(1)), missing)
+        white[:, :, channel] += np.where(backdrop, missing, shared)
     return white
 
 

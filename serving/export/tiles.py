@@ -10,12 +10,10 @@ from collections.abc import Callable
 import numpy as np
 
 from data.errors import UserError
-from serving.export.session import SessionError
 
 OVERLAP = 64  # px of the input
 SIDE = 1024  # px of the output: a tile whose result has this side is sent at once
 LEAST = 32  # px of the input: no tile is made smaller
-_RESOURCE_EXHAUSTED = 8  # of TF_Code
 
 
 class Tiled:
@@ -25,7 +23,7 @@ class Tiled:
     `tile` is halved, down to `LEAST` px, and stays so for the pictures to come.
 
     Args:
-        run: takes uint8 [1, h, w, 3] and returns uint8 [1, s h, s w, 3].
+        run: takes uint8 [1, h, w, 3] and returns uint8 [1, s h, s w, 3]; raises MemoryError when memory does not suffice.
         tile: side of a tile in px of the input; a picture with no more pixels than tile x tile is sent whole. None: `SIDE` / s.
         overlap: px of the input that neighbours share; half a tile at most.
 
@@ -39,12 +37,12 @@ class Tiled:
         self.tile = tile or max(LEAST, SIDE // self.scale)
 
     def __call__(self, picture: np.ndarray) -> np.ndarray:
-        """The result of a whole picture. Raises MemoryError, or SessionError, if the model fails on the smallest tiles too."""
+        """The result of a whole picture. Raises MemoryError if memory does not suffice for the smallest tiles, and what `run` raises."""
         while True:
             try:
                 return self._in_tiles(picture)
-            except (MemoryError, SessionError) as error:
-                if getattr(error, "code", _RESOURCE_EXHAUSTED) != _RESOURCE_EXHAUSTED or self.tile <= LEAST:
+            except MemoryError:
+                if self.tile <= LEAST:
                     raise
                 # A picture that was sent whole may be smaller than a tile.
                 self.tile = max(LEAST, min(self.tile, max(picture.shape[:2])) // 2)
