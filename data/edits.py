@@ -191,10 +191,11 @@ def square(pixels: np.ndarray, side: int = 0, colour: str = "white") -> np.ndarr
 
     The padding is white, the median colour of the photo's border (`backdrop`), or transparent where the photo has transparency.
     """
+    side = side or max(pixels.shape[:2])
+    if max(pixels.shape[:2]) > side:  # each channel for itself, or colours that alpha hides would become black
+        channels = map(Image.fromarray, np.moveaxis(pixels, 2, 0))
+        pixels = np.dstack([ImageOps.contain(channel, (side, side), Image.Resampling.LANCZOS) for channel in channels])
     image = Image.fromarray(pixels)
-    side = side or max(image.size)
-    if max(image.size) > side:
-        image = ImageOps.contain(image, (side, side), Image.Resampling.LANCZOS)
     fill = (255, 255, 255) if colour == "white" else tuple(map(int, _border_colour(pixels)))
     if pixels.shape[2] == 4:
         fill += (0 if _transparent(pixels) else 255,)

@@ -235,6 +235,12 @@ def test_a_square_of_a_cut_out_is_padded_with_nothing():
     assert edits.square(cut_out)[0, 0].tolist() == [255, 255, 255, 0]
 
 
+def test_shrinking_a_cut_out_leaves_the_colours_under_its_alpha():
+    cut_out = np.full((40, 60, 4), (200, 150, 100, 0), np.uint8)
+    cut_out[10:20, 20:40, 3] = 255
+    assert (edits.square(cut_out, 30)[5:25, :, :3] == (200, 150, 100)).all()
+
+
 def test_a_chain_is_its_edits_in_order(cat):
     line = "white_balance:white,contrast:1.1,square:160:backdrop"
     chain = parse(f" {line.replace(',', ' , ')} ")

@@ -115,8 +115,11 @@ def finish(work: Work, recipe: Recipe, format: str) -> bytes:
 
 
 def _enlarged(pixels, scale):
+    """uint8 [height, width] or [height, width, channels] enlarged by bicubic, each channel for itself: alpha hides no colour."""
     if scale == 1:
         return pixels
+    if pixels.ndim == 3:
+        return np.dstack([_enlarged(np.ascontiguousarray(channel), scale) for channel in np.moveaxis(pixels, 2, 0)])
     image = Image.fromarray(pixels)
     return np.array(image.resize((image.width * scale, image.height * scale), Image.Resampling.BICUBIC))
 
