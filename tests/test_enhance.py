@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from PIL import Image, ImageCms
 from toy_models import enhancer, translator
 
-from data import edits, outputs
+from data import edits, files, outputs
 from data.images import BadPicture, decode
 from data.photo_files import read
 from serving.export import offline
@@ -132,6 +132,14 @@ def test_with_other_settings_all_is_made_anew(enhance, tmp_path, words):
         assert done.exit_code == 0, done.output
     assert done.output.endswith("(1 were up to date)\n")
     assert enhance("p", *words, model="smooth").output.endswith("1 of 1 pictures: o\n")
+
+
+def test_photos_and_results_may_be_remote(enhance):
+    files.write("ram://packshot-enhance/p/a.webp", saved(noise(), "WEBP"))
+    for said in ("", " (1 were up to date)"):
+        done = enhance("ram://packshot-enhance/p", "--edits", "exposure:1", out="ram://packshot-enhance/o")
+        assert done.output.endswith(f"1 of 1 pictures: ram://packshot-enhance/o{said}\n"), done.output
+    assert decode(files.read("ram://packshot-enhance/o/a.webp")).shape == (12, 16, 3)
 
 
 def test_a_newer_mask_makes_a_photo_anew(enhance, tmp_path):
@@ -442,6 +450,7 @@ def test_an_error_of_the_program_ends_the_line(enhance, tmp_path, monkeypatch):
 def test_a_sheet_shows_pairs(enhance, tmp_path):
     for number in range(4):
         put(tmp_path / f"p/{number}.png", np.full((320, 320, 3), 40 * number, np.uint8))
+    put(tmp_path / "p/0bad.png", b"bad")
     for _ in range(2):
         done = enhance("p", "--sheet", "s.png", model="negative")
         assert done.exit_code == 0, done.output

@@ -147,11 +147,11 @@ def _files(photos, out, recipe, model, keep, *, watch, sheet, page):
         return []
 
     def enhance(items, recipe):
-        """Returns how many could not be made."""
-        failed = 0
+        """Returns those that could not be made."""
+        failed = set()
         for item, error in progress(enhanced(items, recipe, by), len(items), "enhancing"):
             if error:
-                failed += 1
+                failed.add(item)
                 say(told(item.photo, error))
         return failed
 
@@ -169,21 +169,21 @@ def _files(photos, out, recipe, model, keep, *, watch, sheet, page):
                 for items in arriving(found_later):
                     if items := [item for item in items if not up_to_date(item, by)]:
                         failed = enhance(items, recipe)
-                        say(f"{len(items) - failed} of {len(items)} pictures: {out}")
+                        say(f"{len(items) - len(failed)} of {len(items)} pictures: {out}")
             except KeyboardInterrupt:
                 raise Interrupted(f"stopped watching {photos}", signal.SIGINT) from None
     left = [item for item in items if not up_to_date(item, by)]
-    failed = 0
+    failed = set()
     if left:
         with model.loaded(export, recipe) as recipe:
             failed = enhance(left, recipe)
-    kept = len(items) - len(left)
-    say(f"{len(items) - failed} of {len(items)} pictures: {out}" + (f" ({kept:,} were up to date)" if kept else ""))
-    if failed == len(items):
+    kept, good = len(items) - len(left), [item for item in items if item not in failed]
+    say(f"{len(good)} of {len(items)} pictures: {out}" + (f" ({kept:,} were up to date)" if kept else ""))
+    if not good:
         raise Refused("none of the files could be used")
-    if len(items) > pages.MOST and reports:
-        say(f"{' and '.join(reports)}: the first {pages.MOST} of {len(items):,} photos")
+    if len(good) > pages.MOST and reports:
+        say(f"{' and '.join(reports)}: the first {pages.MOST} of {len(good):,} photos")
     if sheet:
-        outputs.write(sheet, encode(pages.sheet(items[: pages.MOST])), BY)
+        outputs.write(sheet, encode(pages.sheet(good[: pages.MOST])), BY)
     if page:
-        outputs.write(page, pages.page(items[: pages.MOST], f"{photos}, enhanced"), BY)
+        outputs.write(page, pages.page(good[: pages.MOST], f"{photos}, enhanced"), BY)
