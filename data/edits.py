@@ -17,6 +17,7 @@ from data.errors import UserError
 _TILES, _LEAST_TILE = 8, 16  # tiles of CLAHE along a side, and the fewest px of one
 _ROWS = 32  # rows that `bilateral` works on at once: its memory
 _GAP = 5  # px: no backdrop passes through what is narrower
+_BLUR, _STEP = 2, 3  # of `whiten`: px of the box that removes noise, levels over 3 px that are no backdrop
 
 
 @dataclass(frozen=True)
@@ -151,19 +152,26 @@ def bilateral(pixels: np.ndarray, sigma: float = 20.0, radius: int = 3) -> np.nd
 def whiten(pixels: np.ndarray, tolerance: int = 24) -> np.ndarray:
     """Make a near-white backdrop exactly white, and leave the product's own white alone.
 
-    Backdrop is what lies within `tolerance` levels of white in all channels and is connected to the border by ways of at least 5 px width.
-    Pixels that touch it were mixed of product and backdrop, and get the backdrop's share of the lift, so that no rim stays. All
+    Backdrop is what is connected to the border by ways of at least 5 px width on which levels change gently: the product begins where they
+    step by 8. Where it lies within `tolerance` levels of white in all channels it becomes white; from there to twice the tolerance it
+    is lifted less and less, so that shadows fade. The pixel beside it, mixed of product and backdrop, gets its share of the lift. All
     others come out bit for bit, as does a photo with transparency, which has no backdrop.
     """
     if _transparent(pixels):
         return pixels
-    backdrop = _from_border(pixels[:, :, :3].min(axis=2) >= 255 - tolerance)
+    level, darkest = pixels[:, :, :3].min(axis=2), 255 - 2 * tolerance
+    calm = np.asarray(Image.fromarray(level).filter(ImageFilter.BoxBlur(_BLUR)))  # without the noise
+    step = ndimage.maximum_filter(calm, 3) - ndimage.minimum_filter(calm, 3)
+    backdrop = _from_border((calm > darkest) & (step <= _STEP))
+    # Up to the product, from which blur and step have kept away.
+    backdrop = ndimage.maximum_filter(backdrop, 2 * _BLUR + 3, mode="nearest") & (level > darkest)
+    share = np.clip((np.maximum(calm, level).astype(np.float32) - darkest) / tolerance, 0, 1) * backdrop
     white = pixels.copy()
     for channel in range(3):
         missing = 255 - pixels[:, :, channel]
-        lift = Image.fromarray(np.where(backdrop, missing, np.uint8(0)))
-        shared = np.minimum(lift.filter(ImageFilter.BoxBlur(1)), missing)
-        white[:, :, channel] += np.where(backdrop, missing, shared)
+        lift = np.rint(share * missing).astype(np.uint8)
+        beside = np.minimum(Image.fromarray(lift).filter(ImageFilter.BoxBlur(1)), missing)
+        white[:, :, channel] += np.where(backdrop, lift, beside)
     return white
 
 
@@ -212,7 +220,7 @@ EDITS = {
     "sharpen": (sharpen, Number("amount", 0, 5), Number("radius", 0.1, 50)),
     "median": (median, Number("radius", 1, 10, whole=True)),
     "bilateral": (bilateral, Number("sigma", 0.1, 255), Number("radius", 1, 15, whole=True)),
-    "whiten": (whiten, Number("tolerance", 0, 100, whole=True)),
+    "whiten": (whiten, Number("tolerance", 1, 100, whole=True)),
     "crop": (crop, Number("margin", 0, 10), Number("tolerance", 0, 100, whole=True)),
     "square": (square, Number("side", 1, 20_000, whole=True), Word("colour", ("white", "backdrop"))),
 }

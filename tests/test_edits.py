@@ -193,6 +193,27 @@ def test_whitening_leaves_no_rim_of_mixed_pixels():
     assert (white[:, 30] == 155).all()
 
 
+def test_whitening_stops_at_white_cloth_on_white():
+    """Cloth of 250 on a backdrop of 240: where they meet nothing tells 2 px of the cloth from the backdrop's rim."""
+    photo = np.full((60, 80, 3), 240, np.uint8)
+    photo[20:40, 20:60] = 250
+    white = edits.whiten(photo)
+    np.testing.assert_array_equal(white[24:36, 24:56], photo[24:36, 24:56])
+    assert (white[:19] == 255).all() and (white[:, 61:] == 255).all()
+
+
+def test_whitening_takes_noise_away_and_lets_shadows_fade():
+    rng = np.random.default_rng(0)
+    shadow = np.interp(np.arange(200), [0, 60, 160], [238, 238, 140])
+    photo = np.repeat(np.tile(shadow, (80, 1))[:, :, None], 3, axis=2)
+    noisy = np.clip(photo + rng.normal(0, 2.5, photo.shape), 0, 255).astype(np.uint8)
+    white = edits.whiten(noisy)
+    assert (white[:, :55] == 255).mean() > 0.999
+    along = white.mean(axis=(0, 2))
+    np.testing.assert_array_equal(white[:, 110:], noisy[:, 110:])
+    assert np.abs(np.diff(along)).max() < 4  # no edge where the lift ends
+
+
 def test_whitening_needs_a_near_white_backdrop():
     photo = on_backdrop(level=200)
     np.testing.assert_array_equal(edits.whiten(photo), photo)
