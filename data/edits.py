@@ -8,7 +8,7 @@ import functools
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageEnhance, ImageFilter, ImageOps
+from PIL import Image, ImageChops, ImageEnhance, ImageFilter, ImageOps
 from scipy import ndimage
 
 from data.colour import from_linear, to_linear
@@ -165,12 +165,13 @@ def whiten(pixels: np.ndarray, tolerance: int = 24) -> np.ndarray:
     backdrop = _from_border((calm > darkest) & (step <= _STEP))
     # Up to the product, from which blur and step have kept away.
     backdrop = ndimage.maximum_filter(backdrop, 2 * _BLUR + 3, mode="nearest") & (level > darkest)
-    share = np.clip((np.maximum(calm, level).astype(np.float32) - darkest) / tolerance, 0, 1) * backdrop
+    shares = np.clip((np.arange(256) - darkest) / tolerance, 0, 1) * 255
+    share = Image.fromarray(np.maximum(calm, level) * backdrop).point(np.rint(shares).astype(int).tolist())
     white = pixels.copy()
     for channel in range(3):
         missing = 255 - pixels[:, :, channel]
-        lift = np.rint(share * missing).astype(np.uint8)
-        beside = np.minimum(Image.fromarray(lift).filter(ImageFilter.BoxBlur(1)), missing)
+        lift = ImageChops.multiply(Image.fromarray(missing), share)
+        beside = np.minimum(lift.filter(ImageFilter.BoxBlur(1)), missing)
         white[:, :, channel] += np.where(backdrop, lift, beside)
     return white
 
