@@ -1,4 +1,4 @@
-"""Every colour model a picture file may use, brought to 8-bit sRGB."""
+"""Every colour model a picture file may use, brought to 8-bit sRGB, and the light that sRGB stands for."""
 
 import functools
 import io
@@ -52,6 +52,16 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     if transform is not None:
         return transform.apply(image)
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def to_linear(encoded: np.ndarray) -> np.ndarray:
+    """Linear light of encoded sRGB, both in [0, 1]: IEC 61966-2-1."""
+    return np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
+
+
+def from_linear(linear: np.ndarray) -> np.ndarray:
+    """Undo `to_linear`."""
+    return np.where(linear <= 0.04045 / 12.92, linear * 12.92, 1.055 * np.maximum(linear, 0) ** (1 / 2.4) - 0.055)
 
 
 @functools.lru_cache(maxsize=64)

@@ -146,6 +146,17 @@ def _read_remote(path, count):
         return file.read(count)
 
 
+def read_end(path: str, count: int) -> bytes:
+    """The last `count` bytes of a file, or all of a shorter one. Raises OSError."""
+    if is_remote(path):
+        with os_errors(path), _gfile().GFile(path, "rb") as file:
+            file.seek(max(0, file.size() - count))
+            return file.read(count)
+    with open(path, "rb") as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - count))
+        return file.read(count)
+
+
 def write(path: str, content: bytes) -> None:
     """Write a file in one go: a reader sees the old one, none, or the whole new one. Makes the folder. Raises OSError."""
     make_folder(os.path.dirname(path))
@@ -255,6 +266,16 @@ def size(path: str) -> int:
         return os.path.getsize(path)
     with os_errors(path):
         return _gfile().stat(path).length
+
+
+def stamp(path: str) -> tuple[int, int]:
+    """(time of the last change in ns, length in bytes) of a file: another one once it was written again. Raises OSError."""
+    if not is_remote(path):
+        found = os.stat(path)
+        return found.st_mtime_ns, found.st_size
+    with os_errors(path):
+        found = _gfile().stat(path)
+        return found.mtime_nsec, found.length
 
 
 def walk(root: str) -> Iterator[str]:

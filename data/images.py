@@ -4,10 +4,11 @@ Pictures are uint8 [height, width, 3] at both ends and float32 in [-1, 1] betwee
 only two conversions. Importing this module does not import TensorFlow.
 """
 
+import contextlib
 import functools
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, JpegImagePlugin, PngImagePlugin
@@ -68,34 +69,51 @@ def decode_within(content: bytes, longest: int) -> np.ndarray:
 
 def _decode(content, size, fit):
     """An RGB image, fitted to `size` in all but the white border of `pad`."""
+    with opened(content) as image:
+        if fit == "within":
+            size, fit = min(size, max(image.size)), "pad"
+        if size is not None and image.format == "JPEG":
+            image.draft(None, _scaled(image.size, size, fit))
+        image = loaded(image, content)
+        profile, turn = image.info.get("icc_profile"), orientation(image)  # a PNG tells them behind its pixels too
+        image = plain(image)
+        if size is not None:
+            image = _resize(image, size, fit)
+        return upright(to_srgb(image, profile), turn)
+
+
+@contextlib.contextmanager
+def opened(content: bytes) -> Iterator[Image.Image]:
+    """The picture in some bytes, not decoded yet. Raises BadPicture, also for what Pillow raises inside the block on damaged bytes."""
     if not content:
         raise BadPicture("the file is empty")
     kind = "picture"
     try:
         image = open_undecoded(content)
         kind = f"{image.format} picture"
-        if fit == "within":
-            size, fit = min(size, max(image.size)), "pad"
-        if size is not None and image.format == "JPEG":
-            image.draft(None, _scaled(image.size, size, fit))
-        if image.width * image.height > MAX_PIXELS:
-            raise _too_large(image.size)
-        raw = _raw_mode(image)
-        image.load()
-        if ";16" in raw and max(high for _, high in image.getextrema()[:3]) <= TWELVE_BITS // 256:
-            image = _from_twelve_bits(image, content, raw)
-        profile, turn = image.info.get("icc_profile"), _TURN.get(orientation(image))
-        image = plain(image)
-        if size is not None:
-            image = _resize(image, size, fit)
-        image = to_srgb(image, profile)
-        return image if turn is None else image.transpose(turn)
+        yield image
     except BadPicture:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise BadPicture(f"more than {MAX_PIXELS // 1_000_000} million pixels") from error
     except Exception as error:  # on damaged bytes Pillow's decoders raise nearly any type
         raise BadPicture(f"truncated or damaged {kind} ({error})") from error
+
+
+def loaded(image: Image.Image, content: bytes) -> Image.Image:
+    """What `opened` gives, decoded, with 12 bits in 16 as 8. Raises BadPicture for too many pixels, and what Pillow raises."""
+    if image.width * image.height > MAX_PIXELS:
+        raise _too_large(image.size)
+    raw = _raw_mode(image)
+    image.load()
+    if ";16" in raw and max(high for _, high in image.getextrema()[:3]) <= TWELVE_BITS // 256:
+        return _from_twelve_bits(image, content, raw)
+    return image
+
+
+def upright(image: Image.Image, turn: int) -> Image.Image:
+    """The picture turned as an EXIF orientation says."""
+    return image.transpose(_TURN[turn]) if turn in _TURN else image
 
 
 def _raw_mode(image):

@@ -8,8 +8,9 @@ a file is written only where there is none, or where an earlier one of the same 
     ...
     outputs.write(page, content, by="packshot evaluate")                         # after it
 
-Each file names, in its first bytes, the command that made it, so that the next call recognises it: as the text "Software" of a PNG, a
-comment in JPEG and HTML, "made_by" in JSON, the heading of a list. File names do not count, and no list of written files is kept.
+Each file names, in its first or last bytes, the command that made it, so that the next call recognises it: as the text "Software" of a
+PNG, a comment in JPEG and HTML, a last part that readers skip in WebP and AVIF, "made_by" in JSON, the heading of a list. File names do not
+count, and no list of written files is kept.
 """
 
 import contextlib
@@ -27,11 +28,11 @@ from data.errors import UserError
 from data.images import encode_jpeg, encode_png
 
 _ENCODERS = {".png": encode_png, ".jpg": encode_jpeg, ".jpeg": encode_jpeg}
-_HEAD = 8192  # bytes in which the mark stands; a list's heading holds a path before it
-_IN_PNG, _IN_JPEG, _IN_HTML, _IN_JSON = b"Software\0%s", b"Made by %s", b"<!-- %s -->", b'"made_by": "%s"'
+_END = 8192  # bytes in which the mark stands, at either end; a list's heading holds a path before it
+_IN_PNG, _IN_PICTURE, _IN_HTML, _IN_JSON = b"Software\0%s", b"Made by %s", b"<!-- %s -->", b'"made_by": "%s"'
 _IN_LIST = b", chosen by %s\n"  # as `data.inspection.cleaning` writes it
 # None of them stands in a script or in notes that name the command.
-_MARKS = (_IN_PNG, _IN_JPEG, _IN_HTML, _IN_JSON, _IN_LIST)
+_MARKS = (_IN_PNG, _IN_PICTURE, _IN_HTML, _IN_JSON, _IN_LIST)
 
 
 class OutputRefused(UserError):
@@ -87,7 +88,7 @@ def check_folder(folder: str) -> None:
 def made_by(path: str, by: str) -> bool:
     """Returns whether the file `path` says that `by` made it."""
     try:
-        return _says(files.read(path, _HEAD), by)
+        return _says(files.read(path, _END), by) or _says(files.read_end(path, _END), by)
     except OSError:
         return False
 
@@ -111,7 +112,7 @@ def write_json(path: str, values: dict, by: str) -> None:
 
 
 def marked(content: bytes, by: str) -> bytes:
-    """A PNG, JPEG or HTML file that says who made it; other files as they are."""
+    """A PNG, JPEG, WebP, AVIF or HTML file that says who made it; other files as they are."""
     if _says(content, by):
         return content
     if content.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -119,15 +120,22 @@ def marked(content: bytes, by: str) -> bytes:
         chunk = (len(text) - 4).to_bytes(4, "big") + text + zlib.crc32(text).to_bytes(4, "big")
         return content[:33] + chunk + content[33:]  # behind the header, which is first and always as long
     if content.startswith(b"\xff\xd8"):
-        text = _IN_JPEG % by.encode()
+        text = _IN_PICTURE % by.encode()
         has_jfif = content[2:4] == b"\xff\xe0"  # which stays first
         end = 4 + int.from_bytes(content[4:6], "big") if has_jfif else 2
         return content[:end] + b"\xff\xfe" + (len(text) + 2).to_bytes(2, "big") + text + content[end:]
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        text = _IN_PICTURE % by.encode()
+        content += b"NOTE" + len(text).to_bytes(4, "little") + text + bytes(len(text) % 2)  # an unknown chunk
+        return content[:4] + (len(content) - 8).to_bytes(4, "little") + content[8:]
+    if content[4:12] == b"ftypavif":
+        text = b"free" + _IN_PICTURE % by.encode()  # a box of free space
+        return content + (len(text) + 4).to_bytes(4, "big") + text
     return content.replace(b"<!doctype html>", b"<!doctype html>\n" + _IN_HTML % by.encode(), 1)
 
 
 def _says(content, by):
-    return any(mark % by.encode() in content[:_HEAD] for mark in _MARKS)
+    return any(mark % by.encode() in part for mark in _MARKS for part in (content[:_END], content[-_END:]))
 
 
 def _bytes(content):

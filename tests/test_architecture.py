@@ -66,6 +66,7 @@ TRAINER = (
     "tasks",
     "training",
     "rating",
+    "enhancing",
     "commands",
     "task",
     "cli",
@@ -226,7 +227,11 @@ def relatives(path, node):
 QUICK = [
     [
         "-c",
-        "import data.catalogue, data.images, data.batch, models.catalogue, serving, trainer.runs.config, trainer.cli",
+        "import data.catalogue, data.images, data.batch, data.edits, data.photo_files",
+    ],
+    [
+        "-c",
+        "import models.catalogue, serving, trainer.runs.config, trainer.cli",
     ],
     [
         "-c",
@@ -236,6 +241,7 @@ QUICK = [
     ["-m", "trainer.cli", "--help"],
     ["-m", "trainer.cli", "sample", "--help"],
     ["-m", "trainer.cli", "inspect", "--help"],
+    ["-m", "trainer.cli", "enhance", "--help"],
     ["-m", "trainer.cli", "request", "apply", "--help"],
     ["-m", "trainer.cli", "canary", "start", "--help"],
     ["-m", "trainer.cli", "rate", "page", "--help"],

@@ -7,6 +7,7 @@ from trainer.commands import (
     bundle,
     canary,
     doctor,
+    enhance,
     evaluate,
     export,
     families,
@@ -34,6 +35,7 @@ def main():
 main.add_command(train.main, "train")
 main.add_command(sample.main, "sample")
 main.add_command(apply.main, "apply")
+main.add_command(enhance.main, "enhance")
 main.add_command(export.main, "export")
 main.add_command(evaluate.evaluate, "evaluate")
 main.add_command(evaluate.compare, "compare")

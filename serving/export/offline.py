@@ -1,6 +1,7 @@
-"""Runs an exported folder without a server, for `packshot sample` and `packshot apply`."""
+"""Runs an exported folder without a server, for `packshot sample`, `apply` and `enhance`."""
 
 import contextlib
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
@@ -11,7 +12,8 @@ from data.images import BadPicture, decode, encode_png
 from serving.export.export import REPORT, report
 from serving.export.layout import latest
 from serving.export.patterns import plain
-from serving.export.session import Session, SessionError
+from serving.export.session import RESOURCE_EXHAUSTED, Session, SessionError
+from serving.export.tiles import Tiled
 from serving.wire import class_names
 from serving.wire.errors import BadCall
 from serving.wire.interface import Interface, Signature, described, for_files, generator, inferred
@@ -149,6 +151,43 @@ def changed(export: str, pictures: Iterable[np.ndarray]) -> Iterator[np.ndarray]
         _require(interface(path, session), "apply", path)
         for picture in pictures:
             yield session.run("apply", {"images": picture[np.newaxis]})["images"][0]
+
+
+@contextlib.contextmanager
+def enhancer(export: str, numbers: Mapping[str, float] | None = None, *, tile: int | None = None) -> Iterator[Tiled]:
+    """The newest version under `export`, as what takes pictures of any size; `numbers` as for `samples`, `tile` as for `Tiled`.
+
+    Calls raise BadPicture for a picture that the model refuses. Raises CannotServe if it does not take pictures of any size and nothing
+    else, UserError if it does not enhance (see `Tiled`), and FileNotFoundError if there is no export.
+    """
+    path = latest(export)
+    with _session(path) as session:
+        known = interface(path, session)
+        _require(known, "apply", path)
+        signature = known["apply"]
+        (first, *others), (result, *_) = signature.photos() or [None], signature.giving("picture") or [None]
+        if first is None or result is None or others or signature.inputs[first].size:
+            raise CannotServe(
+                f"the model in {path} does not make pictures of pictures of any size; see `packshot apply`"
+            )
+        settings = _numbers(signature, numbers or {}, 1, path) | _told(signature, {}, path)
+
+        def run(pictures):
+            try:
+                return session.run("apply", {first: pictures} | settings)[result]
+            except SessionError as error:
+                raise (MemoryError if error.code == RESOURCE_EXHAUSTED else BadPicture)(error.message) from error
+
+        yield Tiled(run, tile)
+
+
+def identity(export: str) -> str:
+    """A digest of the graph and the weights of the newest version under `export`. Raises FileNotFoundError if there is none."""
+    path = latest(export)
+    parts = [files.read(f"{path}/saved_model.pb")]
+    if files.exists(index := f"{path}/variables/variables.index"):  # which holds the checksum of each weight
+        parts.append(files.read(index))
+    return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
 @contextlib.contextmanager

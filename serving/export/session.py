@@ -21,7 +21,7 @@ from serving.export.c_api import TSTRING_BYTES, Output, library
 from serving.export.kernels import unguarded
 
 # The numbers of TF_Code, which are those of gRPC.
-OK, INVALID_ARGUMENT, FAILED_PRECONDITION = 0, 3, 9
+OK, INVALID_ARGUMENT, RESOURCE_EXHAUSTED, FAILED_PRECONDITION = 0, 3, 8, 9
 
 _STRING = tf.string.as_datatype_enum
 

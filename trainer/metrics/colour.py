@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from data.colour import to_linear
+
 # IEC 61966-2-1; the white is the product of the matrix and (1, 1, 1), D65, so that greys have no chroma.
 _TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
 _WHITE = _TO_XYZ.sum(axis=1)
@@ -18,8 +20,7 @@ def luma(pictures: np.ndarray) -> np.ndarray:
 
 def lab(pictures: np.ndarray) -> np.ndarray:
     """CIE 1976 L*a*b* of uint8 sRGB [..., 3] under D65, 2 degrees: float64 [..., 3]; L* in [0, 100], a* and b* within about 128 of 0."""
-    encoded = np.arange(256) / 255
-    linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)[pictures]
+    linear = to_linear(np.arange(256) / 255)[pictures]
     relative = linear @ _TO_XYZ.T / _WHITE
     cubic = np.where(relative > (6 / 29) ** 3, np.cbrt(relative), relative * (29 / 6) ** 2 / 3 + 4 / 29)
     x, y, z = np.moveaxis(cubic, -1, 0)

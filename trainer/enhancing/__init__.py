@@ -1,0 +1,1 @@
+"""`packshot enhance`: photos through classic edits and a model, and before and after side by side."""

@@ -1,0 +1,128 @@
+"""What happens to one photo, from the bytes of its file to those of the result: read, edit, enhance, edit, write."""
+
+import dataclasses
+import os
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from data import images, photo_files
+from data.edits import Chain
+from data.errors import UserError
+from data.images import BadPicture
+from data.photo_files import ENDINGS, Photo
+from serving.export.tiles import Tiled
+
+MOST_PIXELS = 4 * images.MAX_PIXELS  # of a result
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """before, after: edits before and behind the model. model: None for edits alone. format: of `photo_files.FORMATS`; None: the photo's.
+    keep: whether pixels of a mask are kept.
+
+    Raises UserError for settings that contradict each other, or a format that cannot be written here.
+    """
+
+    before: Chain = Chain()
+    after: Chain = Chain()
+    model: Tiled | None = None
+    format: str | None = None
+    quality: int = 95
+    keep: bool = False
+
+    def __post_init__(self):
+        if self.format:
+            photo_files.check_format(self.format)
+        if not self.keep:
+            return
+        if self.format not in (None, photo_files.LOSSLESS):
+            raise UserError(f"{self.format} does not keep every pixel as it is; with a mask of what to keep, write PNG")
+        if moving := self.before.moving + self.after.moving:
+            raise UserError(
+                f"{' and '.join(moving)} would move the pixels that the mask keeps; let a second command do it"
+            )
+
+    @property
+    def scale(self) -> int:
+        """How many times as large a result is before it is cropped or padded."""
+        return self.model.scale if self.model else 1
+
+    def written(self, format: str) -> str:
+        """The format in which a photo of `format` is written."""
+        return self.format or (photo_files.LOSSLESS if self.keep else photo_files.written(format))
+
+    def ending(self, name: str) -> str:
+        """The ending of the result of the file `name`: the same, unless that promises another format."""
+        own = os.path.splitext(name)[1]
+        format = self.written(ENDINGS.get(own.lower(), ""))
+        return own if ENDINGS.get(own.lower()) == format else next(end for end, of in ENDINGS.items() if of == format)
+
+
+@dataclass(frozen=True)
+class Work:
+    """A photo under way; `original` and `mask`, bool [height, width], only where pixels are kept."""
+
+    photo: Photo
+    original: np.ndarray | None = None
+    mask: np.ndarray | None = None
+
+
+def weight(content: bytes, recipe: Recipe) -> int:
+    """Pixels of the result, from the head of a file. Raises BadPicture for no picture, and for a result of over `MOST_PIXELS`."""
+    with images.opened(content) as image:
+        width, height = (side * recipe.scale for side in image.size)
+    if width * height > MOST_PIXELS:
+        raise BadPicture(f"it would become {width}x{height}, more than {MOST_PIXELS // 1_000_000} million pixels")
+    return width * height
+
+
+def prepare(content: bytes, recipe: Recipe, *, mask: bytes | None = None) -> Work:
+    """Read a photo and make the edits that come first. Raises BadPicture, also for a mask of another size."""
+    photo = photo_files.read(content)
+    edited = dataclasses.replace(photo, pixels=recipe.before(photo.pixels))
+    if mask is None:
+        return Work(edited)
+    kept = images.decode(mask).mean(axis=2) >= 128
+    if kept.shape != photo.pixels.shape[:2]:
+        raise BadPicture(f"its mask is {_size(kept)} and the photo {_size(photo.pixels)}; they must have one size")
+    return Work(edited, photo.pixels, kept)
+
+
+def enhance(work: Work, recipe: Recipe) -> Work:
+    """Send a photo through the model; alpha is enlarged apart, by bicubic. Raises what `Tiled` raises."""
+    if recipe.model is None:
+        return work
+    pixels = work.photo.pixels
+    enhanced = recipe.model(np.ascontiguousarray(pixels[:, :, :3]))
+    if pixels.shape[2] == 4:
+        enhanced = np.dstack([enhanced, _enlarged(pixels[:, :, 3], recipe.scale)])
+    return dataclasses.replace(work, photo=dataclasses.replace(work.photo, pixels=enhanced))
+
+
+def finish(work: Work, recipe: Recipe, format: str) -> bytes:
+    """Make the edits that come last, put back what is kept, and write the file. Raises BadPicture.
+
+    Kept pixels are those of the photo in sRGB, or those of its bicubic enlargement.
+    """
+    pixels = recipe.after(work.photo.pixels)
+    if work.mask is not None:
+        original = _enlarged(work.original, recipe.scale)
+        mask = work.mask.repeat(recipe.scale, axis=0).repeat(recipe.scale, axis=1)
+        pixels = np.where(mask[:, :, np.newaxis], original, pixels)
+    return photo_files.encode(dataclasses.replace(work.photo, pixels=pixels), format, quality=recipe.quality)
+
+
+def _enlarged(pixels, scale):
+    """uint8 [height, width] or [height, width, channels] enlarged by bicubic, each channel for itself: alpha hides no colour."""
+    if scale == 1:
+        return pixels
+    if pixels.ndim == 3:
+        return np.dstack([_enlarged(np.ascontiguousarray(channel), scale) for channel in np.moveaxis(pixels, 2, 0)])
+    image = Image.fromarray(pixels)
+    return np.array(image.resize((image.width * scale, image.height * scale), Image.Resampling.BICUBIC))
+
+
+def _size(array):
+    return f"{array.shape[1]}x{array.shape[0]}"
