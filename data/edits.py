@@ -279,7 +279,7 @@ def _transparent(pixels):
 
 
 def _histograms(pixels):
-    """How often each channel of the visible pixels has each level: int [3, 256]."""
+    """Counts of each level in each channel of the visible pixels: int [3, 256]."""
     mask = Image.fromarray(np.where(pixels[:, :, 3] > 0, 255, 0).astype(np.uint8)) if pixels.shape[2] == 4 else None
     return np.reshape(Image.fromarray(np.ascontiguousarray(pixels[:, :, :3])).histogram(mask), (3, 256))
 
@@ -338,7 +338,7 @@ def _table(counts, limit):
 
 
 def _from_border(passable):
-    """Where bool [height, width] is connected to the border by ways of at least `_GAP` px."""
+    """Returns the part of bool [height, width] that is connected to the border by ways of at least `_GAP` px."""
     wide = ndimage.minimum_filter(passable, _GAP, mode="nearest")
     labels, count = ndimage.label(wide)
     outer = np.zeros(count + 1, bool)

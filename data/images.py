@@ -84,7 +84,7 @@ def _decode(content, size, fit):
 
 @contextlib.contextmanager
 def opened(content: bytes) -> Iterator[Image.Image]:
-    """The picture in some bytes, not decoded yet. Raises BadPicture, also for what Pillow raises inside the block on damaged bytes."""
+    """Opens the picture in some bytes without decoding it. Raises BadPicture, also for what Pillow raises inside the block on damaged bytes."""
     if not content:
         raise BadPicture("the file is empty")
     kind = "picture"
@@ -101,7 +101,7 @@ def opened(content: bytes) -> Iterator[Image.Image]:
 
 
 def loaded(image: Image.Image, content: bytes) -> Image.Image:
-    """What `opened` gives, decoded, with 12 bits in 16 as 8. Raises BadPicture for too many pixels, and what Pillow raises."""
+    """Decodes what `opened` gives, with 12 bits in 16 as 8. Raises BadPicture for too many pixels, and what Pillow raises."""
     if image.width * image.height > MAX_PIXELS:
         raise _too_large(image.size)
     raw = _raw_mode(image)

@@ -77,7 +77,7 @@ class Tiled:
 
 
 def _scale(run):
-    """How many times as large `run` makes a picture."""
+    """Returns how many times as large `run` makes a picture."""
     height, width = run(np.full((1, 2 * LEAST, 3 * LEAST, 3), 128, np.uint8)).shape[1:3]
     scale = height // (2 * LEAST)
     if not scale or (height, width) != (2 * LEAST * scale, 3 * LEAST * scale):
@@ -98,7 +98,7 @@ def _spread(length, tile, overlap):
 
 
 def _passing(before, after):
-    """From one uint8 [n, ...] to another along the first axis: the first and the last quarter are one of them alone."""
+    """Passes from one uint8 [n, ...] to another along the first axis: the first and the last quarter are one of them alone."""
     places = (np.arange(len(before), dtype=np.float32) + 0.5) / len(before)
     share = np.clip(2 * places - 0.5, 0, 1).reshape(-1, *[1] * (before.ndim - 1))
     return np.rint(before + share * (after.astype(np.float32) - before)).astype(np.uint8)

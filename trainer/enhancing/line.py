@@ -26,7 +26,7 @@ class Item(NamedTuple):
 
 
 def up_to_date(item: Item, by: str) -> bool:
-    """Whether the target was made by `by`, which names the settings, after photo and mask were last changed."""
+    """Returns whether the target was made by `by`, which names the settings, after photo and mask were last changed."""
     sources = [path for path in (item.photo, item.mask) if path]
     try:
         made = files.stamp(item.target)[0]

@@ -1,4 +1,4 @@
-"""What happens to one photo, from the bytes of its file to those of the result: read, edit, enhance, edit, write."""
+"""Steps of one photo, from the bytes of its file to those of the result: read, edit, enhance, edit, write."""
 
 import dataclasses
 import os
@@ -46,7 +46,7 @@ class Recipe:
 
     @property
     def scale(self) -> int:
-        """How many times as large a result is before it is cropped or padded."""
+        """Factor: how many times as large a result is before it is cropped or padded."""
         return self.model.scale if self.model else 1
 
     def written(self, format: str) -> str:
