@@ -84,7 +84,7 @@ def _decode(content, size, fit):
 
 @contextlib.contextmanager
 def opened(content: bytes) -> Iterator[Image.Image]:
-    """Opens the picture in some bytes without decoding it. Raises BadPicture, also for what Pillow raises inside the block on damaged bytes."""
+    """Opens the picture in some bytes without decoding it. Raises BadPicture, also for what Pillow raises in the block."""
     if not content:
         raise BadPicture("the file is empty")
     kind = "picture"

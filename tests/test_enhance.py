@@ -167,6 +167,12 @@ def test_results_beside_their_photos_are_no_photos(enhance, tmp_path):
     assert sorted(contents(tmp_path / "p")) == ["a.jpg", "a.webp"]
 
 
+def opened(path):
+    with Image.open(path) as image:
+        image.load()
+        return image
+
+
 def odd_photos(folder):
     swapped = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     red, green = swapped.index(b"rXYZ"), swapped.index(b"gXYZ")
@@ -191,11 +197,11 @@ def test_odd_photos_go_through_a_model(enhance, tmp_path):
     cut_out = odd_photos(tmp_path / "p")
     done = enhance("p", "--format", "png", model="twice")
     assert done.exit_code == 0 and done.output.endswith("6 of 6 pictures: o\n"), done.output
-    sizes = {path.stem: Image.open(path).size for path in (tmp_path / "o").iterdir()}
+    sizes = {path.stem: opened(path).size for path in (tmp_path / "o").iterdir()}
     assert sizes == {
         "phone": (24, 32), "print": (32, 24), "pixel": (2, 2), "wide": (400, 6), "grey16": (32, 24), "cut_out": (32, 24)
     }  # fmt: skip
-    phone = Image.open(tmp_path / "o/phone.png")
+    phone = opened(tmp_path / "o/phone.png")
     assert phone.getexif()[0x010F] == "Maker" and phone.getexif().get(0x0112, 1) == 1
     assert (
         ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(phone.info["icc_profile"])))
@@ -292,7 +298,7 @@ def test_format_and_quality_are_chosen(enhance, tmp_path):
     for quality in (95, 20):
         assert enhance("a.png", "--format", "jpeg", "--quality", quality, "--edits", "exposure:0").exit_code == 0
         sizes.append((tmp_path / "o/a.jpg").stat().st_size)
-    assert sizes[1] < 0.6 * sizes[0] and Image.open(tmp_path / "o/a.jpg").format == "JPEG"
+    assert sizes[1] < 0.6 * sizes[0] and opened(tmp_path / "o/a.jpg").format == "JPEG"
 
 
 def test_standard_input_becomes_standard_output(enhance, tmp_path):

@@ -87,7 +87,7 @@ class _Model:
             return None
         from trainer.runs.exporting import find_export
 
-        return find_export(self.path, say, self.best)
+        return find_export(self.path, say, at_best=self.best)
 
     def settings(self, export):
         """Returns what decides on the model's results."""

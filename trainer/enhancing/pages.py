@@ -17,7 +17,7 @@ _THUMBNAIL, _LONGEST = 320, 1600  # px
 
 def sheet(items: Sequence[Item]) -> np.ndarray:
     """Pairs of before and after, up to three in a row: uint8 [height, width, 3]. A photo or result that cannot be read is left out."""
-    pairs = [side for pair in _read(items, lambda content: decode(content, _THUMBNAIL, "pad")) for side in pair[1:]]
+    pairs = [side for pair in _read(items, lambda content: decode(content, _THUMBNAIL, fit="pad")) for side in pair[1:]]
     return grid(np.stack(pairs), min(len(pairs), 6), gap=4)
 
 
