@@ -38,6 +38,7 @@ setup(
     python_requires=">=3.11,<3.14",
     packages=[
         "data",
+        "data.corruptions",
         "data.inspection",
         "data.sources",
         "models",

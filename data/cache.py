@@ -24,6 +24,7 @@ import numpy as np
 
 from data import batch as contract
 from data import files
+from data.corruptions.recipes import Recipe
 from data.errors import UserError
 from data.progress import silent
 from data.quarantine import Quarantine
@@ -45,6 +46,7 @@ class Rows:
 
     arrays: key -> array [count, ...] with one entry a row, as `data.batch` says it is kept.
     classes, attributes: as the source has them.
+    drawn: makes `low` of `high` at every draw; None where all keys are kept.
 
     Raises ValueError when an array is not kept so.
     """
@@ -53,6 +55,7 @@ class Rows:
     classes: tuple[str, ...]
     in_memory: bool
     attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    drawn: Recipe | None = None
     count: int = field(init=False)
 
     def __post_init__(self):
@@ -76,8 +79,11 @@ class Rows:
         return tuple(name for label, name in enumerate(self.classes) if label not in found)
 
     def take(self, indices) -> dict[str, np.ndarray]:
-        """Some rows, in the order asked for."""
-        return {key: np.asarray(array[np.asarray(indices)]) for key, array in self.arrays.items()}
+        """Some rows, in the order asked for. What is drawn is so by a row's number, with the seed 0, always alike."""
+        rows = {key: np.asarray(array[np.asarray(indices)]) for key, array in self.arrays.items()}
+        if self.drawn:
+            rows["low"] = self.drawn(rows["high"], 0, np.asarray(indices, np.int64)).numpy()
+        return rows
 
 
 def load_rows(
@@ -100,7 +106,7 @@ def load_rows(
     say = say or (lambda sentence: None)
     quarantine = quarantine if quarantine is not None else Quarantine()
     quarantine.extend(source.left_out)
-    place = _Place(cache_dir, _key(source, view, fit, most))
+    place = _Place(cache_dir, _key(source, view, fit, most), getattr(view, "drawn", None))
     if found := place.open(source, quarantine, say):
         return found
     read = Quarantine()
@@ -147,8 +153,8 @@ class _Draw:
 class _Place:
     """Place of a set on disk. Without a home folder there is none, which is noticed only when a set must be written."""
 
-    def __init__(self, cache_dir, key):
-        self._parent, self._key = cache_dir, key
+    def __init__(self, cache_dir, key, drawn):
+        self._parent, self._key, self.drawn = cache_dir, key, drawn
 
     @property
     def folder(self) -> Path:
@@ -180,7 +186,7 @@ class _Place:
             return None
         with contextlib.suppress(OSError):
             os.utime(folder / REPORT)
-        rows = _rows(source, arrays, in_memory=False)
+        rows = _rows(source, arrays, in_memory=False, drawn=self.drawn)
         weakref.finalize(rows, os.close, lock)  # it is held as long as the rows are used
         return rows
 
@@ -280,7 +286,7 @@ class _Store:
     def finish(self, source, quarantine):
         if self._files is None:
             arrays = {key: np.stack(self._lists.pop(key)) for key in list(self._lists)}
-            return _rows(source, arrays, in_memory=True)
+            return _rows(source, arrays, in_memory=True, drawn=self._place.drawn)
         with self._writing():
             self._close_files()
             kinds = {key: [dtype.str, list(shape)] for key, (dtype, shape) in self._kinds.items()}

@@ -5,6 +5,7 @@ says which row it is. So a stream can start anywhere, which is all that a resume
 batch without talking to the others.
 """
 
+import functools
 import os
 
 import numpy as np
@@ -39,7 +40,8 @@ def dataset(rows, keys, *, batch_size, seed, position=0, augment=(), shard=(0, 1
     number, count = shard
     if batch_size % count:
         raise UserError(f"batch_size={batch_size} cannot be shared evenly by {count} workers")
-    kept = [key for key in keys if key not in augmentations.added_by(augment)]
+    added = augmentations.added_by(augment) | ({"low"} if rows.drawn else set())
+    kept = [key for key in keys if key not in added]
     missing = [key for key in kept if key not in rows.arrays]
     if missing:
         raise UserError(f"the rows have no {', '.join(missing)}")
@@ -51,7 +53,8 @@ def dataset(rows, keys, *, batch_size, seed, position=0, augment=(), shard=(0, 1
         dice = tf.random.stateless_uniform(
             [batch_size, augmentations.numbers_of(augment)], [tf.constant(seed, tf.int64), step], alg="philox"
         )
-        return _finish(stream(places), augment, dice[number * local : (number + 1) * local])
+        draw = functools.partial(rows.drawn, seed=seed, places=places) if rows.drawn else None
+        return _finish(stream(places), augment, dice[number * local : (number + 1) * local], draw)
 
     first = position // batch_size
     shown = make(tf.constant(first, tf.int64))
@@ -151,9 +154,11 @@ def _gather(arrays, in_memory):
     return gather
 
 
-def _finish(batch, augment, dice):
+def _finish(batch, augment, dice, draw):
     pictures = {key: value for key, value in batch.items() if contract.kind(key).spatial}
     pictures = augmentations.apply(augment, pictures, dice)
+    if draw:
+        pictures["low"] = draw(pictures["high"])
     return batch | {key: _as_float(contract.kind(key), value) for key, value in pictures.items()}
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from data import batch as contract
+from data.corruptions.recipes import PHOTO, STEPS, Recipe, parse
 from data.degrade import downscale, modcrop
 from data.errors import UserError
 from data.lines import edges, outline
@@ -91,10 +92,13 @@ class Enhancement:
     scale: int
     stride: int
     keys: tuple[str, ...] = ()
+    drawn: Recipe | None = None  # makes the smaller patches at every draw instead; rows have none then
     size = None
 
     def check(self, keys):
         _require("image", keys, "enhancement makes its own low-resolution pictures")
+        if self.scale == 1 and not self.drawn:
+            raise UserError(f"a model of scale 1 needs damage to undo: --view {PHOTO}, or some of {', '.join(STEPS)}")
         _require_all(self.keys, keys)
 
     def rows(self, example, choose=range):
@@ -104,14 +108,16 @@ class Enhancement:
         height, width = high.shape[:2]
         if min(height, width) < self.side:
             raise UserError(f"too small: {width}x{height} px, patches are {self.side}x{self.side}")
-        low = downscale(high, self.scale)
+        low = None if self.drawn else downscale(high, self.scale)
         tops, lefts = self._starts(height), self._starts(width)
         found = []
         for place in choose(len(tops) * len(lefts)):
             top, left = tops[place // len(lefts)], lefts[place % len(lefts)]
-            y, x, small = top // self.scale, left // self.scale, self.side // self.scale
             patch = slice(top, top + self.side), slice(left, left + self.side)
-            row = {"high": high[patch], "low": low[y : y + small, x : x + small]}
+            row = {"high": high[patch]}
+            if low is not None:
+                y, x, small = top // self.scale, left // self.scale, self.side // self.scale
+                row["low"] = low[y : y + small, x : x + small]
             found.append(row | {key: value[patch] for key, value in over.items()} | same)
         return found
 
@@ -121,7 +127,7 @@ class Enhancement:
 
     def describe(self):
         described = {"view": "enhancement", "patch": self.side, "scale": self.scale, "stride": self.stride}
-        return described | {"keys": self.keys}
+        return described | {"keys": self.keys} | ({"low": "drawn"} if self.drawn else {})
 
 
 def generation(resolution: int, keys=()) -> Generation:
@@ -140,15 +146,18 @@ def translation(resolution: int, kind: str = "auto", *, keys=()) -> Translation:
     return Translation(resolution, kind, tuple(keys))
 
 
-def enhancement(resolution: int, scale: int, *, stride: int | None = None, keys=()) -> Enhancement:
+def enhancement(
+    resolution: int, scale: int, *, stride: int | None = None, keys=(), recipe: str = "auto"
+) -> Enhancement:
     """Rows {"high" [resolution, resolution, 3], "low" [resolution / scale, ...], *keys}; maps are cut as `high` is.
 
-    Raises UserError unless resolution and stride are multiples of scale.
+    recipe: of the damage, see `data.corruptions.recipes`. Unless it is plain shrinking, `low` is drawn by it and not in the rows.
+    Raises UserError for an unknown recipe, and unless resolution and stride are multiples of scale.
     """
     stride = stride or max(resolution // 2 // scale, 1) * scale
     if resolution % scale or stride % scale:
         raise UserError(f"patches of {resolution} px and steps of {stride} px must be multiples of the scale, {scale}")
-    return Enhancement(resolution, scale, stride, tuple(keys))
+    return Enhancement(resolution, scale, stride, tuple(keys), parse(recipe, scale))
 
 
 def _beside(example, keys):

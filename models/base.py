@@ -15,11 +15,11 @@ import tensorflow as tf
 from data import batch as contract
 from data.errors import UserError
 from data.facts import UNKNOWN, Facts
+from data.random import StepRandom
 from models import augment as augmentations
 from models.catalogue import AUGMENTS
 from models.features.network import FeatureNetwork, digest
 from models.loss_scale import LossScale
-from models.random import StepRandom
 
 UNKNOWN_SHARE = (
     0.1  # of the rows of an optional condition, hidden in training: Ho & Salimans 2022 (arXiv 2207.12598), section 4.2

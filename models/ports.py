@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from data import facts
 from data.images import to_float, to_uint8
-from models.random import RowRandom
+from data.random import RowRandom
 
 
 class Port:

@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from data.batch import ENHANCEMENT, GENERATION, TRANSLATION
 from data.facts import LABEL, UNKNOWN
+from data.random import RowRandom
 from models import ports, signatures
-from models.random import RowRandom
 from models.signatures import Endpoint
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from data.random import StepRandom
 from models import augment
-from models.random import StepRandom
 
 PICTURES = np.random.default_rng(0).uniform(-1, 1, (4, 8, 8, 3)).astype("float32")
 

@@ -14,9 +14,9 @@ from watching import watched
 
 from data.batch import KEYS, REQUIRED
 from data.facts import Facts
+from data.random import RowRandom
 from models import catalogue, loss_scale
 from models.base import TwoPlayer
-from models.random import RowRandom
 from serving.client.client import Client
 from serving.export.export import export
 from serving.export.session import Session

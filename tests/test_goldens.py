@@ -11,8 +11,8 @@ import pytest
 import tensorflow as tf
 from make_goldens import CASES, FOLDER, path, ten_steps
 
+from data.random import StepRandom
 from models.base import ImageModel
-from models.random import StepRandom
 
 # Measured over oneDNN, oneDNN held to AVX2, and no oneDNN: losses differ by 2e-6 of themselves at most, digests by 1e-7 of a
 # network's deviation, and initial weights not at all. The margin is fiftyfold and more.

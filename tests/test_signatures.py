@@ -8,7 +8,7 @@ import tensorflow as tf
 from PIL import Image
 from toy_models import enhancer, generator, translator
 
-from models.random import RowRandom
+from data.random import RowRandom
 from serving.export.session import Session, SessionError
 
 SIZE, LATENT = 8, 4

@@ -90,7 +90,7 @@ def _flag(option, name, value, ctx):
 # Data
 @click.option("--data",                help=f"Source of the pictures: {', '.join(KINDS)} [default: studio]", metavar="SOURCE")
 @click.option("--fit",                 help="Way to make pictures square", type=click.Choice(["crop", "pad", "stretch"]), default="crop")
-@click.option("--view",                help="Source pictures of translation", type=click.Choice(["auto", "edges", "outline", "mask", "pair"]), default="auto")
+@click.option("--view",                help="Source pictures. Translation: edges, outline, mask or pair. Enhancement: bicubic, photo, or a recipe such as noise:25 or blur+jpeg:40", metavar="NAME", default="auto")
 @click.option("--mirror/--no-mirror",  help="Also show pictures mirrored; turn off to learn lettering", default=True)
 @click.option("--accept-new-data",     help="Resume although the pictures have changed since the run began; noted in its record.json", is_flag=True)
 # Model
@@ -216,7 +216,6 @@ def resolve(options: dict, written_as_options=()) -> RunConfig:
 
 def _check_meaning(options, family):
     """Raises UserError for an option that has no effect on this family."""
-    from trainer import tasks
 
     name, task = options["model"], family.Model.task
     for option in (["--conditional"] if options["conditional"] else []) + [
@@ -228,8 +227,6 @@ def _check_meaning(options, family):
             )
     if options["augment"] != "none" and not hasattr(family.Model, "critic_terms"):
         raise UserError(f"--augment {options['augment']} changes what a critic sees, and {name} has none")
-    if options["view"] not in tasks.of(task).kinds:
-        raise UserError(f"--view {options['view']} is for translation, and {name} is a model for {task}")
 
 
 def _settings(written_as_options, family):

@@ -188,6 +188,8 @@ class Translators:
                 f"{source.spec} has {len(examples)} pictures, and this page needs {count}; use a smaller --n"
             )
         rows = [view.rows(example)[0] for example in examples]
+        if drawn := getattr(view, "drawn", None):
+            rows = [row | {"low": drawn.numpy(row["high"], 0, number)} for number, row in enumerate(rows)]
         return [row[task.source] for row in rows], [row[task.target] for row in rows]
 
     def _photos(self, folder, count, seed, say):

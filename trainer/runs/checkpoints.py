@@ -1,6 +1,6 @@
 """Saves and restores the state of a run: networks, EMA, all optimisers, ADA state and the step.
 
-The step is also the position in the data and the whole random state (see `data.pipeline` and `models.random`), so a restored run
+The step is also the position in the data and the whole random state (see `data.pipeline` and `data.random`), so a restored run
 continues bit for bit. Checkpoints are found by their own names, never through the pointer file that TensorFlow's tools read. The newest
 one that can be read whole is used: a process killed at any moment leaves the one before. The best one has a folder of its own; its
 best.json, replaced last, names the step.

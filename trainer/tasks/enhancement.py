@@ -5,6 +5,7 @@ from PIL import Image
 
 from data import views
 from data.batch import ENHANCEMENT
+from data.corruptions.recipes import parse
 from data.degrade import downscale, modcrop
 from data.errors import UserError
 from trainer.evaluation.pairs import Pair
@@ -23,10 +24,10 @@ class Enhancement(PairTask):
     augmentations = ("dihedral",)
     measure = PSNR_Y
     deciding = ("scale",)
-    made_by = "its scale"
+    made_by = "the recipe {view}, one seed for all"
 
     def view(self, config, kind="auto", *, keys=()):
-        return views.enhancement(config.resolution, config.scale, keys=keys)
+        return views.enhancement(config.resolution, config.scale, keys=keys, recipe=kind)
 
     def side(self, config, key):
         return config.resolution // config.scale if key == self.source else config.resolution
@@ -34,7 +35,7 @@ class Enhancement(PairTask):
     def rated_view(self, side, kind, setting):
         scale = setting("scale")
         size = side // scale * scale
-        return size, views.enhancement(size, scale)
+        return size, views.enhancement(size, scale, recipe=kind)
 
     def shave(self, settings):
         return settings["scale"]
@@ -66,6 +67,7 @@ class Enhancement(PairTask):
 def _whole(source, run, quarantine):
     """Yields pictures in their own size with their smaller versions: given ones (`pairs:`), or made as in training."""
     scale = run.settings["scale"]
+    recipe = parse(run.view, scale)
     quarantine.extend(source.left_out)
     for number, example in enumerate(source.examples(None, run.fit, quarantine)):
         try:
@@ -75,7 +77,7 @@ def _whole(source, run, quarantine):
                     raise UserError(f"the target is not {scale} times as large as the source")
             else:
                 high = modcrop(example["image"], scale)
-                low = downscale(high, scale)
+                low = recipe.numpy(high, 0, number) if recipe else downscale(high, scale)
         except UserError as error:
             quarantine.add(f"example {number}", str(error))
             continue

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from data import views
 from data.batch import GENERATION
+from data.errors import UserError
 from data.images import grid, to_float, to_uint8
 from trainer.evaluation import live, sets
 from trainer.evaluation.live import evenly
@@ -24,6 +25,10 @@ class Generation(Task):
     deciding = ("resolution",)
 
     def view(self, config, kind="auto", *, keys=()):
+        if kind != "auto":
+            raise UserError(
+                f"--view {kind} is for translation and enhancement; generation trains on the pictures as they are"
+            )
         return views.generation(config.resolution, keys)
 
     def sample_grid(self, model, rows, seed):

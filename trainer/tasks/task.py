@@ -22,14 +22,13 @@ PERIOD = 4  # px, of periodic artifacts: its frequencies include those of layers
 class Task:
     """Base class of the tasks.
 
-    name: as in `data.batch.TASKS`. kinds: allowed values of --view. augmentations: of its rows, see `data.augment`. measure: ranks
+    name: as in `data.batch.TASKS`. augmentations: of its rows, see `data.augment`. measure: ranks
     evaluations by default. count: default number of pictures per evaluation. price: training pictures for each measured one, so that
     evaluations take about a twentieth of the time. deciding: settings that decide the pictures to measure with; models that differ in
     them do not compare.
     """
 
     name: str
-    kinds: Sequence[str] = ("auto",)
     augmentations: Sequence[str] = ()
     measure: Measure
     count: int

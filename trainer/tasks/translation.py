@@ -20,7 +20,6 @@ class Translation(PairTask):
     """
 
     name = TRANSLATION
-    kinds = views.KINDS
     source, target = "source", "target"
     augmentations = ("flip", "jitter")
     measure = FEATURE_DISTANCE

@@ -50,7 +50,7 @@ class StepRandom(_Random):
         self._replica = replica
 
     def _bits(self, rows, shape, draw):
-        seed = tf.stack([tf.constant(self._seed * 65536 + draw, tf.int64), tf.cast(self._step, tf.int64)])
+        seed = tf.stack([tf.convert_to_tensor(self._seed, tf.int64) * 65536 + draw, tf.cast(self._step, tf.int64)])
         bits = _philox([rows * self._replicas, *shape], seed)
         if self._replicas > 1:
             bits = bits[self._replica * rows : (self._replica + 1) * rows]

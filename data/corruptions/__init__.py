@@ -1,0 +1,1 @@
+"""Damage to pictures, drawn in the graph from a seed and a place in the stream."""
