@@ -6,6 +6,7 @@ and over replicas, loss scaling, averaging, several critic steps, lazy terms and
 here and nowhere else; a family says only what is minimised, as named per-example terms.
 """
 
+import functools
 import threading
 from dataclasses import dataclass
 
@@ -268,24 +269,32 @@ class ImageModel(keras.Model):
         keep = tf.pow(0.5, self._global_rows / tf.minimum(float(self.config.ema_images), 0.05 * seen))
         trained = {id(variable) for variable in self.network.trainable_weights}
         pairs = [
-            (ours.value, theirs.value, id(theirs) in trained)
-            for ours, theirs in zip(self.ema.weights, self.network.weights, strict=True)
+            (target.value, function, tuple(source.value for source in sources), {id(s) for s in sources} <= trained)
+            for target, (function, sources) in zip(self.ema.weights, self.followed(), strict=True)
         ]
 
         def update(strategy, keep):
-            for target, source, is_trained in pairs:
+            for target, function, sources, is_trained in pairs:
                 rule = _blend if is_trained else _copy
-                strategy.extended.update(target, rule, args=(source, keep))
+                strategy.extended.update(target, functools.partial(rule, function), args=(keep, *sources))
 
         tf.distribute.get_replica_context().merge_call(update, args=(keep,))
 
+    def followed(self):
+        """[(function, variables)] for each weight of `ema`: it follows function(*variables), of variables of `network`.
 
-def _blend(target, source, keep):
+        The weights themselves, unless a family serves its network in another form than it trains.
+        """
+        return [(tf.identity, (weight,)) for weight in self.network.weights]
+
+
+def _blend(function, target, keep, *sources):
+    source = function(*map(tf.convert_to_tensor, sources))
     target.assign(source + (target - source) * tf.cast(keep, source.dtype))
 
 
-def _copy(target, source, keep):
-    target.assign(source)
+def _copy(function, target, keep, *sources):
+    target.assign(function(*map(tf.convert_to_tensor, sources)))
 
 
 def _local_values(variable):
