@@ -218,9 +218,9 @@ def test_a_layer_that_assigns_its_kernel_moves_outside_its_turn(monkeypatch):
     """As Keras' SpectralNormalization does in every call."""
 
     def build_critic(*_):
-        conv = keras.layers.SpectralNormalization(keras.layers.Conv2D(4, 4, 2))
-        last = [keras.layers.Flatten(), keras.layers.Dense(1), keras.layers.Reshape(())]
-        return keras.Sequential([keras.Input((16, 16, 3)), conv, *last], name="critic")
+        picture = keras.Input((16, 16, 3))
+        x = keras.layers.Flatten()(keras.layers.SpectralNormalization(keras.layers.Conv2D(4, 4, 2))(picture))
+        return keras.Model([picture], keras.layers.Reshape(())(keras.layers.Dense(1)(x)), name="critic")
 
     monkeypatch.setattr(catalogue.load("mlp_gan"), "build_critic", build_critic)
     with pytest.raises(AssertionError, match="critic/"):

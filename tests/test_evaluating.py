@@ -190,7 +190,7 @@ def test_kill_9_and_the_same_command_give_the_same_evaluations_and_the_same_best
     reached = evaluations(tmp_path / "killed")[-1]["step"]
     again = start(tmp_path / "killed", *options)
     for run in (again, straight):
-        _, said = run.communicate(timeout=120)
+        _, said = run.communicate(timeout=300)
         assert run.returncode == 0, said
     found, expected = (
         [(line["step"], line["evaluation"], measures(line)) for line in evaluations(tmp_path / name)]
@@ -241,7 +241,7 @@ def test_only_the_first_of_two_workers_evaluates_and_two_replicas_measure_as_one
         subprocess.Popen([str(word) for word in words], cwd=ROOT, env=there | more, stderr=subprocess.PIPE, text=True)
         for words, more in [(worker, {"TF_CONFIG": tasks[0]}), (worker, {"TF_CONFIG": tasks[1]}), (mirrored, {})]
     ]
-    said = [process.communicate(timeout=180)[1] for process in processes]
+    said = [process.communicate(timeout=300)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0], said
     assert "12 training pairs" in said[0] and "train_psnr_y" not in said[1]
     good(*options, "--job-dir", tmp_path / "one", "--strategy", "one")

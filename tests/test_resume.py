@@ -264,12 +264,17 @@ def test_a_training_is_never_begun_over_what_is_left_of_another(lost, shop):
     assert snapshot("flatly") == before
 
 
+def half_a_line(path):
+    with open(path, "a") as file:
+        file.write('{"step": 3, "ima')
+
+
 SPARE = {
     "pointer": lambda: lose("checkpoints/checkpoint"),
     "samples": lambda: lose("samples"),
     "tensorboard": lambda: lose("tensorboard"),
     "metrics": lambda: lose("metrics.jsonl"),
-    "half a line": lambda: Path("flatly/metrics.jsonl").open("a").write('{"step": 3, "ima'),
+    "half a line": lambda: half_a_line("flatly/metrics.jsonl"),
     "config": lambda: lose("config.json"),
     "half written": lambda: Path("flatly/checkpoints/step-9_temp").mkdir(),
     "lock of a killed process": lambda: Path("flatly/.lock").write_text('{"process": 1, "host": "x", "since": "y"}'),

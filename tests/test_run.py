@@ -206,11 +206,11 @@ def test_kill_9_and_the_same_command_equal_a_straight_run(tmp_path):
     saved = tf.train.latest_checkpoint(str(tmp_path / "killed" / "checkpoints"))
     assert 0 < int(saved.rsplit("-", 1)[1]) < 200
     again = start(tmp_path / "killed", *options)
-    _, said = again.communicate(timeout=180)
+    _, said = again.communicate(timeout=300)
     assert again.returncode == 0, said
     assert "going on at" in said
     straight = start(tmp_path / "straight", *options)
-    straight.communicate(timeout=180)
+    straight.communicate(timeout=300)
     assert straight.returncode == 0
     killed, whole = checkpoint(tmp_path / "killed"), checkpoint(tmp_path / "straight")
     assert killed.keys() == whole.keys()
@@ -273,7 +273,7 @@ def test_two_replicas_train_through_fit(tmp_path):
     """In a process of its own: a second MirroredStrategy in one process meets the first one's collective keys."""
     command = [sys.executable, "-c", TWO_DEVICES, *map(str, ENHANCEMENT), "--job-dir", str(tmp_path / "two")]
     done = subprocess.run(
-        [*command, "--strategy", "mirrored", "--no-export"], cwd=ROOT, capture_output=True, text=True, timeout=180
+        [*command, "--strategy", "mirrored", "--no-export"], cwd=ROOT, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
     assert train(*ENHANCEMENT, "--job-dir", tmp_path / "one", "--strategy", "one", "--no-export").exit_code == 0
@@ -308,7 +308,7 @@ def test_two_workers_equal_one_and_only_the_chief_writes(tmp_path):
     for index in range(2):
         there = {"TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})}
         workers.append(subprocess.Popen(command, cwd=ROOT, env=os.environ | there, stderr=subprocess.PIPE, text=True))
-    said = [worker.communicate(timeout=180)[1] for worker in workers]
+    said = [worker.communicate(timeout=300)[1] for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0], said
     assert "16 of 16 pictures" in said[0] and "of 16 pictures" not in said[1]
     assert train(*ENHANCEMENT, "--job-dir", tmp_path / "one", "--no-export").exit_code == 0

@@ -3,6 +3,7 @@
 The models are those of its tutorial, made anew (`small_models`); the answers are read from its sources and documentation.
 """
 
+import contextlib
 import http.client
 import json
 
@@ -55,8 +56,9 @@ def ask(running, model, body, verb="predict"):
 
 def test_a_version_folder_with_zeros_before_its_number_is_served(running):
     connection = http.client.HTTPConnection("127.0.0.1", running.rest_api_port, timeout=30)
-    connection.request("GET", "/v1/models/half_plus_two/versions/123")
-    assert json.loads(connection.getresponse().read())["model_version_status"][0]["version"] == "123"
+    with contextlib.closing(connection):
+        connection.request("GET", "/v1/models/half_plus_two/versions/123")
+        assert json.loads(connection.getresponse().read())["model_version_status"][0]["version"] == "123"
 
 
 TUTORIAL = [
