@@ -222,7 +222,9 @@ def test_all_code_that_makes_rows_is_part_of_the_name():
                 continue
             module = ".".join(filter(None, ("data" * bool(node.level), node.module)))  # images.py imports relatively
             if module.split(".")[0] == "data":
-                modules = [module[5:]] if module != "data" else [alias.name for alias in node.names]
+                modules = [module[5:]]
+                if (here / module[5:].replace(".", "/")).is_dir():  # a package, of which modules are imported
+                    modules = [f"{module[5:]}.{alias.name}".removeprefix(".") for alias in node.names]
                 waiting += {f"{module.replace('.', '/')}.py" for module in modules} - found
     drawing = {"random.py", *(f"corruptions/{name}.py" for name in ("recipes", "steps", "kernels"))}
     assert found - named == {"files.py", "content.py", "errors.py"} | drawing

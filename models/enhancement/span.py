@@ -53,13 +53,13 @@ class Config:
     ema_images: int = 5_000  # half-life of the averaged network, patches; 0: serve the trained one, merged
 
     def __post_init__(self):
-        check_numbers(self, "scale", "width", "blocks", "expansion", "value_range")
+        check_numbers(self, "scale", "width", "blocks", "expansion")
         if self.scale not in (2, 3, 4) or self.resolution % self.scale:
             raise UserError(f"scale must be 2, 3 or 4 and divide resolution={self.resolution}, not {self.scale}")
 
 
 PRESETS = {
-    "tiny": Config(16, 4, 64, scale=2, width=8, blocks=2, ema_images=500),
+    "tiny": Config(16, 4, 64, scale=2, width=8, blocks=2, value_range=2.0, ema_images=500),
     "x4": Config(scale=4),
     "x3": Config(scale=3),
     "x2": Config(scale=2),
