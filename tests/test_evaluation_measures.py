@@ -41,6 +41,29 @@ def test_memorisation_needs_pictures_held_out():
     assert copies["memorisation_toy-1_n60"].value == 1
 
 
+class Distances:
+    """LPIPS on a network that the extractor below looks through too, or on another."""
+
+    name, network = "lpips_toy", "toy-2"
+
+    def distances(self, pairs):
+        return np.zeros(len(list(pairs)))
+
+
+@pytest.mark.parametrize("trained_with", [(), ("toy-1",), ("toy-2",), ("toy-1", "toy-2", "toy-3")])
+def test_nothing_is_measured_through_a_network_trained_with(trained_with):
+    extractor = Extractor("toy-1", 16, None, lambda batch: [batch])
+    made, targets = pair(16)
+    evaluator = PairEvaluator(targets, extractor, 0, 4, FEATURE_DISTANCE, Distances(), trained_with)
+    metrics, each = evaluator.measure(made)
+    present = {"feature_distance_toy-1": "toy-1", "lpips_toy": "toy-2"}
+    expected = {name for name, network in present.items() if network not in trained_with}
+    assert metrics.keys() & present.keys() == each.keys() & present.keys() == expected
+    assert evaluator.names() == tuple(metrics)
+    assert evaluator.left_out == tuple(name for name in trained_with if name != "toy-3")
+    assert next(iter(metrics)) == ("psnr_y" if "toy-1" in trained_with else "feature_distance_toy-1")
+
+
 def test_too_few_pictures_are_refused():
     with pytest.raises(ValueError, match="12 made pictures are too few"):
         of_sets.measure("toy-1", vectors(0), vectors(1, 12))

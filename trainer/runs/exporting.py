@@ -40,6 +40,7 @@ def export_run(run, model, *, data, step, export_to, say, version=None, best=Non
         "step": shown,
         "images_seen": shown * model.config.batch_size * model.rows_per_step,
         "of_run_at_step": step,
+        "borrowed": list(model.borrowed()),
     }
     if best:
         made_from["best"] = best
