@@ -31,7 +31,8 @@ class PairEvaluator:
         targets: uint8 [height, width, 3] each. extractor: see `trainer.features.catalogue`.
         shave: px cut from each border first. period: of periodic artifacts, in px. headline: the measure that comes first, if it can be
             taken. lpips: see `trainer.features.lpips`; None leaves it out. trained_with: names of the feature networks that the model
-            was trained with: nothing is measured through these, since it has learned to please them.
+            was trained with: nothing is measured through these, since it has learned to please them. masks: of the products in the
+            targets, uint8 [height, width, 1] each, or None.
     """
 
     targets: Sequence[np.ndarray]
@@ -41,6 +42,7 @@ class PairEvaluator:
     headline: Measure
     lpips: object = None
     trained_with: Collection[str] = ()
+    masks: Sequence[np.ndarray] | None = None
 
     @property
     def left_out(self) -> tuple[str, ...]:
@@ -52,7 +54,7 @@ class PairEvaluator:
         self, pictures: Sequence[np.ndarray], progress: Progress = silent
     ) -> tuple[dict[str, Estimate], dict[str, np.ndarray]]:
         """(measures, values of each pair float64 [n]) by their full names, the headline first; see `of_pairs.measure`."""
-        return self._measure(pictures, self.targets, progress)
+        return self._measure(pictures, self.targets, progress, masks=self.masks)
 
     def alone(self, pictures: Sequence[np.ndarray]) -> dict[str, Estimate]:
         """Takes measures without targets: periodic artifacts, and naturalness of pictures that are large enough."""
@@ -64,9 +66,11 @@ class PairEvaluator:
         metrics, _ = self._measure([black], [np.bitwise_not(black)], silent)
         return (*metrics, *(name for name in self.alone(self.targets) if name not in metrics))
 
-    def _measure(self, pictures, targets, progress):
+    def _measure(self, pictures, targets, progress, *, masks=None):
         extractor = None if self.extractor.name in self.left_out else self.extractor
-        each = of_pairs.measure(pictures, targets, shave=self.shave, extractor=extractor, progress=progress)
+        each = of_pairs.measure(
+            pictures, targets, shave=self.shave, extractor=extractor, masks=masks, progress=progress
+        )
         if self.lpips is not None and self.lpips.network not in self.left_out:
             each[self.lpips.name] = self.lpips.distances(
                 progress(zip(pictures, targets, strict=True), len(targets), "measuring by LPIPS")
@@ -86,11 +90,13 @@ def _naturalness(pictures):
 
 
 class Pair(NamedTuple):
-    """Source and target uint8 [height, width, 3]; for enhancement the source is smaller. label: int or None."""
+    """Source and target uint8 [height, width, 3]; for enhancement the source is smaller. label: int or None. mask: of the product in the
+    target, uint8 [height, width, 1], or None."""
 
     source: np.ndarray
     target: np.ndarray
     label: int | None
+    mask: np.ndarray | None = None
 
 
 class Pairs(NamedTuple):

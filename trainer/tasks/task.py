@@ -141,7 +141,7 @@ class PairTask(Task):
         return live.of_pairs(make, against, seen=held_out is None)
 
     def pair_evaluator(
-        self, targets: Sequence[np.ndarray], settings: dict, extractor, *, lpips=None, trained_with=()
+        self, targets: Sequence[np.ndarray], settings: dict, extractor, *, lpips=None, trained_with=(), masks=None
     ) -> PairEvaluator:
         """Returns the evaluator of pictures with these targets; settings: of the family's config; others: see `PairEvaluator`."""
         return PairEvaluator(
@@ -152,6 +152,7 @@ class PairTask(Task):
             self.measure,
             lpips=lpips,
             trained_with=trained_with,
+            masks=masks,
         )
 
     def gather(self, model, request, extractor, progress):
@@ -162,12 +163,18 @@ class PairTask(Task):
             part, references = self.references(pair)
             return Example(name, references, [made[part]])
 
-        targets = [pair.target for pair in reference.pairs]
+        targets, masks = ([getattr(pair, name) for pair in reference.pairs] for name in ("target", "mask"))
+        masks = None if any(mask is None for mask in masks) else masks
         return pairs.evaluate(
             model,
             reference,
             self.pair_evaluator(
-                targets, model.run.settings, extractor, lpips=request.lpips, trained_with=model.borrowed
+                targets,
+                model.run.settings,
+                extractor,
+                lpips=request.lpips,
+                trained_with=model.borrowed,
+                masks=masks,
             ),
             made_by=self.made_by.format(view=model.run.view),
             alternatives=self.alternatives(reference.pairs),
