@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from trainer.evaluation import grey_cards
 from trainer.evaluation.pairs import PairEvaluator
 from trainer.evaluation.sets import SetEvaluator
 from trainer.features.extractor import Extractor
@@ -10,7 +11,7 @@ from trainer.metrics import of_pairs, of_pictures, of_sets
 from trainer.metrics.artifacts import periodic_artifacts
 from trainer.metrics.distribution import fid, kid
 from trainer.metrics.estimate import Estimate
-from trainer.metrics.fidelity import psnr, ssim
+from trainer.metrics.fidelity import delta_e_2000, psnr, ssim
 from trainer.metrics.perceptual import feature_distance
 from trainer.metrics.table import FEATURE_DISTANCE
 
@@ -41,6 +42,58 @@ def test_memorisation_needs_pictures_held_out():
     assert copies["memorisation_toy-1_n60"].value == 1
 
 
+def test_the_product_is_measured_alone_where_every_picture_shows_some():
+    made, target = pair(16)
+    masks = np.zeros((2, 16, 16, 1), np.uint8)
+    masks[:, 4:9, 5:12] = 255
+    name = "delta_e_2000_product_shave2"
+    found = of_pairs.measure(made, target, shave=2, masks=masks)
+    inside = delta_e_2000(made[:, 4:9, 5:12], target[:, 4:9, 5:12], shave=0)
+    np.testing.assert_allclose(found[name], inside, rtol=1e-9)
+    masks[1] = 0
+    assert name not in of_pairs.measure(made, target, shave=2, masks=masks)
+    masks[1, 0, 0] = 255  # shaved off
+    assert name not in of_pairs.measure(made, target, shave=2, masks=masks)
+
+
+def test_grey_cards():
+    """A model that leaves greys as they are, but for a border; one that makes them blue; one that doubles them in size."""
+
+    def changed(function):
+        return grey_cards.measure(lambda cards: map(function, cards))["grey_cast"]
+
+    def with_a_border(card):
+        return np.pad(card[8:-8, 8:-8], ((8, 8), (8, 8), (0, 0)))
+
+    assert changed(with_a_border) == changed(lambda card: card.repeat(2, axis=0).repeat(2, axis=1)) == (0, 0)
+    blue = changed(lambda card: np.maximum(card, np.array([0, 0, 25], np.uint8)))  # of the darkest card alone
+    dark = np.full((1, 1, 1, 3), 15, np.uint8)
+    assert blue.value == pytest.approx(delta_e_2000(dark + np.array([0, 0, 10], np.uint8), dark, shave=0)[0] / 9)
+
+
+class Distances:
+    """LPIPS on a network that the extractor below looks through too, or on another."""
+
+    name, network = "lpips_toy", "toy-2"
+
+    def distances(self, pairs):
+        return np.zeros(len(list(pairs)))
+
+
+@pytest.mark.parametrize("trained_with", [(), ("toy-1",), ("toy-2",), ("toy-1", "toy-2", "toy-3")])
+def test_nothing_is_measured_through_a_network_trained_with(trained_with):
+    extractor = Extractor("toy-1", 16, None, lambda batch: [batch])
+    made, targets = pair(16)
+    evaluator = PairEvaluator(targets, extractor, 0, 4, FEATURE_DISTANCE, Distances(), trained_with)
+    metrics, each = evaluator.measure(made)
+    present = {"feature_distance_toy-1": "toy-1", "lpips_toy": "toy-2"}
+    expected = {name for name, network in present.items() if network not in trained_with}
+    assert metrics.keys() & present.keys() == each.keys() & present.keys() == expected
+    assert evaluator.names() == tuple(metrics)
+    assert evaluator.left_out == tuple(name for name in trained_with if name != "toy-3")
+    assert next(iter(metrics)) == ("psnr_y" if "toy-1" in trained_with else "feature_distance_toy-1")
+
+
 def test_too_few_pictures_are_refused():
     with pytest.raises(ValueError, match="12 made pictures are too few"):
         of_sets.measure("toy-1", vectors(0), vectors(1, 12))
@@ -61,6 +114,7 @@ def test_pictures_are_measured_against_their_targets():
         "psnr_rgb_shave4",
         "ssim_rgb_shave4",
         "delta_e_2000_shave4",
+        "white_lost_shave4",
     ]
     np.testing.assert_array_equal(found["psnr_y_shave4"], psnr(made, target, space="y", shave=4))
     np.testing.assert_array_equal(found["ssim_rgb_shave4"], ssim(made, target, space="rgb", shave=4))
@@ -98,7 +152,7 @@ def test_pairs_may_differ_in_size_and_what_does_not_fit_all_is_left_out():
     pairs = [pair(32), pair(8)]
     made, targets = ([one[side][0] for one in pairs] for side in (0, 1))
     found = of_pairs.measure(made, targets, shave=0)
-    assert list(found) == ["psnr_y", "psnr_rgb", "delta_e_2000"]
+    assert list(found) == ["psnr_y", "psnr_rgb", "delta_e_2000", "white_lost"]
     for place in (0, 1):
         alone = psnr(made[place][None], targets[place][None], space="y", shave=0)
         assert found["psnr_y"][place] == alone[0]

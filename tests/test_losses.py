@@ -23,6 +23,10 @@ EXPECTED = {
     "wgan_gp": (FAKE - REAL, -FAKE),
     "hinge": (np.maximum(0, 1 - REAL) + np.maximum(0, 1 + FAKE), -FAKE),
     "relativistic": (-np.log(sigmoid(REAL - FAKE)), -np.log(sigmoid(FAKE - REAL))),
+    "relativistic_average": (
+        -np.log(sigmoid(REAL - 0.5)) - np.log(1 - sigmoid(FAKE - 0.375)),  # less the means of FAKE and of REAL
+        -np.log(1 - sigmoid(REAL - 0.5)) - np.log(sigmoid(FAKE - 0.375)),
+    ),
 }
 
 

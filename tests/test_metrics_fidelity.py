@@ -14,7 +14,7 @@ from skimage import metrics as skimage_metrics
 from data.images import decode
 from data.sources.studio import Studio
 from trainer.metrics.colour import ciede2000, lab, luma
-from trainer.metrics.fidelity import delta_e_2000, ms_ssim, psnr, ssim
+from trainer.metrics.fidelity import delta_e_2000, delta_e_2000_product, ms_ssim, psnr, ssim, white_lost
 
 # Sharma, Wu & Dalal 2005, table 1: L1 a1 b1, L2 a2 b2, Delta-E.
 PUBLISHED = """
@@ -95,6 +95,24 @@ def test_lab_of_known_colours():
 def test_lab_agrees_with_scikit_image():
     pictures = noise(40, 40)
     np.testing.assert_allclose(lab(pictures), color.rgb2lab(pictures), atol=0.02)  # their white is rounded
+
+
+def test_lost_white_is_counted_by_hand():
+    """Of 16 pixels left: white is lost at two, kept at one, and won at one; a pixel white in two channels is not white."""
+    target, picture = noise(6, 6) // 2, noise(6, 6, seed=1) // 2
+    target[0, 1, 1:4] = target[0, 0, 0] = picture[0, 1, 3] = picture[0, 4, 4] = 255
+    picture[0, 1, 1], picture[0, 1, 2] = (255, 254, 255), 254
+    assert white_lost(picture, target, shave=1) == 2 / 16
+    assert white_lost(picture, target, shave=0) == 3 / 36
+    assert white_lost(target, target, shave=0) == white_lost(picture, target // 2, shave=0) == 0
+
+
+def test_delta_e_of_the_product_is_that_of_its_pixels():
+    a, b, masks = noise(5, 6), noise(5, 6, seed=1), np.zeros((1, 5, 6), np.uint8)
+    masks[0, 2, 2:4], masks[0, 2, 4], masks[0, 0] = (128, 255), 127, 255
+    expected = ciede2000(lab(a), lab(b))[0, 2, 2:4].mean()
+    np.testing.assert_allclose(delta_e_2000_product(a, b, masks, shave=1), expected)
+    assert np.isnan(delta_e_2000_product(a, b, 0 * masks, shave=1)).all()
 
 
 def test_delta_e_is_the_mean_of_what_is_left_after_shaving():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from trainer.evaluation import grey_cards
 from trainer.features.extractor import Extractor
 from trainer.metrics import names, of_pairs, of_pictures, of_sets, table
 from trainer.metrics.distribution import inception_score, kid_subsets
@@ -19,7 +20,9 @@ def built():
     found = of_sets.measure("toy-1", real, fake, train=real, held_out=held_out)
     found |= names.of_sets(kid_subsets, "toy-1", real, fake, size=9)
     found |= names.of_sets(inception_score, "toy-1", np.full((20, 2), 0.5))
-    found |= of_pairs.measure(PICTURES, TARGETS, shave=2, extractor=extractor)
+    masks = np.full((3, 192, 192, 1), 255, np.uint8)
+    found |= of_pairs.measure(PICTURES, TARGETS, shave=2, extractor=extractor, masks=masks)
+    found |= grey_cards.measure(lambda cards: cards)
     found |= of_pictures.measure(PICTURES, period=4)
     found |= {"lpips_alex_443c5bc3": None}  # `trainer.features.lpips` names it
     return [*found, *names.of_naturalness(PICTURES, Naturalness(np.zeros(36), np.eye(36), patch=16))]

@@ -292,7 +292,7 @@ def test_a_parent_that_does_not_fit_gets_a_sentence(codec, tmp_path, monkeypatch
         assert sentence in unchanged(result, "run")
     for more in ([], ["--dry-run"]):
         shutil.rmtree("codec/checkpoints", ignore_errors=True)
-        assert "codec has no checkpoint that can be read, and so nothing to lend" in unchanged(
+        assert "codec has no checkpoint that can be read, and so no weights to give" in unchanged(
             prior("run", codec, *more), "run"
         )
 

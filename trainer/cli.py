@@ -4,6 +4,7 @@ import click
 
 from trainer.commands import (
     apply,
+    blend,
     bundle,
     canary,
     doctor,
@@ -37,6 +38,7 @@ main.add_command(sample.main, "sample")
 main.add_command(apply.main, "apply")
 main.add_command(enhance.main, "enhance")
 main.add_command(export.main, "export")
+main.add_command(blend.main, "blend")
 main.add_command(evaluate.evaluate, "evaluate")
 main.add_command(evaluate.compare, "compare")
 main.add_command(rate.main, "rate")

@@ -20,7 +20,7 @@ import keras
 from data.errors import UserError
 from data.facts import Facts
 from models.base import OnePlayer
-from models.layers.resample import PixelShuffle
+from models.layers.enlargers import plain
 from models.losses.reconstruction import absolute
 from models.optimizers import adam
 from models.schedules import Cosine
@@ -78,26 +78,16 @@ PRESETS = {
 
 def build(config, name):
     """low [batch, height, width, 3] -> pictures float32 [batch, scale * height, scale * width, 3], near [-1, 1]."""
-
-    def conv(x, filters, initializer="", **options):
-        initializer = initializer or keras.initializers.LecunNormal()
-        return keras.layers.Conv2D(filters, 3, padding="same", kernel_initializer=initializer, **options)(x)
-
     low = keras.Input((None, None, 3), name="low")
-    head = x = conv(low, config.width)
-    for _ in range(config.blocks):
-        inner = conv(conv(x, config.width, activation="relu"), config.width)
-        x = x + (inner if config.block_scale == 1 else inner * config.block_scale)
-    x = head + conv(x, config.width)
-    last = "zeros" if config.residual else ""
-    if config.direct:
-        x = PixelShuffle(config.scale)(conv(x, 3 * config.scale**2, last))
-    else:
-        for factor in (2, 2) if config.scale == 4 else (config.scale,):
-            x = PixelShuffle(factor)(conv(x, config.width * factor**2))
-        x = conv(x, 3, last)
-    if config.residual:
-        x = x + PixelShuffle(config.scale)(keras.layers.Concatenate()([low] * config.scale**2))
+    x = plain(
+        low,
+        scale=config.scale,
+        width=config.width,
+        blocks=config.blocks,
+        block_scale=config.block_scale,
+        direct=config.direct,
+        residual=config.residual,
+    )
     return keras.Model(low, keras.layers.Activation("linear", dtype="float32")(x), name=name)
 
 

@@ -1,8 +1,9 @@
 """Adversarial objectives: named pairs of pure functions.
 
 Every function takes critic logits, float32 [batch] (any real number, larger = more real), and returns float32 [batch]: one value per
-example, unweighted and not reduced. Pairs are found by name in `OBJECTIVES`; `x_critic(real, fake)` and `x_generator(real, fake)`
-have the same signature for every objective, so that relativistic losses need no special case.
+example, unweighted and not reduced. Only in the relativistic average does it depend on the logits of others. Pairs are found by name in
+`OBJECTIVES`; `x_critic(real, fake)` and `x_generator(real, fake)` have the same signature for every objective, so that relativistic losses
+need no special case.
 """
 
 from collections.abc import Callable
@@ -76,6 +77,17 @@ def relativistic_generator(real, fake):
     return tf.nn.softplus(real - fake)
 
 
+def relativistic_average_critic(real, fake):
+    """-log D(x, G(z)) - log(1 - D(G(z), x)), where D compares a logit with the mean of the others: Jolicoeur-Martineau 2018, section 4.2;
+    Wang et al. 2018 (ESRGAN), eq. 1. The means are over the rows of one replica."""
+    return tf.nn.softplus(tf.reduce_mean(fake) - real) + tf.nn.softplus(fake - tf.reduce_mean(real))
+
+
+def relativistic_average_generator(real, fake):
+    """The same game with the players exchanged: ESRGAN, eq. 2."""
+    return relativistic_average_critic(fake, real)
+
+
 OBJECTIVES = {
     "non_saturating": Objective(minimax_critic, non_saturating_generator),
     "minimax": Objective(minimax_critic, minimax_generator),
@@ -84,6 +96,7 @@ OBJECTIVES = {
     "wgan_gp": Objective(wasserstein_critic, wasserstein_generator),
     "hinge": Objective(hinge_critic, wasserstein_generator),
     "relativistic": Objective(relativistic_critic, relativistic_generator, relativistic=True),
+    "relativistic_average": Objective(relativistic_average_critic, relativistic_average_generator, relativistic=True),
 }
 
 

@@ -21,7 +21,8 @@ class EvaluatedModel:
     """A model in a version's folder `path`.
 
     name: for people. classes: of a conditional model, else (). fingerprint: of the training source. history: lines of the run's
-    metrics.jsonl, () for an export alone. root: the run's folder, None for an export alone.
+    metrics.jsonl, () for an export alone. root: the run's folder, None for an export alone. borrowed: names of the frozen networks that
+    it was trained with.
     """
 
     name: str
@@ -35,6 +36,7 @@ class EvaluatedModel:
     fingerprint: str
     history: tuple[dict, ...]
     root: str | None
+    borrowed: tuple[str, ...] = ()
 
     @property
     def EVALUATOR(self) -> str | None:
@@ -94,6 +96,7 @@ def open_model(path: str, say) -> EvaluatedModel:
             fingerprint=written["metadata"]["data"]["fingerprint"],
             history=tuple(history.lines(folder.metrics)) if is_run else (),
             root=folder.root if is_run else None,
+            borrowed=tuple(written["metadata"].get("borrowed", ())),
         )
     except (KeyError, TypeError, Damaged) as error:
         raise UserError(f"the export.json of {version} does not say how the model was made ({error})") from error

@@ -1,7 +1,7 @@
 """Evaluates pictures made from pictures against their targets, with one value for each pair."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -30,7 +30,9 @@ class PairEvaluator:
     Args:
         targets: uint8 [height, width, 3] each. extractor: see `trainer.features.catalogue`.
         shave: px cut from each border first. period: of periodic artifacts, in px. headline: the measure that comes first, if it can be
-            taken. lpips: see `trainer.features.lpips`; None leaves it out.
+            taken. lpips: see `trainer.features.lpips`; None leaves it out. trained_with: names of the feature networks that the model
+            was trained with: nothing is measured through these, since it has learned to please them. masks: of the products in the
+            targets, uint8 [height, width, 1] each, or None.
     """
 
     targets: Sequence[np.ndarray]
@@ -39,12 +41,20 @@ class PairEvaluator:
     period: int
     headline: Measure
     lpips: object = None
+    trained_with: Collection[str] = ()
+    masks: Sequence[np.ndarray] | None = None
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Returns the names of the networks, of those asked for, that the model was trained with."""
+        asked = (self.extractor.name, *([self.lpips.network] if self.lpips else []))
+        return tuple(sorted({name for name in asked if name in self.trained_with}))
 
     def measure(
         self, pictures: Sequence[np.ndarray], progress: Progress = silent
     ) -> tuple[dict[str, Estimate], dict[str, np.ndarray]]:
         """(measures, values of each pair float64 [n]) by their full names, the headline first; see `of_pairs.measure`."""
-        return self._measure(pictures, self.targets, progress)
+        return self._measure(pictures, self.targets, progress, masks=self.masks)
 
     def alone(self, pictures: Sequence[np.ndarray]) -> dict[str, Estimate]:
         """Takes measures without targets: periodic artifacts, and naturalness of pictures that are large enough."""
@@ -56,9 +66,12 @@ class PairEvaluator:
         metrics, _ = self._measure([black], [np.bitwise_not(black)], silent)
         return (*metrics, *(name for name in self.alone(self.targets) if name not in metrics))
 
-    def _measure(self, pictures, targets, progress):
-        each = of_pairs.measure(pictures, targets, shave=self.shave, extractor=self.extractor, progress=progress)
-        if self.lpips is not None:
+    def _measure(self, pictures, targets, progress, *, masks=None):
+        extractor = None if self.extractor.name in self.left_out else self.extractor
+        each = of_pairs.measure(
+            pictures, targets, shave=self.shave, extractor=extractor, masks=masks, progress=progress
+        )
+        if self.lpips is not None and self.lpips.network not in self.left_out:
             each[self.lpips.name] = self.lpips.distances(
                 progress(zip(pictures, targets, strict=True), len(targets), "measuring by LPIPS")
             )
@@ -77,11 +90,13 @@ def _naturalness(pictures):
 
 
 class Pair(NamedTuple):
-    """Source and target uint8 [height, width, 3]; for enhancement the source is smaller. label: int or None."""
+    """Source and target uint8 [height, width, 3]; for enhancement the source is smaller. label: int or None. mask: of the product in the
+    target, uint8 [height, width, 1], or None."""
 
     source: np.ndarray
     target: np.ndarray
     label: int | None
+    mask: np.ndarray | None = None
 
 
 class Pairs(NamedTuple):
@@ -159,7 +174,7 @@ def evaluate(
         metrics=metrics,
         baselines={name: values for name, values in baselines.items() if values},
         categories=_categories(reference, each),
-        notes=list(_notes(metrics, baselines, reference, headline)),
+        notes=list(_notes(metrics, baselines, reference, headline, evaluator.left_out)),
         examples=[example(i) for i in np.linspace(0, len(made) - 1, min(len(made), _SHOWN)).astype(int)],
         galleries=_extremes(reference, example, headline, each),
         each=each,
@@ -189,6 +204,7 @@ def _protocol(model, reference, evaluator, made_by):
         "sources": f"made of the pictures by {made_by}" if not reference.spec.startswith("pairs:") else "given",
         "pixels shaved": evaluator.shave,
         "features": evaluator.extractor.name,
+        "trained with the networks": ", ".join(evaluator.trained_with) or None,
         "real pictures for measures of sets": None
         if reference.others is None
         else f"{len(reference.others)}, trained on",
@@ -197,7 +213,7 @@ def _protocol(model, reference, evaluator, made_by):
     }
 
 
-def _notes(metrics, baselines, reference, headline):
+def _notes(metrics, baselines, reference, headline, left_out):
     way = measure_of(headline).direction
     note = f"{headline} is {format_estimate(metrics[headline])}, {way} is better"
     for name, values in baselines.items():
@@ -205,6 +221,11 @@ def _notes(metrics, baselines, reference, headline):
             note += f"; {name} has {format_estimate(values[headline])}"
     yield f"{note}."
     yield from grid_notes(metrics, baselines[TARGETS])
+    if left_out:
+        yield (
+            f"The model was trained to be near its targets in {' and '.join(left_out)}, so no distance in it is measured; name another"
+            " network with --features or --lpips."
+        )
     if reference.seen:
         yield (
             "The model was trained on these pictures, so the numbers are too good. Give others with --data, such as a"

@@ -11,7 +11,7 @@ from data.images import to_float
 class Lpips:
     """Distance of Zhang et al. 2018, version 0.1, on an opened `models.features.torchvision` network.
 
-    `name`: `lpips_vgg_<hash>` or `lpips_alex_<hash>`, with the first digits of the SHA-256 of the weights' file.
+    `name`: `lpips_vgg_<hash>` or `lpips_alex_<hash>`, with the first digits of the SHA-256 of the weights' file. `network`: its name.
     """
 
     def __init__(self, network):
@@ -20,7 +20,7 @@ class Lpips:
         from models.losses.perceptual import lpips
 
         shape = tf.TensorSpec([1, None, None, 3], tf.uint8)
-        self.name = network.lpips_name
+        self.name, self.network = network.lpips_name, network.name
         self._least = network.least
         self._distance = tf.function(lambda a, b: lpips(network, to_float(a), to_float(b)), [shape, shape])
 

@@ -1,4 +1,4 @@
-"""Fidelity of pictures to their targets: PSNR, SSIM, MS-SSIM and Delta-E 2000, one value per pair.
+"""Fidelity of pictures to their targets: PSNR, SSIM, MS-SSIM, Delta-E 2000 and lost white, one value per pair.
 
 Pictures and targets are uint8 sRGB [n, height, width, 3]; pass pictures of different sizes one by one. `space` is "rgb" (all three
 channels) or "y" (luma of BT.601 in studio range, still out of 255), which differ by about 2 dB in PSNR. `shave` is the number of pixels
@@ -63,7 +63,33 @@ def ms_ssim(pictures: np.ndarray, targets: np.ndarray, *, space: str, shave: int
 def delta_e_2000(pictures: np.ndarray, targets: np.ndarray, *, shave: int) -> np.ndarray:
     """Mean over pixels of the colour difference Delta-E 2000: float64 [n], >= 0, less is better; about 1 can just be seen."""
     _check(pictures, targets, shave, 1)
-    return np.array([ciede2000(lab(a), lab(b)).mean() for a, b in zip(*_shaved(pictures, targets, shave), strict=True)])
+    pairs = zip(*_shaved(pictures, targets, shave=shave), strict=True)
+    return np.array([ciede2000(lab(a), lab(b)).mean() for a, b in pairs])
+
+
+def delta_e_2000_product(pictures: np.ndarray, targets: np.ndarray, masks: np.ndarray, *, shave: int) -> np.ndarray:
+    """Mean of Delta-E 2000 over the product, masks uint8 [n, height, width] from 128 up: float64 [n], nan where there is none."""
+    _check(pictures, targets, shave, 1)
+    found = []
+    for a, b, mask in zip(*_shaved(pictures, targets, masks, shave=shave), strict=True):
+        product = mask >= 128
+        found.append(ciede2000(lab(a[product]), lab(b[product])).mean() if product.any() else np.nan)
+    return np.array(found)
+
+
+def white_lost(pictures: np.ndarray, targets: np.ndarray, *, shave: int) -> np.ndarray:
+    """Share of all pixels that are pure white (255 in all channels) in the target and not in the picture: float64 [n], less is better."""
+    _check(pictures, targets, shave, 1)
+    a, b = ((x == 255).all(axis=-1) for x in _shaved(pictures, targets, shave=shave))
+    return (b & ~a).mean(axis=(1, 2))
+
+
+def grey_cast(pictures: np.ndarray, cards: np.ndarray) -> np.ndarray:
+    """Mean Delta-E 2000 of what a model makes of flat greys to these greys, in the middle half of each side: float64 [n], less is better.
+
+    The border is left out, since a network that pads it with zeros makes mistakes there that are no cast.
+    """
+    return delta_e_2000(pictures, cards, shave=min(cards.shape[1:3]) // 4)
 
 
 def _planes(pictures, targets, space, shave, least=1):
@@ -71,7 +97,7 @@ def _planes(pictures, targets, space, shave, least=1):
     if space not in SPACES:
         raise ValueError(f"unknown space {space!r}; have: {', '.join(SPACES)}")
     _check(pictures, targets, shave, least)
-    for pair in zip(*_shaved(pictures, targets, shave), strict=True):
+    for pair in zip(*_shaved(pictures, targets, shave=shave), strict=True):
         yield tuple(luma(x)[..., None] if space == "y" else x.astype(np.float64) for x in pair)
 
 
@@ -88,9 +114,9 @@ def _check(pictures, targets, shave, least):
         )
 
 
-def _shaved(pictures, targets, shave):
-    height, width = pictures.shape[1:3]
-    return (x[:, shave : height - shave, shave : width - shave] for x in (pictures, targets))
+def _shaved(*arrays, shave):
+    height, width = arrays[0].shape[1:3]
+    return (x[:, shave : height - shave, shave : width - shave] for x in arrays)
 
 
 def _similarity(a, b):

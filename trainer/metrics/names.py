@@ -21,12 +21,12 @@ _ONLY_THE_ERROR = {"groups"}  # arguments that do not change the value
 _SHORT = {"space": "", "period": "p"}  # short forms of arguments in a name
 
 
-def of_pairs(measure: Callable, pictures: np.ndarray, targets: np.ndarray, **protocol) -> dict[str, np.ndarray]:
+def of_pairs(measure: Callable, *arrays: np.ndarray, **protocol) -> dict[str, np.ndarray]:
     """Takes a measure of `trainer/metrics/fidelity.py`, by full name: {"psnr_y_shave4": float64 [n]}.
 
     Raises the exceptions of the measure, and TypeError for an unknown or incomplete protocol.
     """
-    values = measure(pictures, targets, **protocol)
+    values = measure(*arrays, **protocol)
     return {"_".join([measure.__name__, *_protocol(measure, protocol)]): values}
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from data.progress import Progress, silent
 from trainer.metrics import names
-from trainer.metrics.table import DELTA_E, MS_SSIM_Y, PSNR_RGB, PSNR_Y, SSIM_RGB, SSIM_Y
+from trainer.metrics.table import DELTA_E, DELTA_E_PRODUCT, MS_SSIM_Y, PSNR_RGB, PSNR_Y, SSIM_RGB, SSIM_Y, WHITE_LOST
 
 _SSIM_WINDOW, _MS_SSIM_SIDE = 11, 161  # px that must be left after shaving
 _PARTS = 16  # of a large picture, for the distance in features
@@ -18,14 +18,16 @@ def measure(
     *,
     shave: int,
     extractor=None,
+    masks: Sequence[np.ndarray] | None = None,
     progress: Progress = silent,
 ) -> dict[str, np.ndarray]:
-    """Measures PSNR and SSIM on luma and RGB, MS-SSIM if all pictures are large enough, Delta-E, and the distance in features.
+    """Measures PSNR and SSIM on luma and RGB, MS-SSIM if all pictures are large enough, Delta-E, lost white, and the distance in features.
 
     Args:
         pictures, targets: n of uint8 [height, width, 3] each; a picture and its target have one shape, pairs may differ in size.
         shave: px cut from each border first; by custom the scale of an enlargement, else 0.
         extractor: see `trainer.features.catalogue`; None leaves the last out, and so does one whose layers are not known.
+        masks: uint8 [height, width, 1] of each target, 255 in the product; Delta-E of the product alone needs some of it in each picture.
         progress: is handed the pairs; see `data.progress`.
 
     Returns {full name: float64 [n]}. Raises UserError for arrays that are not such pictures.
@@ -34,6 +36,8 @@ def measure(
     each = [_fidelity(a[np.newaxis], b[np.newaxis], shave) for a, b in pairs]
     everywhere = [name for name in each[0] if all(name in one for one in each)]
     metrics = {name: np.concatenate([one[name] for one in each]) for name in everywhere}
+    if masks is not None:
+        metrics |= _of_products(pictures, targets, masks, shave)
     return metrics | (_distances(pictures, targets, extractor) if extractor is not None else {})
 
 
@@ -46,11 +50,22 @@ def _fidelity(pictures, targets, shave):
         *[SSIM_RGB] * (left >= _SSIM_WINDOW),
         *[MS_SSIM_Y] * (left >= _MS_SSIM_SIDE),
         DELTA_E,
+        WHITE_LOST,
     ]
     metrics = {}
     for each in fitting:
         metrics |= names.of_pairs(each.function, pictures, targets, **each.protocol, shave=shave)
     return metrics
+
+
+def _of_products(pictures, targets, masks, shave):
+    measure = DELTA_E_PRODUCT.function
+    each = [
+        names.of_pairs(measure, a[np.newaxis], b[np.newaxis], mask[np.newaxis, :, :, 0], shave=shave)
+        for a, b, mask in zip(pictures, targets, masks, strict=True)
+    ]
+    metrics = {name: np.concatenate([one[name] for one in each]) for name in each[0]}
+    return {name: values for name, values in metrics.items() if np.isfinite(values).all()}
 
 
 def _distances(pictures, targets, extractor):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from trainer.metrics.artifacts import periodic_artifacts
 from trainer.metrics.distribution import fid, inception_score, kid, kid_subsets
-from trainer.metrics.fidelity import delta_e_2000, ms_ssim, psnr, ssim
+from trainer.metrics.fidelity import delta_e_2000, delta_e_2000_product, grey_cast, ms_ssim, psnr, ssim, white_lost
 from trainer.metrics.memorisation import memorisation
 from trainer.metrics.naturalness import niqe
 from trainer.metrics.neighbours import density_coverage, precision_recall
@@ -81,6 +81,15 @@ MEASURES = (
     SSIM_RGB := Measure("ssim_rgb", ssim, 1, "structural similarity on RGB, 1 for equal pictures", "Wang et al. 2004", {"space": "rgb"}),
     MS_SSIM_Y := Measure("ms_ssim_y", ms_ssim, 1, "structural similarity on luma over five scales", "Wang et al. 2003", {"space": "y"}),
     DELTA_E := Measure("delta_e_2000", delta_e_2000, -1, "colour difference; about 1 can just be seen", "Sharma et al. 2005"),
+    DELTA_E_PRODUCT := Measure(
+        "delta_e_2000_product", delta_e_2000_product, -1, "the same over the product alone, where there is a mask", "Sharma et al. 2005"
+    ),
+    WHITE_LOST := Measure(
+        "white_lost", white_lost, -1, "share of pixels that are white in the target and not in the picture", "level 255 in all channels"
+    ),
+    GREY_CAST := Measure(
+        "grey_cast", grey_cast, -1, "colour difference that a model adds to flat greys; under 1 it cannot be seen", "Sharma et al. 2005"
+    ),
     FEATURE_DISTANCE := Measure(
         "feature_distance", feature_distance, -1, "distance in the layers of the feature network (the formula of LPIPS)",
         "Zhang et al. 2018",

@@ -16,12 +16,13 @@ from trainer.runs.folder import RunDir
 from trainer.runs.strategy import set_precision
 
 
-def export_run(run, model, *, data, step, export_to, say, version=None, best=None):
+def export_run(run, model, *, data, step, export_to, say, version=None, best=None, more=None):
     """Exports the model's served network, computing in float32, with its metadata; returns the version's folder.
 
     Args:
         data: the training data, a `record.Data`. step: the step of the run.
-        best: content of best.json if the model is at its best; else None.
+        best: content of best.json if the model is at its best; else None. more: further metadata, in place of the usual if they have the
+            same name.
     """
     if run.precision != "float32":
         set_precision("float32")
@@ -30,7 +31,7 @@ def export_run(run, model, *, data, step, export_to, say, version=None, best=Non
             variable.assign(trained[identifier])
     to, name = export_to
     shown = best["step"] if best else step
-    made_from = {
+    metadata = {
         "model": run.model,
         "task": model.task,
         "configuration": run.as_values(),
@@ -40,11 +41,12 @@ def export_run(run, model, *, data, step, export_to, say, version=None, best=Non
         "step": shown,
         "images_seen": shown * model.config.batch_size * model.rows_per_step,
         "of_run_at_step": step,
+        "borrowed": list(model.borrowed()),
     }
     if best:
-        made_from["best"] = best
+        metadata["best"] = best
         say(f"the best of the run: {best['metric']} {best['value']:.4g} at {best['images']:,} pictures")
-    path = export(model, to, name, version=version, metadata=made_from)
+    path = export(model, to, name, version=version, metadata=metadata | (more or {}))
     say(f"exported and verified: {path}")
     if is_pattern(path):
         say(

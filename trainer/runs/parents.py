@@ -114,8 +114,8 @@ def lender(run: RunConfig, folder: RunDir | None = None) -> RunDir | None:
     return found
 
 
-def open_parent(folder: RunDir) -> Parent:
-    """The run in a folder with its weights: of its best checkpoint where one was kept, else of the newest.
+def open_parent(folder: RunDir, *, newest: bool = False) -> Parent:
+    """The run in a folder with its weights: of its best checkpoint where one was kept, unless `newest` is set, else of the newest.
 
     It computes in float32 whatever Keras' dtype policy, so that it answers alike in training and in the export. Raises UserError where
     no checkpoint can be read.
@@ -126,10 +126,10 @@ def open_parent(folder: RunDir) -> Parent:
         model, known, parent = build(run, folder)
     finally:
         keras.config.set_dtype_policy(policy)
-    best = best_facts(folder.checkpoints)
+    best = None if newest else best_facts(folder.checkpoints)
     step = best["step"] if best else newest_step(folder.checkpoints)
     if not step:
-        raise UserError(f"{folder.root} has no checkpoint that can be read, and so nothing to lend")
+        raise UserError(f"{folder.root} has no checkpoint that can be read, and so no weights to give")
     values = read(prefix(posixpath.join(folder.checkpoints, "best") if best else folder.checkpoints, step))
     values, variables = named(values, model.state()), _lent(model)
     _check(

@@ -1,5 +1,7 @@
 """Enhancement: pictures enlarged by a whole factor, with bicubic enlargement as the baseline."""
 
+from dataclasses import replace
+
 import numpy as np
 from PIL import Image
 
@@ -8,6 +10,7 @@ from data.batch import ENHANCEMENT
 from data.corruptions.recipes import parse
 from data.degrade import downscale, modcrop
 from data.errors import UserError
+from trainer.evaluation import grey_cards
 from trainer.evaluation.pairs import Pair
 from trainer.metrics.table import PSNR_Y
 from trainer.tasks.task import PERIOD, PairTask
@@ -58,6 +61,11 @@ class Enhancement(PairTask):
         blocks = pair.source.repeat(times, axis=0).repeat(times, axis=1)
         return part, [("source", blocks[part]), ("bicubic", bicubic[part]), ("target", pair.target[part])]
 
+    def evaluate(self, model, reference, request, extractor, progress):
+        """Adds what the model makes of grey cards to the measures of pairs."""
+        evaluation = super().evaluate(model, reference, request, extractor, progress)
+        return replace(evaluation, metrics=evaluation.metrics | grey_cards.measure(model.change))
+
     def read(self, model, source, quarantine, count, progress):
         examples = _whole(source, model.run, quarantine)
         examples = progress(examples, source.count and min(source.count, count), "reading")
@@ -81,7 +89,8 @@ def _whole(source, run, quarantine):
         except UserError as error:
             quarantine.add(f"example {number}", str(error))
             continue
-        yield Pair(low, high, example.get("label"))
+        mask = example.get("mask")
+        yield Pair(low, high, example.get("label"), None if mask is None else mask[: len(high), : high.shape[1]])
 
 
 def _bicubic(pair):

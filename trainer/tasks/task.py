@@ -137,12 +137,23 @@ class PairTask(Task):
         chosen = rows if held_out is None else held_out
         some = chosen.take(evenly(chosen.count, min(count, chosen.count)))
         make = live.maker(model, {self.source: to_float(tf.constant(some[self.source])).numpy()})
-        against = self.pair_evaluator(some[self.target], vars(model.config), extractor)
+        against = self.pair_evaluator(some[self.target], vars(model.config), extractor, trained_with=model.borrowed())
         return live.of_pairs(make, against, seen=held_out is None)
 
-    def pair_evaluator(self, targets: Sequence[np.ndarray], settings: dict, extractor, *, lpips=None) -> PairEvaluator:
-        """Returns the evaluator of pictures with these targets; settings: of the family's config. lpips: see `trainer.features.lpips`."""
-        return PairEvaluator(targets, extractor, self.shave(settings), self.period(settings), self.measure, lpips)
+    def pair_evaluator(
+        self, targets: Sequence[np.ndarray], settings: dict, extractor, *, lpips=None, trained_with=(), masks=None
+    ) -> PairEvaluator:
+        """Returns the evaluator of pictures with these targets; settings: of the family's config; others: see `PairEvaluator`."""
+        return PairEvaluator(
+            targets,
+            extractor,
+            self.shave(settings),
+            self.period(settings),
+            self.measure,
+            lpips=lpips,
+            trained_with=trained_with,
+            masks=masks,
+        )
 
     def gather(self, model, request, extractor, progress):
         return pairs.gather(model, request, lambda *arguments: self.read(model, *arguments, progress))
@@ -152,11 +163,19 @@ class PairTask(Task):
             part, references = self.references(pair)
             return Example(name, references, [made[part]])
 
-        targets = [pair.target for pair in reference.pairs]
+        targets, masks = ([getattr(pair, name) for pair in reference.pairs] for name in ("target", "mask"))
+        masks = None if any(mask is None for mask in masks) else masks
         return pairs.evaluate(
             model,
             reference,
-            self.pair_evaluator(targets, model.run.settings, extractor, lpips=request.lpips),
+            self.pair_evaluator(
+                targets,
+                model.run.settings,
+                extractor,
+                lpips=request.lpips,
+                trained_with=model.borrowed,
+                masks=masks,
+            ),
             made_by=self.made_by.format(view=model.run.view),
             alternatives=self.alternatives(reference.pairs),
             show=show,

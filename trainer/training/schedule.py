@@ -57,6 +57,8 @@ def make_schedule(wanted: EvaluationOptions, run: RunConfig, model, *, view, row
     try:
         held_out = open_held_out(wanted, run, REQUIRED[task.name], view=view, rows=rows, say=say)
         extractor = open_extractor(wanted.features)
+        if extractor.name in model.borrowed():
+            say(f"no evaluation measures the distance in {extractor.name}: the model is trained with that network")
         evaluator = task.evaluator(model, rows, extractor, count=count, held_out=held_out, seed=run.seed)
         metric = best.choose(evaluator.names, wanted.best or task.measure.name)
     except (UserError, OSError) as error:
