@@ -1,6 +1,6 @@
 """Reading pictures: ours from the cached rows and from a folder, and a PyTorch DataLoader of the same folder.
 
-What needs TensorFlow or PyTorch imports it where it is made, so that no process holds both.
+TensorFlow and PyTorch are imported where they are used, so that no process holds both.
 """
 
 import time

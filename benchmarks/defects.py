@@ -40,9 +40,8 @@ Make = Callable[[Picture, np.random.Generator], bytes]
 class Defect:
     """`kind` is that of the finding by which it must be reported; `make` is None for the bytes as they are.
 
-    `where` says what becomes of what is made: "instead" takes the place of the picture, the others are copies, put
-    "beside" it, in the "other split" or in an "other class". `share` of all pictures get the defect, or, if 0, as many as
-    of any other.
+    `where` is the place of the result: "instead" of the picture, or, for copies, "beside" it, in the "other split" or in
+    an "other class". `share` of all pictures get the defect, or, if 0, as many as of any other.
     """
 
     title: str

@@ -1,7 +1,7 @@
-"""Makes the network by which `data.inspection.lettering` finds writing over pictures: twenty minutes of processor time, 150 KB.
+"""Trains the network by which `data.inspection.lettering` finds writing over pictures: twenty minutes of processor time, 150 KB.
 
-It is shown photos without overlays and drawings, writes over them itself, in any font, size and colour, and learns where it wrote. What
-is printed on products and what is woven into fabrics it learns to leave alone, as long as it shows on the photos.
+The examples are photos without overlays, and drawings, with text written over them in any font, size and colour; the network learns
+where the text is. It learns to leave alone print on products and patterns of fabrics, as far as the photos show them.
 
 Example:
   python -m benchmarks.make_lettering --photos folder:photos --fonts /usr/share/fonts
@@ -35,15 +35,15 @@ BATCH = 24
 PEAK_RATE = 2e-3
 SHARE = 0.7  # of the crops, with writing
 FAINTEST = 40  # grey levels between ink and ground in some channel, below which nothing is written
-FAINT = 70  # grey levels, below which it is left open whether a line should be found
-SMALL = 12  # px, size of a font, below which it is left open too
+FAINT = 70  # grey levels, below which a line counts neither as written nor as not
+SMALL = 12  # px, size of a font, below which it does not count either
 FOUND, OPEN = 255, 102  # in the map of what is written on
 STAMPS = ((255, 140, 30), (255, 90, 20), (255, 60, 40), (255, 200, 40), (240, 230, 80), (120, 255, 120))
 LATIN = "abcdefghijklmnopqrstuvwxyz"
 
 
 @click.command(help=__doc__.replace("Example:", "\b\nExample:"))
-@click.option("--photos", required=True, help="a source, as for --data; of its pictures by name every second is taken")
+@click.option("--photos", required=True, help="a source, as for --data; every second picture by name is used")
 @click.option("--fonts", required=True, type=click.Path(exists=True, file_okay=False), help="a folder of .ttf, .otf")
 @click.option("--out", default=str(lettering.FILE), type=click.Path(dir_okay=False), help=".npz", show_default=True)
 @click.option("--steps", default=3000, type=click.IntRange(min=1), show_default=True, help=f"of {BATCH} crops")
@@ -66,8 +66,8 @@ def main(photos, fonts, out, steps, seed):
 
 def read(photos) -> list[np.ndarray]:
     """Every second picture of the source as `inspect` sees it, but those below half the crop, and drawings: uint8 [height, width, 3]."""
-    taken = inventory.take(photos)
-    names = sorted(entry.name for entry, _ in taken.pictures())[::2]
+    source = inventory.take(photos)
+    names = sorted(entry.name for entry, _ in source.pictures())[::2]
 
     def opened(item):
         try:
@@ -75,8 +75,8 @@ def read(photos) -> list[np.ndarray]:
         except BadPicture:
             return np.zeros((0, 0, 3), np.uint8)
 
-    found = progress(ordered_map(opened, taken.pictures(names)), len(names), "reading")
-    return [picture for picture in found if min(picture.shape[:2]) >= CROP // 2] + drawings()
+    opened_pictures = progress(ordered_map(opened, source.pictures(names)), len(names), "reading")
+    return [picture for picture in opened_pictures if min(picture.shape[:2]) >= CROP // 2] + drawings()
 
 
 def drawings() -> list[np.ndarray]:
@@ -100,8 +100,8 @@ def usable(paths) -> list[Path]:
 
 
 def example(pictures, paths, seed, number) -> tuple[np.ndarray, np.ndarray]:
-    """The crop of that number: uint8 [CROP, CROP, 3], and where it is written on: float32 [CROP / 8, CROP / 8], 0 or 1 or between, where
-    a line ends within a square or is too faint to ask for.
+    """The crop of that number: uint8 [CROP, CROP, 3], and where it is written on: float32 [CROP / 8, CROP / 8], 0 or 1, or between where
+    a line ends within a square or is too faint to count.
     """
     random = np.random.default_rng((seed, number))
     picture = pictures[random.integers(len(pictures))] if random.random() < 0.9 else pattern(random)
@@ -201,8 +201,8 @@ def write(picture, where, paths, random) -> Image.Image:
     if rim is not None:
         picture.paste(tuple(255 - int(value) for value in ink), place, rim)
     picture.paste(tuple(map(int, ink)), place, line.point(lambda value: round(cover * value)))
-    known = FOUND if size >= SMALL and np.abs(ink - ground).max() * cover >= FAINT else OPEN
-    where.paste(known, place, tight)
+    mark = FOUND if size >= SMALL and np.abs(ink - ground).max() * cover >= FAINT else OPEN
+    where.paste(mark, place, tight)
     return picture
 
 
@@ -243,24 +243,24 @@ def train(pictures, paths, steps, seed) -> tuple[dict[str, np.ndarray], float]:
 
     @tf.function
     def step(crops, written):
-        known = tf.cast((written < 0.1) | (written > 0.7), tf.float32)
+        counted = tf.cast((written < 0.1) | (written > 0.7), tf.float32)
         with tf.GradientTape() as tape:
             logits = model(crops, training=True)[..., 0]
             loss = tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(written > 0.5, tf.float32), logits)
-            loss = tf.reduce_sum(loss * known) / tf.reduce_sum(known)
+            loss = tf.reduce_sum(loss * counted) / tf.reduce_sum(counted)
         weights = model.trainable_variables
         optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
         return loss
 
     examples = ordered_map(lambda number: example(pictures, paths, seed, number), range(steps * BATCH))
-    kept = []
+    losses = []
     with tqdm(total=steps, unit="step", disable=None) as bar:
         while batch := list(islice(examples, BATCH)):
             crops, written = map(np.stack, zip(*batch, strict=True))
-            kept = [*kept[-199:], float(step(tf.cast(crops, tf.float32), tf.constant(written)))]
-            bar.set_postfix(loss=f"{np.mean(kept):.4f}", refresh=False)
+            losses = [*losses[-199:], float(step(tf.cast(crops, tf.float32), tf.constant(written)))]
+            bar.set_postfix(loss=f"{np.mean(losses):.4f}", refresh=False)
             bar.update()
-    return frozen(model), float(np.mean(kept))
+    return frozen(model), float(np.mean(losses))
 
 
 def network(seed, dtype="mixed_bfloat16"):

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.make_softness PHOTOS`: fit what `data.inspection.softness` weighs, to photos as they are and blurred on purpose.
+"""`python -m benchmarks.make_softness PHOTOS`: fit the weights of `data.inspection.softness` to photos as they are and blurred on purpose.
 
-Of the photos sorted by name every second is taken, so that the others can be used for measuring, and drawings: each as it is and
-blurred, enlarged and shaken. A ridge keeps the weights small; sound and spoilt photos weigh the same together.
+Every second photo by name is used, so that the others can serve for measuring, and drawings: each as it is, blurred, enlarged and
+shaken. A ridge keeps the weights small; sound and spoilt photos weigh the same together.
 """
 
 import io
@@ -38,9 +38,9 @@ WAYS = (
 def main(photos, out, seed):
     with refusing():
         files.check_writable(out)
-        taken = inventory.take(photos)
-    names = sorted(entry.name for entry, _ in taken.pictures())[::2]
-    pictures = chain((load() for _, load in taken.pictures(names)), drawings())
+        source = inventory.take(photos)
+    names = sorted(entry.name for entry, _ in source.pictures())[::2]
+    pictures = chain((load() for _, load in source.pictures(names)), drawings())
     pairs = ordered_map(lambda item: _measured(item[1], item[0], seed), enumerate(pictures))
     rows = np.stack([pair for pair in progress(pairs, None, "measuring") if pair is not None])
     sound, spoilt = rows[:, 0], rows[:, 1:].reshape(-1, rows.shape[2])
@@ -63,8 +63,8 @@ def _measured(content, number, seed):
         pictures = [sound, *(picture_of(way(Image.fromarray(sound), random), SIDE) for way in ways)]
     except BadPicture:
         return None
-    found = [softness.measures(np.asarray(Image.fromarray(one).convert("L"), np.float32)) for one in pictures]
-    return None if found[0] is None else np.stack(found)
+    rows = [softness.measures(np.asarray(Image.fromarray(one).convert("L"), np.float32)) for one in pictures]
+    return None if rows[0] is None else np.stack(rows)
 
 
 def fit(sound: np.ndarray, spoilt: np.ndarray) -> dict[str, np.ndarray]:
@@ -78,9 +78,9 @@ def fit(sound: np.ndarray, spoilt: np.ndarray) -> dict[str, np.ndarray]:
     ridge = RIDGE * len(rows) * np.eye(len(weight))
     ridge[-1, -1] = 0.0
     for _ in range(50):
-        said = 1 / (1 + np.exp(-rows @ weight))
-        bend = rows.T @ ((share * said * (1 - said))[:, None] * rows) + ridge
-        weight -= np.linalg.solve(bend, rows.T @ (share * (said - truth)) + ridge @ weight)
+        predicted = 1 / (1 + np.exp(-rows @ weight))
+        bend = rows.T @ ((share * predicted * (1 - predicted))[:, None] * rows) + ridge
+        weight -= np.linalg.solve(bend, rows.T @ (share * (predicted - truth)) + ridge @ weight)
     return {"centre": centre, "scale": scale, "weight": weight[:-1], "offset": weight[-1]}
 
 

@@ -20,7 +20,7 @@ VARIANTS = {
 
 
 class Twin:
-    """A family in PyTorch, made from what `benchmarks.steps.Ours.describe` says of ours."""
+    """A family in PyTorch, built from a description by `benchmarks.steps.Ours.describe`."""
 
     def __init__(self, description, channels_last=False, bfloat16=False, fused=False):
         torch.manual_seed(0)
@@ -145,5 +145,5 @@ FAMILIES = {"dcgan": Dcgan, "r3gan": R3gan, "pix2pix": Pix2pix, "espcn": Espcn}
 
 
 def make(description, variant) -> Twin:
-    """The twin of the described model, in a variant."""
+    """The peer of the described model, in a variant."""
     return FAMILIES[description["family"]](description, **VARIANTS[variant])

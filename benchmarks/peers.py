@@ -1,4 +1,4 @@
-"""Our networks again, in plain PyTorch, and the copying of our weights into them."""
+"""Our networks in plain PyTorch, and the copying of our weights into them."""
 
 import numpy as np
 import torch
@@ -175,7 +175,7 @@ class ShuffledConv2d(nn.Conv2d):
 
 
 class Espcn(nn.Module):
-    """Computes at the small size; what is added to the repeated pixels of the input."""
+    """Computes at the small size a residual that is added to the repeated pixels of the input."""
 
     def __init__(self, config):
         super().__init__()
@@ -199,7 +199,7 @@ NETWORKS = {"dcgan": dcgan, "r3gan": r3gan, "pix2pix": pix2pix, "espcn": espcn}
 
 
 def load(network, weights):
-    """Copy `weights` (arrays in the order and the layouts of ours) into a twin; AssertionError unless they are as many.
+    """Copy `weights` (arrays in the order and the layouts of ours) into a peer; AssertionError unless they are as many.
 
     Keras lists the layers of two branches by their distance from the end, so each tensor takes the first array of its size.
     """
@@ -241,7 +241,7 @@ def as_tensor(array):
 
 
 def difference(network, inputs, outputs) -> float:
-    """The largest absolute difference between what a twin answers and what ours answered, both in inference."""
+    """The largest absolute difference between the outputs of a peer and of ours, both in inference."""
     network.eval()
     with torch.no_grad():
         answers = network(as_tensor(inputs))

@@ -1,8 +1,8 @@
-"""`python -m benchmarks.plant PHOTOS`: what `packshot inspect` finds of defects that are planted in a catalogue.
+"""`python -m benchmarks.plant PHOTOS`: measure how many defects planted in a catalogue `packshot inspect` finds.
 
 The catalogue is copied, defects are planted in pictures drawn by chance, each in others, and the copy is inspected. A folder
-without splits or classes gets no copies across them. The catalogue has defects of its own, which count as false flags here,
-unless somebody looks at them: so what is said of untouched pictures is the most that can be wrong.
+without splits or classes gets no copies across them. The catalogue has defects of its own, which count as false flags here
+unless somebody checks them: the figures of untouched pictures are upper bounds.
 """
 
 import os
@@ -31,7 +31,7 @@ UNTOUCHED = "| finding | untouched pictures flagged | of them | precision, at th
 
 @dataclass(frozen=True)
 class Planted:
-    """The name of what was made, and that of the picture of which it is a copy, or ""."""
+    """A planted defect: the name of its file, and of the picture of which it is a copy, or ""."""
 
     defect: Defect
     name: str
@@ -71,7 +71,7 @@ def plant(source: inventory.Inventory, folder: Path, each: int, seed: int) -> li
 
 
 def _folder(entry, entries, defect):
-    """The folder in which the defect of this picture goes, or None where there is none of the kind."""
+    """The folder for the defect of this picture, or None where there is none of the kind."""
     fits = {
         "instead": lambda other: other is entry,
         "beside": lambda other: (other.split, other.label) == (entry.split, entry.label),
@@ -121,8 +121,8 @@ def main(photos, each, seed, missed):
     with tempfile.TemporaryDirectory() as folder:
         planted = plant(inventory.take(f"folder:{photos}"), Path(folder), each, seed)
         begun = time.perf_counter()
-        records = survey(taken := inventory.take(f"folder:{folder}"), progress)
-        findings = find_defects(taken, records, progress=progress)
+        records = survey(copied := inventory.take(f"folder:{folder}"), progress)
+        findings = find_defects(copied, records, progress=progress)
         seconds = time.perf_counter() - begun
     print(f"{len(records):,} pictures in {seconds:.0f} s, {os.cpu_count()} cores, Python {platform.python_version()}\n")
     print("\n".join(tables(planted, findings, len(records))))

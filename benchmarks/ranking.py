@@ -1,7 +1,7 @@
-"""`python -m benchmarks.ranking`: do features put pictures in the order in which they are worse?
+"""`python -m benchmarks.ranking`: check that features rank pictures by how damaged they are.
 
 The photos are split into two halves. One is the real set; the other is spoilt more and more, at the size given, and measured against it.
-KID and FID should rise with every grade, whatever the damage; recall and coverage should fall as categories go missing. Damage marked +
+KID and FID should rise with every grade, whatever the damage; recall and coverage should fall as classes go missing. Damage marked +
 was never shown to the packshot encoder.
 
 Example:
@@ -32,10 +32,10 @@ SHARES = (0.0, 0.2, 0.4, 0.6, 0.8)
 
 def with_squares(picture: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
     """`count` grey squares of an eighth of the side, anywhere."""
-    found, side = picture.copy(), len(picture) // 8
+    covered, side = picture.copy(), len(picture) // 8
     for top, left in random.integers(0, len(picture) - side + 1, (count, 2)):
-        found[top : top + side, left : left + side] = 128
-    return found
+        covered[top : top + side, left : left + side] = 128
+    return covered
 
 
 def tinted(picture: np.ndarray, amount: float, random: np.random.Generator) -> np.ndarray:
@@ -113,8 +113,8 @@ def read(spec, size):
     """Pictures uint8 [n, size, size, 3] and labels int [n] of a source, in an order shuffled with a fixed seed."""
     source = open_source(spec)
     examples = progress(source.examples(size, "crop", Quarantine()), source.count, "reading")
-    found = [(example["image"], example["label"]) for example in examples]
-    pictures, labels = np.stack([image for image, _ in found]), np.array([label for _, label in found])
+    labelled = [(example["image"], example["label"]) for example in examples]
+    pictures, labels = np.stack([image for image, _ in labelled]), np.array([label for _, label in labelled])
     order = np.random.default_rng(0).permutation(len(pictures))
     return pictures[order], labels[order], source.classes
 
@@ -127,7 +127,7 @@ def read(spec, size):
 @click.option(
     "--export", "exports", multiple=True, metavar="NAME=FOLDER", help="models to rank, the best first; repeatable"
 )
-@click.option("--neighbours", metavar="FILE", help="a PNG of photos and what the features take for most like them")
+@click.option("--neighbours", metavar="FILE", help="a PNG of photos and their nearest neighbours by the features")
 def main(*, data, held_out, features, size, exports, neighbours):
     with refusing():
         extractor = open_features(features)
@@ -141,7 +141,7 @@ def main(*, data, held_out, features, size, exports, neighbours):
     pixels = pictures.reshape(len(pictures), -1).astype(float)
     for name, by in (("features", rows), ("pixels", pixels)):
         right = agreement(by[:half], real_labels, by[half:], other_labels)
-        click.echo(f"right category by the five nearest by {name}: {right.value:.3f} ± {right.error:.3f}")
+        click.echo(f"right class by the five nearest by {name}: {right.value:.3f} ± {right.error:.3f}")
     if neighbours:
         save_png(neighbours, neighbours_sheet(real, pictures[:half], other, pictures[half:]))
 
@@ -156,14 +156,14 @@ def main(*, data, held_out, features, size, exports, neighbours):
         values = [none, *((kid(real, worse), fid(real, worse)) for _, worse in found)]
         click.echo(line(name, ["none", *(g for g, _ in found)], values))
     stranger = np.bincount(labels).argmax()
-    kept, there = real[real_labels != stranger], other[other_labels != stranger]
-    found = [with_others(there, rows[labels == stranger], share) for share in SHARES]
-    values = [(kid(kept, mixed), fid(kept, mixed)) for mixed in found]
+    real_rest, other_rest = real[real_labels != stranger], other[other_labels != stranger]
+    found = [with_others(other_rest, rows[labels == stranger], share) for share in SHARES]
+    values = [(kid(real_rest, mixed), fid(real_rest, mixed)) for mixed in found]
     click.echo(line(f"share of {classes[stranger]} among the others", SHARES, values))
     count = len(of_modes(other, other_labels, MODES[-1], len(other)))
     found = [of_modes(other, other_labels, modes, count) for modes in MODES]
     values = [(kid(real, few), fid(real, few)) for few in found]
-    click.echo(line(f"categories left, n = {count}", MODES, values))
+    click.echo(line(f"classes left, n = {count}", MODES, values))
     for name, measure, part in (("recall", precision_recall, 1), ("coverage", density_coverage, 1)):
         shown = [measure(real, few)[part] for few in found]
         falls = all(a.value > b.value for a, b in zip(shown, shown[1:], strict=False))
@@ -179,8 +179,8 @@ def line_of_models(extractor, rows, exports) -> str:
     from serving.export.offline import sample
 
     with refusing():
-        found = [extractor.vectors(sample(folder, len(rows), seed=0)) for _, _, folder in exports]
-    values = [(kid(rows, made), fid(rows, made)) for made in found]
+        samples = [extractor.vectors(sample(folder, len(rows), seed=0)) for _, _, folder in exports]
+    values = [(kid(rows, made), fid(rows, made)) for made in samples]
     return line("models", [name for name, _, _ in exports], values)
 
 

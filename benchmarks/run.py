@@ -25,7 +25,7 @@ BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 HEAD = "| what | ours | beside | ratio | goal |\n|---|---|---|---|---|"
 PHOTOS = 600
 PRECISIONS = ("float32", "mixed_bfloat16")
-PEERS = {  # variants of `benchmarks.peer_steps`, and the precision in which ours runs beside them
+PEERS = {  # variants of `benchmarks.peer_steps`, and the precision of ours that each is compared with
     "eager": "float32",
     "channels_last": "float32",
     "channels_last, bf16": "mixed_bfloat16",
@@ -97,19 +97,19 @@ def measure_family(name, rounds, seconds) -> list[str]:
         for work in works.values():
             work(family.unit)
         steps = family.unit * max(1, round(seconds / family.unit / ours["float32"].bare(family.unit)))
-        found, waits = {key: [] for key in works}, {precision: [] for precision in ours}
+        times, waits = {key: [] for key in works}, {precision: [] for precision in ours}
         for _ in range(rounds):
             for key, work in works.items():
-                found[key].append(work(steps))
+                times[key].append(work(steps))
             for precision in ours:
                 waits[precision].append(100 * ours[precision].data_wait())
     lines = []
     for variant, precision in PEERS.items():
         what = f"{family.title}, {precision}: {family.path} against PyTorch {variant}"
-        lines.append(versus(what, found[precision, family.path], found[variant], family.goals.get(variant)))
+        lines.append(versus(what, times[precision, family.path], times[variant], family.goals.get(variant)))
     for precision in ours:
         what = f"{family.title}, {precision}"
-        lines.append(versus(f"{what}: `fit` against bare", found[precision, "fit"], found[precision, "bare"], 0.97))
+        lines.append(versus(f"{what}: `fit` against bare", times[precision, "fit"], times[precision, "bare"], 0.97))
         waited = statistics.median(waits[precision]) < 2
         shown = f"{spread(waits[precision])} %"
         lines.append(line(f"{what}: waiting for data", shown, goal="under 2 %", reached=waited))
@@ -138,16 +138,16 @@ def measure_memory() -> list[str]:
 
 
 def measure_serving(rounds, seconds) -> list[str]:
-    found = serving.measure(rounds, seconds)
+    results = serving.measure(rounds, seconds)
     lines = []
     for name, what, goal in (("small", "a small call", 0.8), ("large", "a call with a reply of 786 KB", 2.5)):
-        costs = [1000 * cost for cost in found[name]]
+        costs = [1000 * cost for cost in results[name]]
         reached = statistics.median(costs) <= goal
         lines.append(
             line(f"server: {what}, beyond the model", f"{spread(costs)} ms", goal=f"{goal} ms", reached=reached)
         )
     for signature in serving.SIGNATURES:
-        session, alone, batched = (found[f"{name} {signature}"] for name in ("session", "alone", "batched"))
+        session, alone, batched = (results[f"{name} {signature}"] for name in ("session", "alone", "batched"))
         whole = f"server: DCGAN-64 `{signature}`, {serving.CLIENTS} callers, batched"
         lines.append(versus(f"{whole}, against batches of 32 in process", batched, session, 0.6, seconds=False))
         lines.append(versus(f"{whole}, against not batched", batched, alone, 1.8, seconds=False))
@@ -179,7 +179,7 @@ def machine() -> str:
 @click.argument("parts", nargs=-1, type=click.Choice(PARTS))
 @click.option("--rounds", default=5, help="Turns each side of a comparison takes", type=click.IntRange(1))
 @click.option("--seconds", default=6.0, help="Length of a turn, about", type=click.FloatRange(0, min_open=True))
-@click.option("--page", default=str(PAGE), help="What a whole table is written into", metavar="FILE")
+@click.option("--page", default=str(PAGE), help="The page for a whole table", metavar="FILE")
 def main(parts, rounds, seconds, page):
     """Measure PARTS (all, if none is named), print each row as it is measured, and write a whole table into the page."""
     quiet.start()

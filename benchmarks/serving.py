@@ -1,4 +1,4 @@
-"""The local server beside the same model run in this process: what a call costs, and what batching gains."""
+"""Cost of a call to the local server against the same model in this process, and the gain from batching."""
 
 import contextlib
 import socket
@@ -56,7 +56,7 @@ def served(folder: str, *flags: str):
     try:
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
             grpc.channel_ready_future(channel).result(120)
-            # Bytes in, bytes out: the cores are shared, and what a client does with an answer is not the server's.
+            # Bytes in, bytes out: the cores are shared, and the work of a client on an answer is not the server's.
             yield channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
     finally:
         process.terminate()
@@ -73,12 +73,12 @@ def request(model: str, signature: str, inputs: dict) -> bytes:
 
 def median_seconds(call, seconds: float) -> float:
     """The median time of `call`, tried for about `seconds`."""
-    taken, end = [], time.perf_counter() + seconds
-    while time.perf_counter() < end or len(taken) < 10:
+    times, end = [], time.perf_counter() + seconds
+    while time.perf_counter() < end or len(times) < 10:
         began = time.perf_counter()
         call()
-        taken.append(time.perf_counter() - began)
-    return float(np.median(taken))
+        times.append(time.perf_counter() - began)
+    return float(np.median(times))
 
 
 def crowd(call, requests: list[bytes], seconds: float) -> float:
@@ -103,13 +103,13 @@ def crowd(call, requests: list[bytes], seconds: float) -> float:
 def measure(rounds: int, seconds: float) -> dict[str, list[float]]:
     """Returns the results of each round.
 
-    small, large: what a call costs beyond the session's own time, with a reply of 4 bytes and of 786 KB; seconds. session, alone,
+    small, large: cost of a call beyond the session's own time, with a reply of 4 bytes and of 786 KB; seconds. session, alone,
     batched, each with a signature: pictures a second of the session in batches of 32, of a server with 32 callers, of one that batches.
     """
     quiet.start()
     from serving.export.session import Session
 
-    found = defaultdict(list)
+    results = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         write(folder)
         enter = stack.enter_context
@@ -144,5 +144,5 @@ def measure(rounds: int, seconds: float) -> dict[str, list[float]]:
             for name, work in works.items():
                 value = work()
                 if turn:  # the first warms up
-                    found[name].append(value)
-    return found
+                    results[name].append(value)
+    return results

@@ -66,7 +66,7 @@ class Ours:
         self.model.compile(steps_per_execution=together)
 
     def describe(self) -> dict:
-        """Returns what a twin is made from. The weights are shaken first, since those that start at zero would hide others."""
+        """Returns the description for a peer. The weights are shaken first, since those that start at zero would hide others."""
         random = np.random.default_rng(0)
         networks = [self._describe(self.model.network, random)]
         if isinstance(self.model, TwoPlayer):

@@ -1,13 +1,13 @@
 """Random changes to training rows: batched, and joint over all pictures and maps of a row.
 
-Each function takes a dict of batches uint8 [batch, side, side, channels] and as many uniform numbers a row as it says, float32
-[batch, n] on [0, 1), and returns a dict of the same shapes and types, with the keys that it adds.
+Each function takes a dict of batches uint8 [batch, side, side, channels] and its uniform numbers, float32 [batch, n] on [0, 1).
+It returns a dict of the same shapes and types, with the keys that it adds.
 """
 
 import tensorflow as tf
 
 AUGMENTATIONS = {}
-DRAWN = 3  # numbers are drawn in multiples of this, on which every stream ever trained on depends
+DRAWN = 3  # numbers are drawn in multiples of this; another value changes every training stream
 
 
 def augmentation(numbers, adds=()):
@@ -47,8 +47,8 @@ def jitter(pictures, numbers):
 
     def cut(batch):
         side = tf.shape(batch)[1:3]
-        made = tf.image.crop_and_resize(tf.cast(batch, tf.float32), boxes, rows, side)
-        return tf.ensure_shape(tf.cast(tf.clip_by_value(tf.round(made), 0.0, 255.0), batch.dtype), batch.shape)
+        resized = tf.image.crop_and_resize(tf.cast(batch, tf.float32), boxes, rows, side)
+        return tf.ensure_shape(tf.cast(tf.clip_by_value(tf.round(resized), 0.0, 255.0), batch.dtype), batch.shape)
 
     return {key: cut(batch) for key, batch in pictures.items()}
 

@@ -1,9 +1,9 @@
-"""The keys of a batch: one table of what each holds, read by all that carries or checks them.
+"""Keys of a batch: one table of their kinds, for all code that carries or checks batches.
 
 A picture is uint8 [height, width, 3] in an example and in the rows of the cache, and float32 [batch, height, width, 3] in [-1, 1] in a
 batch. A map lies over the picture, one value a pixel: uint8 [height, width, channels] in a row, float32 in [0, 1] in a batch. The others
-are the same at all places: a number, a sequence of numbers, or a text. A name that is not in the table is an attribute that a source
-declares (see `data.facts`): a label like `label`.
+have no place in the picture: a number, a sequence of numbers, or a text. A name that is not in the table is an attribute that a source
+declares (see `data.facts`): a number like `label`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,7 +16,7 @@ GENERATION, TRANSLATION, ENHANCEMENT = TASKS = ("generation", "translation", "en
 class Kind:
     """Values of one kind.
 
-    dtype, rank, low, high: in a batch; low and high bound its values, None where nothing does.
+    dtype, rank, low, high: in a batch; low and high bound its values, None where unbounded.
     kept: NumPy type of a row in the cache.
     """
 
@@ -71,7 +71,7 @@ def kind(key: str) -> Kind:
 def check(batch: Mapping, keys: Iterable[str]) -> None:
     """Check that a batch of tensors has these keys and no others, each of the dtype and rank in the table.
 
-    Raises ValueError with a sentence that says what is wrong.
+    Raises ValueError, whose text names the keys at fault.
     """
     keys = tuple(keys)
     missing, surplus = [key for key in keys if key not in batch], [key for key in batch if key not in keys]
@@ -81,20 +81,20 @@ def check(batch: Mapping, keys: Iterable[str]) -> None:
             f" not asked for: {', '.join(surplus) or 'none'}"
         )
     for key in keys:
-        wanted, dtype, rank = kind(key), batch[key].dtype.name, len(batch[key].shape)
-        if (dtype, rank) != (wanted.dtype, wanted.rank):
+        expected, dtype, rank = kind(key), batch[key].dtype.name, len(batch[key].shape)
+        if (dtype, rank) != (expected.dtype, expected.rank):
             raise ValueError(
-                f"{key} is a {wanted.name}, {wanted.dtype} of rank {wanted.rank} in a batch; this one is {dtype} of rank {rank}"
+                f"{key} is a {expected.name}, {expected.dtype} of rank {expected.rank} in a batch; this one is {dtype} of rank {rank}"
             )
 
 
 def check_range(batch: Mapping) -> None:
-    """Check the values of eager tensors by the table. Raises ValueError with a sentence that says which lie outside."""
+    """Check the values of eager tensors by the table. Raises ValueError, whose text gives both ranges."""
     for key, tensor in batch.items():
         low, high = kind(key).low, kind(key).high
         if low is None:
             continue
         values = tensor.numpy()
-        if not ((values >= low) & (values <= (values if high is None else high))).all():  # also where one is no number
+        if not ((values >= low) & (values <= (values if high is None else high))).all():  # NaN fails too
             bounds = f"{low:g} or more" if high is None else f"{low:g} to {high:g}"
             raise ValueError(f"{key} is a {kind(key).name} of {bounds}; there is {values.min():g} to {values.max():g}")

@@ -1,8 +1,8 @@
 """Every example decoded and prepared once, and kept as one array a key: in memory when it fits, else in memory-mapped files.
 
 A set on disk lies in a folder named by what it was made from, and by which code. Its `rows.json` is written last; a set without one, or
-whose files are not as long as it says, is made again. Who uses a set holds a lock on its `rows.json`. Whenever a set is written, those that
-nobody used for a month are removed, and of the others the oldest when all together are too large.
+whose files are not as long as it says, is made again. A process that uses a set holds a lock on its `rows.json`. Whenever a set is
+written, those that nobody used for a month are removed, and of the others the oldest when all together are too large.
 """
 
 import contextlib
@@ -62,9 +62,9 @@ class Rows:
         for key, array in self.arrays.items():
             kind = contract.kind(key)
             if (array.dtype, array.ndim) != (np.dtype(kind.kept), kind.rank):
-                wanted = f"{np.dtype(kind.kept)} of rank {kind.rank}"
+                expected = f"{np.dtype(kind.kept)} of rank {kind.rank}"
                 raise ValueError(
-                    f"{key} is a {kind.name}, kept as {wanted}, and not {array.dtype} of rank {array.ndim}"
+                    f"{key} is a {kind.name}, kept as {expected}, and not {array.dtype} of rank {array.ndim}"
                 )
         object.__setattr__(self, "count", len(next(iter(self.arrays.values()))))
 
@@ -75,8 +75,8 @@ class Rows:
     @property
     def empty_classes(self) -> tuple[str, ...]:
         """Names of classes without a row."""
-        found = set(np.unique(self.arrays["label"]).tolist()) if "label" in self.arrays else range(len(self.classes))
-        return tuple(name for label, name in enumerate(self.classes) if label not in found)
+        labels = set(np.unique(self.arrays["label"]).tolist()) if "label" in self.arrays else range(len(self.classes))
+        return tuple(name for label, name in enumerate(self.classes) if label not in labels)
 
     def take(self, indices) -> dict[str, np.ndarray]:
         """Some rows, in the order asked for. What is drawn is so by a row's number, with the seed 0, always alike."""
@@ -97,7 +97,7 @@ def load_rows(
         most: rows made of examples that give several each: so many are drawn, from all examples alike, always the same.
         quarantine: takes what is left out.
         progress: is handed the examples; see `data.progress`.
-        say: function (sentence) for the user, who is told of what is written to disk before it is.
+        say: function (sentence) for the user; announces what is written to disk.
 
     Raises:
         UserError: the source lacks what the view needs, no row came of it, or it fits neither in memory nor on disk.
@@ -137,7 +137,7 @@ def enough_rows(images: int) -> int:
 
 
 class _Draw:
-    """Chooses at most `most` rows of each example, always the same; `possible` counts those there were."""
+    """Chooses at most `most` rows of each example, always the same; `possible` counts all."""
 
     def __init__(self, most):
         self._most, self.possible = most, 0
@@ -194,13 +194,13 @@ class _Place:
 def _sweep(parent, needed):
     """Remove sets that nobody uses: those of a month ago, and the oldest while all are too large or the disk lacks `needed` bytes."""
     files.sweep(parent, ".writing-")
-    found = []
+    sets = []
     for folder in parent.iterdir():
         if _SET.fullmatch(folder.name) and folder.is_dir():
             used = max((path.stat().st_mtime for path in folder.glob(REPORT)), default=folder.stat().st_mtime)
-            found.append((used, sum(path.stat().st_size for path in folder.iterdir()), folder))
-    total = sum(size for _, size, _ in found)
-    for used, size, folder in sorted(found):
+            sets.append((used, sum(path.stat().st_size for path in folder.iterdir()), folder))
+    total = sum(size for _, size, _ in sets)
+    for used, size, folder in sorted(sets):
         old = time.time() - used > KEPT_SECONDS
         if not (old or total > KEPT_BYTES or shutil.disk_usage(parent).free < needed):
             break

@@ -20,8 +20,7 @@ _STUDIO_COUNT = 4096
 
 
 def open_source(spec: str, seed: int = 0) -> Source:
-    """Open what `spec` names (see `KINDS`; the path of a folder alone is read as folder:PATH). `seed` is for studio
-    only.
+    """Open what `spec` names (see `KINDS`; the path of a folder alone is read as folder:PATH). `seed` is for studio only.
 
     Raises SourceError, one sentence for the user, when the kind is unknown or there is nothing to read.
     """

@@ -6,9 +6,8 @@ import io
 import numpy as np
 from PIL import Image, ImageChops, ImageCms
 
-TWELVE_BITS = (
-    4095.0  # white of cameras and scanners; a picture in 16 bits that is darker than this everywhere would be black
-)
+# White of cameras and scanners; a picture in 16 bits that is darker than this everywhere would be black.
+TWELVE_BITS = 4095.0
 _SPACE_OF_MODE = {"RGB": "RGB", "L": "GRAY", "CMYK": "CMYK"}
 
 
@@ -32,8 +31,8 @@ def eight_bits(values: np.ndarray, wide: bool = False) -> np.ndarray:
     """Scale grey values [height, width] of any number type to uint8.
 
     `wide` says that they come in 16 bits; when none exceeds 4095, they are the 12 bits of a camera or scanner.
-    Otherwise white is the first of 1, 255 and 65535 that no value exceeds, else the largest value. What is negative or not a number becomes
-    black.
+    Otherwise white is the first of 1, 255 and 65535 that no value exceeds, else the largest value. Negative and
+    non-finite values become black.
     """
     values = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
     largest = values.max()
@@ -43,9 +42,7 @@ def eight_bits(values: np.ndarray, wide: bool = False) -> np.ndarray:
 
 
 def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Convert what `plain` gives to RGB, through the embedded colour `profile` unless that is sRGB, broken or of
-    another model.
-    """
+    """Convert what `plain` gives to RGB, through the embedded colour `profile` unless that is sRGB, broken or of another model."""
     if image.mode == "LAB":
         return _lab_transform().apply(image)
     transform = _transform(profile, image.mode) if profile else None

@@ -38,6 +38,6 @@ def describe(content: bytes) -> str:
 
 
 def _is_text(start):
-    # A cut may fall inside a character of several bytes, so undecodable bytes at the very end are forgiven.
+    # A cut may fall inside a character of several bytes, so undecodable bytes at the very end are ignored.
     text = start.decode("utf-8", errors="ignore")
     return len(text.encode()) > len(start) - 4 and all(letter.isprintable() or letter.isspace() for letter in text)

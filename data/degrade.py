@@ -18,8 +18,6 @@ def modcrop(image: np.ndarray, scale: int) -> np.ndarray:
 
 
 def downscale(image: np.ndarray, scale: int) -> np.ndarray:
-    """Shrink uint8 [..., height, width, channels] `scale` times by antialiased bicubic, after `modcrop`; returns
-    uint8.
-    """
+    """Shrink uint8 [..., height, width, channels] `scale` times by antialiased bicubic, after `modcrop`; returns uint8."""
     image = modcrop(image, scale)
     return bicubic(image, (image.shape[-3] // scale, image.shape[-2] // scale))

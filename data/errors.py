@@ -2,7 +2,7 @@
 
 
 class UserError(ValueError):
-    """A fault in what the user gave: an option, a file, a setting. The text is one sentence that says what, where and what is accepted.
+    """A fault in the user's input: an option, a file, a setting. The text is one sentence: what is wrong, where, and what is accepted.
 
     Commands show the text and end with exit code 2. Any other ValueError is a fault of the program, and keeps its traceback.
     """

@@ -1,7 +1,7 @@
-"""Facts of the data that a model is told: conditions, each a name and the names of its values.
+"""Conditions: facts of the data that a model receives, each with a name and the names of its values.
 
 In a batch a condition is a column int32 [batch] under its name: the number of a value, or `UNKNOWN`. The condition `LABEL` is the
-category; a source may know more of its pictures, such as their colour.
+class; a source may declare others, such as a colour.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,10 +15,10 @@ UNKNOWN = -1  # in a column: nothing is known of that example
 
 @dataclass(frozen=True)
 class Condition:
-    """One thing that a model is told.
+    """One condition of a model.
 
     name: its key in a batch. values: the names of its values, in the order of their numbers. optional: whether it may be `UNKNOWN`, in
-    training and when the model is asked.
+    training and in use.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Facts:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the categories; () when the model is not told them."""
+        """Names of the classes; () when `LABEL` is none of the conditions."""
         return self.get(LABEL).values if self.get(LABEL) else ()
 
     def get(self, name: str) -> Condition | None:
@@ -79,10 +79,10 @@ class Facts:
 
 
 def facts_of(source) -> Facts:
-    """Every condition that a source, its rows or a run's record knows: `LABEL` from its `classes`, then its `attributes`.
+    """All conditions of a source, its rows or a run's record: `LABEL` from its `classes`, then its `attributes`.
 
-    `attributes`, which a source need not have, maps a name to the names of its values; examples carry the numbers under that name, or
-    `UNKNOWN`, and so these conditions are optional. Every example of a source with classes has its label.
+    `attributes`, which a source need not have, maps a name to the names of its values; examples carry the number under that name, or
+    `UNKNOWN`, so these conditions are optional. Every example of a source with classes has its label.
     """
     label = (Condition(LABEL, tuple(source.classes)),) if source.classes else ()
     attributes = getattr(source, "attributes", {})

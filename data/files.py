@@ -1,8 +1,7 @@
-"""The one door for paths and files: plain ones through the operating system, gs:// and the like through tf.io.gfile (imported only
-then).
+"""Access to paths and files: local ones through the operating system, gs:// and the like through tf.io.gfile (imported only then).
 
-A path that a user typed goes through `resolve` first. Everything here raises OSError, whatever the file system is; code that leaves
-files to TensorFlow (checkpoints, SavedModels) stands inside `os_errors`, which gives its errors the same form.
+A path that a user typed goes through `resolve` first. Every function here raises OSError, whatever the file system. Code that
+leaves files to TensorFlow (checkpoints, SavedModels) runs inside `os_errors`, which converts its errors.
 """
 
 import contextlib
@@ -19,7 +18,7 @@ from pathlib import Path
 
 from .errors import UserError
 
-ABANDONED = 24 * 3600  # seconds after which nobody is taken to be working in a temporary folder
+ABANDONED = 24 * 3600  # seconds after which a temporary folder counts as left behind
 _SCHEME = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
@@ -93,7 +92,7 @@ def _os_error(error, path):
 
 def as_os_error(error: Exception) -> OSError | None:
     """The OSError that TensorFlow's error means when its words are about a file; None for any other error."""
-    tensorflow = sys.modules.get("tensorflow")  # where nobody has imported it, no error is its own
+    tensorflow = sys.modules.get("tensorflow")  # if it is not imported, the error cannot be its own
     if tensorflow is None or not isinstance(error, tensorflow.errors.OpError):
         return None
     number, path = _said(error.message)
@@ -119,7 +118,7 @@ _WORDS = {
     "Failed to find any matching files": errno.ENOENT,
     "is not a directory": errno.ENOTDIR,
 }
-_KINDS = {  # of errors whose words say less
+_KINDS = {  # by class, for errors without such words
     "NotFoundError": errno.ENOENT,
     "PermissionDeniedError": errno.EACCES,
     "UnauthenticatedError": errno.EACCES,
@@ -164,13 +163,13 @@ def write(path: str, content: bytes) -> None:
         with os_errors(path), _gfile().GFile(path, "wb") as file:
             file.write(content)  # an object store shows an object only once it is complete
         return
-    # Not made of the file's own name, which may be as long as names can be.
+    # Not derived from the file's name, which may already be as long as names can be.
     temporary = os.path.join(os.path.dirname(path), f".writing-{uuid.uuid4().hex[:12]}")
     try:
         with open(temporary, "xb") as file:
             file.write(content)
         os.replace(temporary, path)
-    except OSError as error:  # of the file that was asked for; nobody knows the temporary one
+    except OSError as error:  # names the file of the user, not the temporary one
         raise OSError(error.errno, error.strerror, path) from error
     finally:
         if os.path.exists(temporary):
@@ -206,7 +205,7 @@ def make_folder(path: str) -> None:
 
 
 def names(folder: str) -> list[str]:
-    """Names of what lies in a folder, sorted, folders without a "/" at their end. Raises OSError."""
+    """Names of the entries of a folder, sorted; those of folders without a "/" at the end. Raises OSError."""
     if not is_remote(folder):
         return sorted(os.listdir(folder or "."))
     with os_errors(folder):
@@ -241,8 +240,8 @@ def check_writable(*paths: str) -> None:
 def sweep(folder: str, prefix: str) -> None:
     """Remove what killed processes left in a local folder: folders named `prefix`... that have not been touched for a day."""
     with os.scandir(folder) as entries:
-        found = [entry for entry in entries if entry.name.startswith(prefix) and entry.is_dir(follow_symlinks=False)]
-        for entry in found:
+        folders = [entry for entry in entries if entry.name.startswith(prefix) and entry.is_dir(follow_symlinks=False)]
+        for entry in folders:
             if time.time() - entry.stat().st_mtime > ABANDONED:
                 shutil.rmtree(entry.path, ignore_errors=True)
 
@@ -279,7 +278,7 @@ def stamp(path: str) -> tuple[int, int]:
 
 
 def walk(root: str) -> Iterator[str]:
-    """Paths of the files under `root`, relative to it and with "/", in sorted order; what begins with a dot is left
+    """Paths of the files under `root`, relative to it and with "/", in sorted order; names that begin with a dot are left
     out. Raises OSError for a folder that cannot be listed.
     """
 
@@ -287,13 +286,13 @@ def walk(root: str) -> Iterator[str]:
         raise error if isinstance(error, OSError) else _os_error(error, root)
 
     walker = _gfile().walk(root, onerror=failed) if is_remote(root) else os.walk(root, onerror=failed, followlinks=True)
-    found = []
+    paths = []
     for folder, folders, names in walker:
         inside = os.path.relpath(folder, root).replace(os.sep, "/") if not is_remote(root) else _inside(folder, root)
         folders[:] = [name for name in folders if not name.startswith(".")]
         prefix = "" if inside == "." else inside + "/"
-        found += [prefix + name for name in names if not name.startswith(".")]
-    return iter(sorted(found))
+        paths += [prefix + name for name in names if not name.startswith(".")]
+    return iter(sorted(paths))
 
 
 def _inside(folder, root):

@@ -1,4 +1,4 @@
-"""The pictures beside those that are trained on."""
+"""Finds the validation or test split that belongs to a training source."""
 
 import posixpath
 
@@ -13,7 +13,7 @@ _HELD_OUT = ("validation", "val", "valid", "test", "testing")
 
 
 def sibling_split(spec: str) -> str | None:
-    """The source of the validation or test pictures that lie beside the training pictures of `spec`; None when there are none.
+    """The source of the validation or test pictures that belong to the training source `spec`; None when there are none.
 
     `folder:PATH`, `folder:PATH#train` -> `folder:PATH#validation`; `folder:PATH/train` -> `folder:PATH/validation`; so too for the other
     kinds of source that have splits. A source that names another split has nothing held out from it.
@@ -23,7 +23,7 @@ def sibling_split(spec: str) -> str | None:
     kind, rest = ("folder", spec) if bare else (kind, rest)
     try:
         path, option = split_option(rest)
-    except (UserError, OSError):  # what was trained on may be elsewhere
+    except (UserError, OSError):  # the training pictures may be elsewhere
         return None
     if bare and not files.is_folder(path):
         return None
@@ -32,14 +32,14 @@ def sibling_split(spec: str) -> str | None:
     split = "".join(word for word in words if word not in others)
     if split in ("", *_TRAIN):
         for name in _HELD_OUT:
-            if _opens(found := f"{kind}:{path}#{','.join([name, *others])}"):
-                return found
+            if _opens(candidate := f"{kind}:{path}#{','.join([name, *others])}"):
+                return candidate
     parent, last = posixpath.split(path.rstrip("/"))
     if not split and last.lower() in _TRAIN:
         neighbours = {name.lower(): name for name in _names(parent)}
         for name in _HELD_OUT:
-            if name in neighbours and files.is_folder(found := posixpath.join(parent, neighbours[name])):
-                return f"{kind}:{found}"
+            if name in neighbours and files.is_folder(candidate := posixpath.join(parent, neighbours[name])):
+                return f"{kind}:{candidate}"
     return None
 
 

@@ -1,4 +1,4 @@
-"""The door for pictures: any file people really have becomes uint8 RGB, and arrays become files and float32.
+"""Decoding of picture files of any kind to uint8 RGB, and encoding of arrays to files and float32.
 
 Pictures are uint8 [height, width, 3] at both ends and float32 in [-1, 1] between; `to_float` and `to_uint8` are the
 only two conversions. Importing this module does not import TensorFlow.
@@ -19,9 +19,8 @@ from .content import describe
 from .errors import UserError
 
 FITS = ("crop", "pad", "stretch")
-MAX_PIXELS = (
-    100_000_000  # held in memory at once; a JPEG may have four times as many if it is decoded at a reduced size
-)
+# Held in memory at once; a JPEG may have four times as many if it is decoded at a reduced size.
+MAX_PIXELS = 100_000_000
 
 # Pillow would only warn where this module refuses with a sentence.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -47,7 +46,7 @@ _MAY_TELL_ORIENTATION = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.
 
 
 class BadPicture(UserError):
-    """A picture that cannot be used; the text says what was wrong with it."""
+    """A picture that cannot be used; the text says what is wrong with it."""
 
 
 def decode(content: bytes, size: int | None = None, *, fit: str = "crop") -> np.ndarray:
@@ -134,9 +133,9 @@ def _from_twelve_bits(image, content, raw):
     upper, lower = np.array(image), np.asarray(again)
     values = upper[:, :, :3].astype(np.float64) * 256 + lower[:, :, :3]
     upper[:, :, :3] = np.rint(np.minimum(values / TWELVE_BITS, 1) * 255)
-    found = Image.fromarray(upper)
-    found.info, found.format = image.info, image.format
-    return found
+    picture = Image.fromarray(upper)
+    picture.info, picture.format = image.info, image.format
+    return picture
 
 
 def square(array: np.ndarray, size: int | None, *, fit: str = "crop") -> np.ndarray:
@@ -218,9 +217,7 @@ def _on_white(image, size):
 
 
 def to_float(pixels):
-    """uint8 pixels of any shape to float32 in [-1, 1]; a NumPy array gives a NumPy array, a TensorFlow tensor a
-    tensor.
-    """
+    """uint8 pixels of any shape to float32 in [-1, 1]; a NumPy array gives a NumPy array, a TensorFlow tensor a tensor."""
     if isinstance(pixels, np.ndarray):
         return pixels.astype(np.float32) / np.float32(127.5) - np.float32(1)
     import tensorflow as tf
@@ -229,9 +226,7 @@ def to_float(pixels):
 
 
 def to_uint8(pixels):
-    """Floats in [-1, 1] of any shape back to uint8: clipped, and rounded with halves to even. Undoes `to_float`
-    exactly.
-    """
+    """Floats in [-1, 1] of any shape back to uint8: clipped, and rounded with halves to even. Undoes `to_float` exactly."""
     if isinstance(pixels, np.ndarray):
         return np.rint(np.clip((pixels.astype(np.float32) + 1) * np.float32(127.5), 0, 255)).astype(np.uint8)
     import tensorflow as tf
@@ -298,12 +293,11 @@ def grid(
 
 
 def bicubic(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize a uint8 [..., height, width, channels] array to `size` (height, width) as MATLAB's imresize does; returns
-    uint8.
+    """Resize a uint8 [..., height, width, channels] array to `size` (height, width) as MATLAB's imresize does; returns uint8.
 
-    The kernel (a = -0.5) is widened when shrinking, so it antialiases. Beyond the border stands the nearest pixel, and
-    the picture is rounded to uint8 between the two passes, of which the one that shrinks more comes first: so were the
-    published pairs of Set5 made, and they come out bit for bit.
+    The kernel (a = -0.5) is widened when shrinking, so it antialiases. Beyond the border the nearest pixel is
+    repeated. The pass that shrinks more comes first, and the picture is rounded to uint8 between the two: this reproduces
+    the published pairs of Set5 bit for bit.
     """
     axes = sorted((-3, -2), key=lambda axis: size[axis + 3] / array.shape[axis])
     for axis in axes:

@@ -9,9 +9,8 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 def edges(picture: np.ndarray) -> np.ndarray:
     """Canny's edges of a picture, drawn dark on white: Canny 1986, with thresholds set by the picture itself.
 
-    Smoothing grows with the picture, so that a drawing at 256 px shows what one at 64 px does. The strong threshold
-    is such that about a tenth of
-    all pixels could start a line.
+    Smoothing grows with the picture, so that a drawing at 256 px shows what one at 64 px does. The strong threshold lets about a tenth
+    of all pixels start a line.
 
     Args:
         picture: uint8 [height, width, 3].
@@ -51,10 +50,10 @@ def _canny(luma, sigma):
     strong = max(np.quantile(strength, 0.9), 24.0 / max(sigma, 1.0))
     weak = ridge & (strength > 0.4 * strong)
     pieces, count = ndimage.label(weak, np.ones((3, 3)))
-    kept = np.zeros(count + 1, bool)
-    kept[np.unique(pieces[ridge & (strength > strong)])] = True
-    kept[0] = False
-    return kept[pieces]
+    drawn = np.zeros(count + 1, bool)
+    drawn[np.unique(pieces[ridge & (strength > strong)])] = True
+    drawn[0] = False
+    return drawn[pieces]
 
 
 def _across(strength, down, right):

@@ -1,6 +1,6 @@
-"""Outputs of commands, and what they must not write over. One rule for every command:
+"""Outputs of commands, and the files they must not overwrite. One rule for every command:
 
-a file is written only where there is none, or where an earlier one of the same command lies; never over what is read.
+a file is written only where there is none, or over an earlier one of the same command; never over an input.
 
     outputs.check([page, numbers], by="packshot evaluate")                       # before the work; refuses
     outputs.check(targets, by="packshot apply", inputs=photos, folder=out)       # many files into one folder
@@ -86,7 +86,7 @@ def check_folder(folder: str) -> None:
 
 
 def made_by(path: str, by: str) -> bool:
-    """Returns whether the file `path` says that `by` made it."""
+    """Returns whether the file `path` carries the mark of `by`."""
     try:
         return _says(files.read(path, _END), by) or _says(files.read_end(path, _END), by)
     except OSError:
@@ -144,7 +144,7 @@ def _bytes(content):
 
 
 def _is_device(path):
-    """Returns whether it is a pipe, /dev/null and the like: a rename would put a file in its place."""
+    """Returns whether `path` is a pipe, /dev/null or the like: a rename would put a file in its place."""
     return not files.is_remote(path) and os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path))
 
 
@@ -152,15 +152,15 @@ def _identity(path):
     """A key that all names of an existing file share; the path itself when there is no such file."""
     if not files.is_remote(path):
         try:
-            found = os.stat(path)
-            return found.st_dev, found.st_ino
+            status = os.stat(path)
+            return status.st_dev, status.st_ino
         except OSError:
             return os.path.abspath(path)
     return path
 
 
 def _check_name(path):
-    """Raise what is wrong with a file's name, as far as it can be known before it is made."""
+    """Raise for a file name that is wrong, as far as that is known before the file is made."""
     if files.is_folder(path):
         raise OutputRefused(f"{path} is a folder; the name of a file is needed")
     if not os.path.basename(path):
@@ -168,11 +168,11 @@ def _check_name(path):
     if files.is_remote(path):
         return
     whole = os.path.abspath(path)
-    there = _nearest(os.path.dirname(whole))
+    parent = _nearest(os.path.dirname(whole))
     try:
-        for part in os.path.relpath(whole, there).split(os.sep):
+        for part in os.path.relpath(whole, parent).split(os.sep):
             with contextlib.suppress(FileNotFoundError):
-                os.lstat(os.path.join(there, part))  # says when a name is too long
+                os.lstat(os.path.join(parent, part))  # says when a name is too long
     except OSError as error:
         raise OSError(error.errno, error.strerror, path) from error
 
@@ -181,19 +181,19 @@ def _tells_case(folder):
     """Returns whether names in `folder`, which need not exist yet, differ by case. Raises OSError when nothing can be written in it."""
     if files.is_remote(folder):
         return True
-    there = _nearest(folder)
-    if not os.path.isdir(there):
+    parent = _nearest(folder)
+    if not os.path.isdir(parent):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), folder)
     name = f".writing-{uuid.uuid4().hex[:12]}"
     try:
-        with open(os.path.join(there, name), "xb"):
+        with open(os.path.join(parent, name), "xb"):
             pass
         try:
-            return not os.path.exists(os.path.join(there, name.upper()))
+            return not os.path.exists(os.path.join(parent, name.upper()))
         finally:
-            os.unlink(os.path.join(there, name))
+            os.unlink(os.path.join(parent, name))
     except OSError as error:
-        raise OSError(error.errno, error.strerror, folder or there) from error
+        raise OSError(error.errno, error.strerror, folder or parent) from error
 
 
 def _nearest(path):

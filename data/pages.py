@@ -1,7 +1,7 @@
-"""Renders HTML pages with everything inside: one head, one style, pictures as data URIs; nothing is loaded.
+"""Renders self-contained HTML pages: one head, one style, pictures as data URIs; nothing is loaded.
 
 A page's template extends `base.html`, which lies beside this file, and fills the blocks `title`, `style` (what only this page
-needs), `body` and, where it must run something, `policy` (of its Content-Security-Policy).
+needs), `body` and, if it runs scripts, `policy` (of its Content-Security-Policy).
 """
 
 import base64

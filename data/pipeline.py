@@ -1,7 +1,7 @@
 """Rows to batches: the only place that shuffles, repeats, batches, augments and prefetches.
 
 Row i of the training stream is a pure function of (seed, i): it belongs to epoch i // count, and a keyed permutation of that epoch
-says which row it is. So a stream can start anywhere, which is all that a resumed run needs, and a worker takes its slice of every
+gives its row. So a stream can start anywhere, which is all that a resumed run needs, and a worker takes its slice of every
 batch without talking to the others.
 """
 
@@ -25,7 +25,7 @@ def dataset(rows, keys, *, batch_size, seed, position=0, augment=(), shard=(0, 1
     """The endless training stream from a position on.
 
     Args:
-        rows: a `data.cache.Rows`. keys: what a batch is to have, of `data.batch`.
+        rows: a `data.cache.Rows`. keys: the keys of a batch, see `data.batch`.
         batch_size: rows of a global batch. position: rows seen before, a multiple of batch_size.
         augment: names of `data.augment.AUGMENTATIONS`, applied in order.
         shard: (number, count): which equal slice of each global batch to yield.
@@ -35,7 +35,7 @@ def dataset(rows, keys, *, batch_size, seed, position=0, augment=(), shard=(0, 1
 
     Raises:
         UserError: batch_size cannot be shared evenly, or rows lack a key.
-        ValueError: the first batch is not what `data.batch` says.
+        ValueError: the first batch does not conform to `data.batch`.
     """
     number, count = shard
     if batch_size % count:
@@ -68,7 +68,7 @@ def dataset(rows, keys, *, batch_size, seed, position=0, augment=(), shard=(0, 1
 def training(rows, keys, strategy, waiting, *, batch_size, seed, position, augment):
     """Returns the input of `fit` under a strategy: a dataset or distributed dataset, see `dataset`.
 
-    `waiting`, a `Waiting`, measures it where one replica takes its batches.
+    `waiting`, a `Waiting`, times it when there is one replica.
     """
     arguments = {"batch_size": batch_size, "seed": seed, "position": position, "augment": augment}
     if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
@@ -95,7 +95,7 @@ class Waiting:
         self._asked = float(clock())
 
     def measured(self, made):
-        """The dataset, timed from when a batch is asked for until it is there."""
+        """The dataset, timed from the request for a batch until it is ready."""
         asked = tf.data.Dataset.counter().map(lambda _: self._clock())
 
         def note(before, batch):
@@ -105,7 +105,7 @@ class Waiting:
         return tf.data.Dataset.zip(asked, made).map(note).with_options(_options())
 
     def share(self) -> float:
-        """Share of the time since it was last asked for; 0 where nothing is measured."""
+        """Share of the time since the last call that was spent waiting; 0 where nothing is measured."""
         now, seconds = float(self._clock()), float(self._seconds.numpy())
         self._seconds.assign(0.0)
         passed, self._asked = now - self._asked, now

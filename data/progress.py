@@ -5,9 +5,8 @@ A function that takes long has an argument `progress`, `silent` by default; comm
 
 from collections.abc import Callable, Iterable
 
-Progress = Callable[
-    [Iterable, int | None, str], Iterable
-]  # (items, how many if known, what is done to them) -> the items
+# (items, their number if known, a word for the work) -> the items
+Progress = Callable[[Iterable, int | None, str], Iterable]
 
 
 def silent(items: Iterable, total: int | None, what: str) -> Iterable:

@@ -27,23 +27,22 @@ def _logged(levels, words):
 GREETINGS = [
     rb"WARNING: All log messages before absl::InitializeLog\(\) is called are written to STDERR",
     _logged(b"E", rb".*Unable to register cu\w+ factory"),
-    _logged(
-        b"E", rb".*remapper failed: INVALID_ARGUMENT: Mutation::Apply error"
-    ),  # the graph is computed as it was written
-    _logged(b"E", rb".*oneDNN supports DT_\w+ only on platforms with"),  # and another kernel is taken
+    # The graph is then computed as it was written.
+    _logged(b"E", rb".*remapper failed: INVALID_ARGUMENT: Mutation::Apply error"),
+    # Another kernel is then used.
+    _logged(b"E", rb".*oneDNN supports DT_\w+ only on platforms with"),
     rb"To enable the following instructions: .* rebuild TensorFlow with the appropriate compiler flags",
 ]
 ON_CPU = [_logged(b"IW", b""), _logged(b"E", b".*failed call to cuInit")]
-ON_GPU = [_logged(b"I", rb"(?!.*(cuda|CUDA|GPU))")]  # where there is a GPU, what TensorFlow says of it is news
+ON_GPU = [_logged(b"I", rb"(?!.*(cuda|CUDA|GPU))")]  # with a GPU, lines about it stay
 
 _undo = []  # what `stop` does
 
 
 def start() -> None:
     """Leaves TensorFlow's greetings out from its first import on. Does nothing if it is imported already or the user set a level."""
-    if (
-        os.path.expanduser("~") == "~"
-    ):  # nobody's home: TensorFlow would make a folder of that name where the command is given
+    # Without a home folder, TensorFlow would make one named "~" in the current folder.
+    if os.path.expanduser("~") == "~":
         os.environ.setdefault("KERAS_HOME", os.path.join(tempfile.gettempdir(), ".keras"))
     if LEVEL in os.environ or "tensorflow" in sys.modules or any(isinstance(f, _Watch) for f in sys.meta_path):
         return
@@ -60,7 +59,7 @@ def stop() -> None:
 
 
 class _Watch:
-    """Sees TensorFlow's import coming, and finds no module."""
+    """Import hook that starts the filter when TensorFlow is imported; it finds no module itself."""
 
     def find_spec(self, name, path=None, target=None):
         if name == "tensorflow":
@@ -80,9 +79,9 @@ def _begin():
     command = [sys.executable, "-I", "-S", __file__, *(["gpu"] if has_gpu() else [])]
     try:
         straight = os.dup(2)
-        # In a session of its own, so that Ctrl-C in a terminal ends those who speak and not who listens.
+        # In a session of its own, so that Ctrl-C in a terminal does not end the filter before those who write to it.
         passing = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=2, start_new_session=True)
-    except OSError:  # no standard error, or no process to be had: then TensorFlow greets
+    except OSError:  # no standard error, or no process can be started: nothing is filtered
         return
     python, ours = sys.stderr, None
     if python is sys.__stderr__ and python is not None:
@@ -98,14 +97,14 @@ def _begin():
             sys.stderr = python
         try:
             passing.wait(timeout=1)
-        except subprocess.TimeoutExpired:  # a child of ours still speaks
+        except subprocess.TimeoutExpired:  # a child process still writes
             pass
 
     _undo.append(undo)
 
 
 def _pass_on(greetings):
-    """Standard input to standard output, but for the greetings."""
+    """Copies standard input to standard output without the greetings."""
     greeting = re.compile(b"|".join(greetings))
     rest = b""
     while chunk := os.read(0, 65536):

@@ -1,8 +1,8 @@
 """Rows for a task, made from one example: pictures of a fixed size and what goes with them.
 
-A view says at what size it wants to read (`size`; None: as they are) and turns an example into a list of rows, of which `choose(count)`
-gives the places of those to make; each is a dict of values as `data.batch` says. `keys` are those that a family reads beside its
-task's, and which the data must have. Everything here is done once an example, before the cache, so it may be slow and exact.
+A view reads pictures at `size` (None: as they are) and turns an example into a list of rows; `choose(count)` gives the places of those
+to make. Each row is a dict of values as in `data.batch`. `keys` are those that a family reads in addition to its task's; the data must
+have them. All of this happens once an example, before the cache, so it may be slow and exact.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from data.lines import edges, outline
 
 KINDS = ("auto", "edges", "outline", "mask", "pair")
 
-# Colours that differ in hue and lightness, one a category; used in turn when there are more categories.
+# Colours that differ in hue and lightness, one a class; used in turn when there are more classes.
 PALETTE = np.array(
     [
         (230, 25, 75), (60, 180, 75), (0, 130, 200), (245, 130, 48), (145, 30, 180), (70, 240, 240),
@@ -85,7 +85,7 @@ class Translation:
 class Enhancement:
     """Patches of `side` px on a grid of step `stride`, and the same patches of the picture made `scale` times smaller.
 
-    The whole picture is made smaller, as the published protocols do, so a patch's border knows its neighbourhood.
+    The whole picture is made smaller, as the published protocols do, so the border of a patch depends on its neighbourhood.
     """
 
     side: int
@@ -138,8 +138,8 @@ def generation(resolution: int, keys=()) -> Generation:
 def translation(resolution: int, kind: str = "auto", *, keys=()) -> Translation:
     """Rows {"source", "target", *keys} of side `resolution`, with labels and texts of the example where it has them.
 
-    edges: drawn from the picture. outline: drawn from the mask. mask: filled with the category's colour. pair: as given. auto: a pair, else
-    an outline, else edges, whichever the data can give. Raises UserError for an unknown kind.
+    edges: drawn from the picture. outline: drawn from the mask. mask: filled with the colour of the class. pair: as given. auto: a pair,
+    else an outline, else edges, whichever the data can give. Raises UserError for an unknown kind.
     """
     if kind not in KINDS:
         raise UserError(f"unknown view {kind!r}; have: {', '.join(KINDS)}")
@@ -161,7 +161,7 @@ def enhancement(
 
 
 def _beside(example, keys):
-    """Returns what goes with a picture of the example: what is asked for, and all that is small."""
+    """Returns the values besides the picture: those in `keys`, and all that are not spatial."""
     return {key: value for key, value in example.items() if key in keys or not contract.kind(key).spatial}
 
 

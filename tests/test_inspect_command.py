@@ -53,7 +53,7 @@ def test_it_says_what_is_wrong_and_what_to_do(shop):
         "1 file cannot be read.",
         "A cleaned list keeps 9 of 12 (`--fix`).",
         "Train at 64 px with `--augment ada`: 7 pictures to train on are too few for more.",
-        "Too rare to be learnt as a category (below 100): hat, mug.",
+        "Too rare to be learnt as a class (below 100): hat, mug.",
         "Worth a look: 1 picture (9.1%): 1 dark.",
         "error: Unreadable (1)\n  train/mug/cut.jpg: truncated or damaged JPEG picture",
         "error: Copies across splits (1)\n  validation/hat/0.jpg, train/hat/leaked.jpg: the same picture in validation and train",

@@ -1,6 +1,6 @@
 """Search for copies: byte for byte, or resized, compressed, cropped a little, lit otherwise.
 
-Three measures, each finer and dearer than the one before. Layouts of 8x8 colours are compared all with all. Pairs that
+Three measures, each finer and more costly than the one before. Layouts of 8x8 colours are compared all with all. Pairs that
 pass are compared by 16x16 colours and their tangents: how much of the one picture is explained by the other when it may
 be shifted, stretched and lit otherwise a little (Simard, LeCun and Denker, "Efficient pattern recognition using a new
 transformation distance", NIPS 1992). Those that still pass are aligned by Gauss and Newton's method (Lucas and Kanade,
@@ -23,7 +23,7 @@ SIDE = 64  # px, of the small copy that is kept of a picture: 12 KB
 _LAYOUT, _TANGENTS = 8, 16  # px, to which colours are reduced for the first two measures
 _LIGHT, _DARK = 235, 3  # grey levels beyond which a colour may have been cut off
 _MOST_GAIN = 1.6  # by which light may differ; any colours would agree when they are all brought to one
-_PART = 8  # px of a small copy that may differ: the smallest part that can be told
+_PART = 8  # px of a small copy that may differ: the smallest part that counts
 _ROWS = 1024  # pictures compared with all others at a time: bounds the memory
 _BATCH = 512  # pairs compared by their tangents at a time
 _STEPS = (16, 16, 16, 32, 32, 64)  # px, sides at which the alignment is improved, coarse first
@@ -74,11 +74,11 @@ def groups(links: Sequence[tuple[int, int]], count: int) -> list[list[int]]:
 
 def alike(vectors: np.ndarray, least: float) -> np.ndarray:
     """int [k, 2]: pairs i < j of the rows of float [n, m] whose product is at least so large."""
-    found = [np.empty((0, 2), int)]
+    pairs = [np.empty((0, 2), int)]
     for start in range(0, len(vectors), _ROWS):
         near = vectors[start : start + _ROWS] @ vectors[start:].T >= least
-        found.append(np.argwhere(np.triu(near, 1)) + start)
-    return np.concatenate(found)
+        pairs.append(np.argwhere(np.triu(near, 1)) + start)
+    return np.concatenate(pairs)
 
 
 def _similar_pairs(colours):
@@ -102,9 +102,7 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def _tangent_alike(colours, pairs):
-    """float [n] in [0, 1]: the share of one picture's variance that the other's tangents explain, the better way
-    round.
-    """
+    """float [n] in [0, 1]: the share of one picture's variance that the other's tangents explain, the better way round."""
     return np.maximum(_explained(colours, pairs), _explained(colours, pairs[:, ::-1]))
 
 

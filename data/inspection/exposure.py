@@ -1,8 +1,8 @@
 """Light, contrast and background of a picture, from a small copy of it.
 
 Light is that of the product. On a plain ground the product is what differs from it; a white ground is meant to be white, and a
-white product on it too. On a busy ground nobody knows the product, but it stands in the middle: where the middle is darker than
-the rest, the picture was taken against the light, and what burns is behind the product.
+white product on it too. On a busy ground the product is unknown, but it stands in the middle: where the middle is darker than
+the rest, the picture was taken against the light, and the burnt part is behind the product.
 """
 
 from dataclasses import dataclass
@@ -70,7 +70,7 @@ def _middle_over_whole(picture):
 
 
 def _lost(darkest, middling):
-    """Vivid colours reach the limit of one channel, and white that of three; where two are cut off, a colour is gone."""
+    """Share of the product with two channels cut off: its colour is lost. Vivid colours reach the limit of one channel, white of three."""
     product = ~_reached_from_border(darkest >= _LIMIT)
     gone = product & (middling >= _LIMIT) & (darkest < _LIMIT)
     return float(gone.mean() / max(_LEAST, product.mean()))

@@ -38,24 +38,24 @@ class Finding:
 def find_defects(inventory: Inventory, records: Sequence[Record], *, progress: Progress = silent) -> list[Finding]:
     """Returns all findings, in the order of `KINDS` and within a kind the worst first."""
     good = [record for record in records if record.readable]
-    found = [Finding("unreadable", (r.entry.name,), r.reason) for r in records if not r.readable]
-    found += [Finding("unreadable", (name,), reason) for name, reason in inventory.unread.items]
-    found += [Finding("stray", (name,), "lies beside the class folders") for name in inventory.strays]
-    found += [Finding("not_a_picture", (name,), kind) for name, kind in inventory.others]
-    found += _copies(good, progress)
+    findings = [Finding("unreadable", (r.entry.name,), r.reason) for r in records if not r.readable]
+    findings += [Finding("unreadable", (name,), reason) for name, reason in inventory.unread.items]
+    findings += [Finding("stray", (name,), "lies beside the class folders") for name in inventory.strays]
+    findings += [Finding("not_a_picture", (name,), kind) for name, kind in inventory.others]
+    findings += _copies(good, progress)
     usual = float(np.median([min(r.width, r.height) for r in good])) if good else 0.0
     white = background_shares(records)["white"]
     for record in good:
-        found += _size(record, usual)
-        found += _sharpness(record)
-        found += _light(record, white)
-        found += _lettering(record)
-        found += _format(record)
-    found += _backgrounds(good)
-    found += _colourless(good)
-    found += _classes(good)
+        findings += _size(record, usual)
+        findings += _sharpness(record)
+        findings += _light(record, white)
+        findings += _lettering(record)
+        findings += _format(record)
+    findings += _backgrounds(good)
+    findings += _colourless(good)
+    findings += _classes(good)
     place = {kind: number for number, kind in enumerate(KINDS)}
-    return sorted(found, key=lambda finding: (place[finding.kind], -finding.score, finding.pictures))
+    return sorted(findings, key=lambda finding: (place[finding.kind], -finding.score, finding.pictures))
 
 
 def _copies(records, progress):
@@ -81,7 +81,7 @@ def _copies(records, progress):
 
 
 def _worth(record):
-    """Sorts copies so that the one to keep comes first."""
+    """Sort key of copies: the one to keep comes first."""
     return _BEST_KEPT[record.entry.split], -record.width * record.height, -record.length, record.entry.name
 
 

@@ -14,12 +14,12 @@ from data.sources.listing import Listing, list_folder
 from data.sources.parallel import read_picture
 from data.sources.protocol import Source, SourceError, join, split_option
 
-_START = 256  # bytes of a file that tell what it is
+_START = 256  # bytes of a file from which its format is known
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One picture: its name for people, and where it stands. `path` is "" when it is no file of its own."""
+    """One picture: its name for people, its split and its class. `path` is "" when it is no file of its own."""
 
     name: str
     split: str
@@ -29,11 +29,11 @@ class Entry:
 
 @dataclass
 class Inventory:
-    """Pictures in a fixed order, and what lies beside them.
+    """Pictures in a fixed order, and the other files beside them.
 
-    `strays` are pictures outside the class folders, which training leaves out; `others` are (name, what it is) of
-    files whose extension is no picture's, and of folders that are passed over. `unread` are files that cannot be read as what they seem;
-    of a source other than a folder or a list it fills while it is read.
+    `strays` are pictures outside the class folders, which training leaves out; `others` are (name, kind) of files whose extension is no
+    picture's, and of folders that are passed over. `unread` are pictures that cannot be read; for a source other than a folder or a list
+    it fills while the source is read.
     """
 
     spec: str
@@ -88,7 +88,7 @@ def take(spec: str) -> Inventory:
 def _of_files(spec, root, listing, split):
     names = listing.pictures
     splits = split_folders(names, root, wanted=split)
-    for part in splits.values() or [""]:  # what training would refuse
+    for part in splits.values() or [""]:  # raises as training would
         in_class_folders(
             [name.removeprefix(f"{part}/") for name in names if name.startswith(f"{part}/" if part else "")],
             join(root, part),

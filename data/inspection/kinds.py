@@ -42,7 +42,7 @@ KINDS = {
     ),
     "stray": Kind("warning", "Beside the class folders", "Without a class, so training leaves these out."),
     "missing_class": Kind("warning", "Class missing from a split", "It cannot be measured, or was never learnt."),
-    "rare_class": Kind("warning", "Rare class", "Too few pictures to learn a category from."),
+    "rare_class": Kind("warning", "Rare class", "Too few pictures to learn the class from."),
     "imbalance": Kind("warning", "Uneven classes", "Without `--conditional` the common classes crowd out the rare."),
     "colour_variant": Kind(
         "note",
@@ -63,8 +63,8 @@ KINDS = {
     "not_a_picture": Kind("note", "Other files", "Their extension is no picture's; training does not look at them."),
 }
 
-# What a cleaned list leaves out, of copies all but one; what it may leave out too, of variants all but one; the rest is of no
-# picture in it.
+# A cleaned list leaves out what is useless, and all copies but one. If asked, it leaves out what is droppable, and all variants but one.
+# The other kinds concern no picture in it.
 VARIANTS = ("colour_variant",)
 COPIES = ("leakage", "exact_duplicate", "near_duplicate")
 USELESS = ("unreadable", "stray")

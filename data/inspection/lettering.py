@@ -1,7 +1,7 @@
 """Detector of lettering over a picture: captions, prices, dates and names of shops, whatever they say.
 
-A small network of plain convolutions, made by `benchmarks.make_lettering`, says for each square of 8 x 8 px how surely it is part of a
-line of writing that was laid over the photo. What is printed on a product bends and blurs with it, and is left alone as often as not.
+A small network of plain convolutions, made by `benchmarks.make_lettering`, gives for each square of 8 x 8 px the confidence that it
+is part of a line of writing laid over the photo. Print on a product bends and blurs with it, and is left alone as often as not.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from scipy import ndimage
 from data.inspection.thresholds import LINE, LINE_LONG, LINE_SURE, MARGIN, WRITTEN
 
 _USUAL = 384  # px, to which the longer side of smaller pictures is brought: in them whole products are as large as letters elsewhere
-CELL = 8  # px, side of the squares that are told apart
+CELL = 8  # px, side of the squares
 LAYERS = (  # channels, side of the kernel, stride, spread of the kernel
     (16, 5, 2, 1),
     (32, 3, 2, 1),
@@ -69,10 +69,12 @@ def lines(picture: np.ndarray) -> list[Line]:
 def chart(picture: np.ndarray, weights: dict[str, np.ndarray] | None = None) -> np.ndarray:
     """Confidence that each square is written on: float32 [ceil(height / 8), ceil(width / 8)] in [0, 1], for uint8 [height, width, 3]."""
     weights = weights or _shipped()
-    here = picture.astype(np.float32) / 127.5 - 1.0
+    features = picture.astype(np.float32) / 127.5 - 1.0
     for number, (_, _, stride, spread) in enumerate(LAYERS):
-        here = np.maximum(_convolved(here, weights[f"kernel{number}"], stride, spread) + weights[f"bias{number}"], 0.0)
-    logits = here @ weights[f"kernel{len(LAYERS)}"][0, 0] + weights[f"bias{len(LAYERS)}"]
+        features = np.maximum(
+            _convolved(features, weights[f"kernel{number}"], stride, spread) + weights[f"bias{number}"], 0.0
+        )
+    logits = features @ weights[f"kernel{len(LAYERS)}"][0, 0] + weights[f"bias{len(LAYERS)}"]
     return 1.0 / (1.0 + np.exp(-logits[..., 0]))
 
 

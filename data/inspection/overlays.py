@@ -20,7 +20,7 @@ _SHAPES = 8  # frames for each doubling of width over height
 _CUT = 24  # grey levels: so no single picture can dominate the mean
 _FEWEST = 50  # pictures of one shape, below which chance is too strong
 _SMALLEST = 0.001  # of the frame, the strong part of a mark
-_EDGE = 6  # px at the border of the frame, where detail cannot be told
+_EDGE = 6  # px at the border of the frame, where detail is unreliable
 _BLUR = 15  # px, over which the energy of the mean is smoothed
 _FEWEST_MARKED = 5
 _AROUND, _GRAIN = 9, 4.0  # px and grey levels: busier than this is where detail exceeds the grain of a photo
@@ -53,9 +53,9 @@ class Mark:
         window = slice(max(0, top), top + height), slice(max(0, left), left + width)
         if detail[window].shape != self.region.shape:
             return 0.0
-        here, weight = detail[window][self.region].astype(np.float32), weight[window][self.region]
-        sizes = (weight @ here**2) * (weight @ self.pattern**2)
-        return float((weight * here) @ self.pattern / max(np.sqrt(sizes), 1e-6))
+        values, weight = detail[window][self.region].astype(np.float32), weight[window][self.region]
+        sizes = (weight @ values**2) * (weight @ self.pattern**2)
+        return float((weight * values) @ self.pattern / max(np.sqrt(sizes), 1e-6))
 
     def placed(self, picture: np.ndarray) -> tuple[float, Box]:
         """The best likeness in uint8 [height, width, 3] of any shape, and the box there.
@@ -128,13 +128,13 @@ class Shared:
 
     def candidates(self) -> list[Mark]:
         """Finds what the pictures of a shape have in common more than chance allows."""
-        found = []
+        marks = []
         for frame, (count, total, squares) in self._sums.items():
             if count >= _FEWEST:
                 mean = total / count
                 spread = np.sqrt(np.maximum(squares / count - mean**2, 0))
-                found += _stand_out(frame, mean, mean / (spread / np.sqrt(count) + 1e-3))
-        return found
+                marks += _stand_out(frame, mean, mean / (spread / np.sqrt(count) + 1e-3))
+        return marks
 
 
 def _stand_out(frame, mean, certainty):

@@ -29,8 +29,8 @@ def page(
 ) -> str:
     """HTML of `report` (see report.as_values), with the pictures of the worst findings of each kind."""
     kinds = [(kind, list(group)) for kind, group in groupby(found, key=lambda finding: finding.kind)]
-    wanted = {name for _, group in kinds for finding in group[:_FINDINGS] for name in finding.pictures[:_PICTURES]}
-    uris = _data_uris(inventory, wanted, progress)
+    names = {name for _, group in kinds for finding in group[:_FINDINGS] for name in finding.pictures[:_PICTURES]}
+    uris = _data_uris(inventory, names, progress)
     classes = sorted({label for counts in report["splits"].values() for label in counts})
     sections = [_section(kind, group, uris) for kind, group in kinds]
     return pages.render(

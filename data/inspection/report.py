@@ -1,4 +1,4 @@
-"""The whole inspection as plain values, in a form that stays: `docs/data.md` describes it."""
+"""The whole inspection as plain values, in a stable form: see `docs/data.md`."""
 
 import os
 from collections import Counter

@@ -39,10 +39,10 @@ def softness(grey: np.ndarray) -> float | None:
 
     Where edges are sharp, never above the limit `SOFT`.
     """
-    found = measures(grey)
-    if found is None:
+    values = measures(grey)
+    if values is None:
         return None
-    soft = float(odds(found, _shipped()))
+    soft = float(odds(values, _shipped()))
     return float(SOFT) if soft > SOFT and sharpness(grey) > SHARP else soft
 
 

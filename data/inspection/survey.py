@@ -1,4 +1,4 @@
-"""One pass over all pictures, which leaves a small record of each: nothing later needs to decode them all again."""
+"""One pass over all pictures that makes a small record of each, so that nothing later needs to decode them all."""
 
 import hashlib
 from collections.abc import Iterator
@@ -24,8 +24,10 @@ _SMALL = 128  # px, the longer side for exposure and background
 
 @dataclass
 class Record:
-    """Facts of a picture. `reason` says why it cannot be read, and is "" for one that can; `width` and
-    `height` are of the upright picture; a picture that is no file has neither `header` nor `length`.
+    """Facts of a picture.
+
+    `reason` says why it cannot be read, and is "" for one that can. `width` and `height` are of the upright picture. A picture that is no
+    file has neither `header` nor `length`.
     """
 
     entry: Entry
@@ -89,8 +91,8 @@ def _examine(entry, load, shared):
     except OSError as error:
         record.reason = f"cannot be read: {error.strerror or error}"
         return record
-    known = record.header
-    record.width, record.height = (known.width, known.height) if known else _extent(content, picture)
+    header = record.header
+    record.width, record.height = (header.width, header.height) if header else _extent(content, picture)
     grey = np.asarray(Image.fromarray(picture).convert("L"), np.float32)
     record.softness = softness(grey)
     record.exposure = expose(_within(picture, _SMALL))
@@ -110,7 +112,7 @@ def _extent(content, picture):
 
 
 def _find_marks(inventory, records, candidates, progress):
-    """Look again at the pictures of a shape that may share a mark, and note who carries it; then at all others."""
+    """Look again at the pictures of a shape that may share a mark, and note which carry it; then at all others."""
     frames = {mark.frame for mark in candidates}
     again = {record.entry.name: record for record in records if record.frame in frames and record.frame}
     likenesses = dict(

@@ -5,7 +5,7 @@ Pictures are judged as training sees them, not at their full size: shrunk until 
 
 
 class Threshold(float):
-    """A number that knows its unit and its reason."""
+    """A number with its unit and its reason."""
 
     unit: str
     reason: str
@@ -118,7 +118,7 @@ LETTERED = Threshold(
 )
 
 RARE_CLASS = Threshold(100, "pictures", "with fewer, a class is copied rather than learnt")
-IMBALANCE = Threshold(5, "times", "beyond this the largest class sets the look of what is trained without categories")
+IMBALANCE = Threshold(5, "times", "beyond this the largest class sets the look of what is trained without classes")
 NEEDS_ADA = Threshold(50_000, "pictures", "with fewer the critic learns them by heart (Karras et al., 2006.06676)")
 FOR_128 = Threshold(1_000, "pictures", "with fewer, 64 px: at 256 px faces scored FID 26 from 1,000 (2006.10738)")
 FOR_256 = Threshold(

@@ -17,7 +17,7 @@ from data.progress import Progress, silent
 
 _CELLS = 16  # a side, over which edges are averaged for the first comparison
 _WINDOW, _STEP = 8, 4  # px
-_NOISE = 2.0  # grey levels that say nothing
+_NOISE = 2.0  # grey levels, of noise
 _FEWEST = 6  # windows that must differ
 
 
@@ -50,7 +50,7 @@ def are_variants(one: np.ndarray, other: np.ndarray) -> bool:
 
 
 def _edges(copy):
-    """float32 [64, 64]: the root of how steeply any channel rises, a px, so that strong edges do not speak alone."""
+    """float32 [64, 64]: the root of how steeply any channel rises, a px, so that strong edges do not dominate."""
     down, right = (np.abs(ndimage.sobel(copy.astype(np.float32), axis)).max(axis=2) / 8 for axis in (0, 1))
     return np.sqrt(np.hypot(down, right))
 
@@ -58,9 +58,9 @@ def _edges(copy):
 def _unexplained(one, other):
     """Grey levels, float [n], that each window of `other` differs from the best mixture of the channels of `one` and of its slopes."""
     slopes = np.gradient(one.mean(axis=2))
-    given, wanted = _windows(np.dstack([one, *slopes])), _windows(other)
-    square = given.transpose(0, 2, 1) @ given + _WINDOW**2 * _NOISE**2 * np.eye(given.shape[2])
-    rest = wanted - given @ np.linalg.solve(square, given.transpose(0, 2, 1) @ wanted)
+    inputs, targets = _windows(np.dstack([one, *slopes])), _windows(other)
+    square = inputs.transpose(0, 2, 1) @ inputs + _WINDOW**2 * _NOISE**2 * np.eye(inputs.shape[2])
+    rest = targets - inputs @ np.linalg.solve(square, inputs.transpose(0, 2, 1) @ targets)
     return np.sqrt((rest**2).mean(axis=1)).max(axis=1)
 
 

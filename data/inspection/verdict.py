@@ -1,4 +1,4 @@
-"""Verdict on a catalogue, in sentences a person can act on."""
+"""Verdict on a catalogue, in sentences that a person can act on."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ def sentences(records: Sequence[Record], found: Sequence[Finding], kept: int) ->
         _counts(good, judged.class_counts(records)),
         *_errors(found, len(records), kept),
         _size(good),
-        *_categories(judged.trained_on(judged.class_counts(records)), found),
+        *_classes(judged.trained_on(judged.class_counts(records)), found),
         _background(judged.background_shares(records), found),
         *_variants(found),
         *_lettering(found, len(good)),
@@ -88,13 +88,13 @@ def _size(good):
     return f"{line}: {few} too few for more." if most < 256 else f"{line}."
 
 
-def _categories(training, found):
+def _classes(training, found):
     labels = {label: count for label, count in training.items() if label}
     if len(labels) < 2:
         return
     rare = [label for label, count in labels.items() if count < limit.RARE_CLASS]
     if rare:
-        yield f"Too rare to be learnt as a category (below {limit.RARE_CLASS:.0f}): {_some(rare)}."
+        yield f"Too rare to be learnt as a class (below {limit.RARE_CLASS:.0f}): {_some(rare)}."
     if any(finding.kind == "imbalance" for finding in found):
         yield "The classes are uneven: train with `--conditional`, or the rare ones will hardly be seen."
 

@@ -1,8 +1,8 @@
 """`folder:PATH`: pictures in folders, a folder a class.
 
 `<root>/<class>/*` (deeper folders belong to their class), `<root>/<split>/<class>/*`, or pictures flat in one folder
-without classes. Of splits train is read unless another is named: `folder:PATH#validation`. The labels of all splits
-then agree, because the classes are those of all splits together.
+without classes. Of several splits, train is read unless another is named: `folder:PATH#validation`. The classes are those
+of all splits together, so that the labels of all splits agree.
 """
 
 from data.images import decode

@@ -73,9 +73,9 @@ def _on_black(grey, size):
 def _find(root, stem, kind):
     if not files.is_folder(root):
         raise SourceError(f"there is no folder {root}")
-    wanted = {f"{stem}{joint}{kind}-ubyte{end}" for joint in "-." for end in ("", ".gz")}
+    candidates = {f"{stem}{joint}{kind}-ubyte{end}" for joint in "-." for end in ("", ".gz")}
     for name in files.names(root):
-        if name in wanted:
+        if name in candidates:
             return join(root, name)
     raise SourceError(f"there is no {stem}-{kind}-ubyte or {stem}-{kind}-ubyte.gz in {root}")
 

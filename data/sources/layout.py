@@ -10,7 +10,7 @@ from data.sources.protocol import SourceError
 
 _CANONICAL = {"training": "train", "val": "validation", "valid": "validation", "dev": "validation", "testing": "test"}
 SPLITS = ("train", "validation", "test")
-# Beside a folder "train" these say that it is a split and no class.
+# Beside a folder "train", these show that it is a split and not a class.
 _PARTS = frozenset(
     "unlabeled unlabelled unsupervised holdout hold_out hold-out heldout held_out held-out extra eval evaluation".split()
 )
@@ -26,26 +26,26 @@ def canonical(name: str) -> str:
 def split_folders(names: list[str], root: str, *, wanted: str = "") -> dict[str, str]:
     """{split: folder} when the top folders of `names` are splits (train, validation or val, test ...), else {}.
 
-    When a split is `wanted` by name there may be other folders beside them. Raises SourceError when it cannot be told whether they are
-    splits or classes, and when two folders are the same split.
+    When a split is `wanted` by name there may be other folders beside them. Raises SourceError when they may be either splits
+    or classes, and when two folders are the same split.
     """
     tops = sorted({name.split("/")[0] for name in names if "/" in name})
     named = [top for top in tops if canonical(top) in SPLITS]
     others = [top for top in tops if top not in named]
-    found = {}
+    folders = {}
     for top in named:
-        if (split := canonical(top)) in found:
+        if (split := canonical(top)) in folders:
             raise SourceError(
-                f"{root} has two folders of the split {split}: {found[split]} and {top}; one of them must go"
+                f"{root} has two folders of the split {split}: {folders[split]} and {top}; one of them must go"
             )
-        found[split] = top
-    if not others or (found and wanted):
-        return found
+        folders[split] = top
+    if not others or (folders and wanted):
+        return folders
     with_folders = any(name.count("/") > 1 and name.split("/")[0] in named for name in names)
     if len(named) > 1 or named and (with_folders or any(top.lower() in _PARTS for top in others)):
         raise SourceError(
             f"{root} has {_words(named)}, which {'is a split' if len(named) == 1 else 'are splits'}, beside {_words(others)}, which"
-            f" {'is' if len(others) == 1 else 'are'} none: name the split that is meant, such as {root}#{next(iter(found))}, or move the"
+            f" {'is' if len(others) == 1 else 'are'} none: name the split that is meant, such as {root}#{next(iter(folders))}, or move the"
             " other folders away (or rename them, if all are classes)"
         )
     return {}
@@ -69,8 +69,8 @@ def choose_split(splits: dict[str, str], wanted: str, root: str) -> str:
 def in_class_folders(names: list[str], root: str) -> bool:
     """Returns whether the pictures of one split lie in class folders; False when they lie flat in `root`.
 
-    A few may lie beside the class folders. Raises SourceError when it cannot be told which are meant: as many lie beside the class folders
-    as in a usual one, or beside a single one; when the class folders hold splits, or pictures of the same names twice.
+    A few may lie beside the class folders. Raises SourceError when either may be meant: as many lie beside the class folders as in an
+    average one, or some beside a single one. Also when the class folders hold splits, or pictures of the same names twice.
     """
     folders = Counter(name.split("/")[0] for name in names if "/" in name)
     beside = len(names) - folders.total()

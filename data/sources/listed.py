@@ -1,8 +1,8 @@
 """`list:FILE`: the pictures that a text file names, one path a line; `list:FILE#validation` for another split.
 
 The file is UTF-8, or UTF-16 or UTF-32 with a byte order mark. A path is absolute, begins with ~/, or starts from the folder of the list;
-empty lines, and lines that begin with "#", say nothing. The pictures are taken as `folder:` would take the deepest folder that holds them
-all, if nothing else lay in it: so classes and splits come from the names of folders. `packshot inspect --fix` writes such lists.
+empty lines, and lines that begin with "#", are ignored. The pictures are read as `folder:` reads the deepest folder that holds them all,
+as if it held nothing else: classes and splits come from the names of folders. `packshot inspect --fix` writes such lists.
 """
 
 import codecs
@@ -42,13 +42,13 @@ def read_list(file: str) -> tuple[str, list[str]]:
 
     Raises SourceError when the list cannot be read, or is empty.
     """
-    found = set(_paths(file).values())
-    if not found:
+    paths = set(_paths(file).values())
+    if not paths:
         raise SourceError(f"the list {file} names no picture")
-    root = "/".join(os.path.commonprefix([path.split("/")[:-1] for path in found]))
-    if any(map(files.is_remote, found)) and not files.is_remote(root):
+    root = "/".join(os.path.commonprefix([path.split("/")[:-1] for path in paths]))
+    if any(map(files.is_remote, paths)) and not files.is_remote(root):
         raise SourceError(f"the list {file} names files of several places, which have no folder in common")
-    return root or "/", sorted(path[len(root) + 1 :] for path in found)
+    return root or "/", sorted(path[len(root) + 1 :] for path in paths)
 
 
 def _check_there(file):

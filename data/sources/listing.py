@@ -21,13 +21,15 @@ _SYSTEM = frozenset(
     "@eadir @__thumb @recycle @recently-snapshot #recycle #snapshot $recycle.bin recycler __macosx lost+found thumbs"
     " thumbnails".split()
 ) | {"system volume information"}
-_RUN = {"model", "data", "settings"}  # what the config.json of every run holds
+_RUN = {"model", "data", "settings"}  # keys in the config.json of every run
 
 
 @dataclass(frozen=True)
 class Listing:
-    """pictures, others: names (relative, "/", sorted) of pictures and of files whose extension is no picture's.
-    odd: {name: reason} of what cannot be a picture of the data; names of folders end in "/".
+    """Contents of a folder.
+
+    pictures, others: names (relative, "/", sorted) of pictures and of files whose extension is no picture's.
+    odd: {name: reason} of entries that cannot be pictures of the data; names of folders end in "/".
     """
 
     pictures: list[str]
@@ -36,13 +38,13 @@ class Listing:
 
     def left_out(self, folder: str = "") -> Quarantine:
         """The account of all that is no picture, under `folder` or everywhere."""
-        prefix, found = f"{folder}/" if folder else "", Quarantine()
+        prefix, account = f"{folder}/" if folder else "", Quarantine()
         for name, reason in self.odd.items():
             if name.startswith(prefix):
-                found.add(name, reason)
+                account.add(name, reason)
         for extension, count in Counter(suffix(name) for name in self.others if name.startswith(prefix)).items():
-            found.pass_over(extension, count)
-        return found
+            account.pass_over(extension, count)
+        return account
 
 
 def suffix(name: str) -> str:
@@ -85,14 +87,16 @@ def list_folder(root: str) -> Listing:
                 odd[f"{join(inside, name)}/"] = "thumbnails or system files"
             elif not name.startswith("."):
                 waiting.append((join(inside, name), (*above, place)))
-    if not files.is_remote(root):  # there a look into every file takes long; `read_picture` finds them later
+    if not files.is_remote(root):  # remotely this would take long; `read_picture` refuses sheets later
         sheets = _sheets(root, [name for name in pictures if suffix(name) == ".png"])
         odd |= dict.fromkeys(sheets, SHEET)
         pictures = [name for name in pictures if name not in sheets]
-    found = Listing(sorted(pictures), sorted(others), dict(sorted(odd.items())))
+    listing = Listing(sorted(pictures), sorted(others), dict(sorted(odd.items())))
     if not pictures:
-        raise SourceError(f"the folder {root} is empty" if not found.left_out() else _nothing(root, found.left_out()))
-    return found
+        raise SourceError(
+            f"the folder {root} is empty" if not listing.left_out() else _nothing(root, listing.left_out())
+        )
+    return listing
 
 
 def _sheets(root, names):
@@ -114,10 +118,10 @@ def _identity(folder):
     if files.is_remote(folder):
         return None
     try:
-        found = os.stat(folder or ".")
+        status = os.stat(folder or ".")
     except OSError as error:
         raise _unreadable(folder, error) from error
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
 def _entries(folder):
@@ -158,7 +162,7 @@ def _is_run(folder, folders, names):
     if "config.json" not in names or not ("metrics.jsonl" in names or "checkpoints" in folders):
         return False
     try:
-        held = json.loads(files.read(join(folder, "config.json")))
+        config = json.loads(files.read(join(folder, "config.json")))
     except (OSError, ValueError):
         return True  # a run whose configuration is damaged is still no photo
-    return isinstance(held, dict) and held.keys() >= _RUN
+    return isinstance(config, dict) and config.keys() >= _RUN

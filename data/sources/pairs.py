@@ -23,8 +23,9 @@ _ACCEPTED = (
 
 
 class Pairs:
-    """Pairs in sorted order of their names. Raises SourceError when there are none, or when the folders may be two sides of pairs but have
-    other names.
+    """Pairs in sorted order of their names.
+
+    Raises SourceError when there are none, or when the folders may be two sides of pairs but have other names.
     """
 
     classes = ()

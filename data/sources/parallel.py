@@ -1,4 +1,4 @@
-"""Read and decode in several threads, in order, and never far ahead of whoever consumes."""
+"""Read and decode in several threads, in order, and never far ahead of the consumer."""
 
 import os
 from collections import deque
@@ -57,8 +57,7 @@ def file_sizes(root: str, names: Sequence[str]) -> list[int]:
 
 
 def read_good(load: Callable, items: Iterable, quarantine: Quarantine, where: str) -> Iterator:
-    """Yield `load(item)` for every (name, item), in order; what raises BadPicture or OSError is quarantined under its
-    name.
+    """Yield `load(item)` for every (name, item), in order. Items that raise BadPicture or OSError are quarantined by name.
 
     Raises SourceError at the end when nothing at all could be read under `where`.
     """

@@ -21,13 +21,13 @@ class Source(Protocol):
 
     spec: str  # what the user typed
     classes: tuple[str, ...]  # names in label order; () when unlabelled
-    attributes: Mapping[str, tuple[str, ...]]  # what else is known by name: name -> names of its values; may be absent
+    attributes: Mapping[str, tuple[str, ...]]  # further conditions: name -> names of its values; may be absent
     count: int | None  # examples, bad ones included, when known without reading them
     keys: frozenset[str]  # what an example holds: keys of `data.batch.KEYS`, and attributes
-    left_out: Quarantine  # what lies there and is no example, as far as that is known without reading the pictures
+    left_out: Quarantine  # other entries of the place, as far as known without reading the pictures
 
     def fingerprint(self) -> str:
-        """Hex digest of what it would yield."""
+        """Hex digest of what `examples` would yield."""
 
     def examples(
         self, size: int | None, fit: str, quarantine: Quarantine

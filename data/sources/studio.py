@@ -115,8 +115,7 @@ class Studio:
             yield self.example(index, size)
 
     def example(self, index: int, size: int | None = None) -> dict:
-        """Example `index`: `image` uint8 [size, size, 3]; `label`, `colour`, `print` int; `caption` str; `mask` uint8
-        [size, size, 1].
+        """Example `index`: `image` uint8 [size, size, 3]; `label`, `colour`, `print` int; `caption` str; `mask` uint8 [size, size, 1].
 
         `colour` is that of most of the product. In the mask 255 is product and 0 is background or shadow. `size` None is 128.
         """

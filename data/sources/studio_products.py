@@ -1,4 +1,4 @@
-"""The kinds of product the studio knows, in label order."""
+"""Kinds of product that the studio draws, in label order."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

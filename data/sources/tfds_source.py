@@ -1,5 +1,4 @@
-"""`tfds:NAME[/split]`: a dataset of TensorFlow Datasets with an `image` and perhaps a `label`; train when no split is
-named.
+"""`tfds:NAME[/split]`: a dataset of TensorFlow Datasets with an `image` and perhaps a `label`; train when no split is named.
 
 NAME may hold a configuration (`mnist_corrupted/identity`), the split a slice (`train[:10%]`). Datasets are looked for,
 and if need be prepared, in the folder that TFDS_DATA_DIR names.
@@ -84,7 +83,7 @@ def _package():
 
 
 def _open(tfds, name):
-    """The builder and the split, whose border in "a/b" only the catalogue of datasets knows."""
+    """The builder and the split; whether "b" of "a/b" is a split depends on the datasets there are."""
     front, _, last = name.rpartition("/")
     for dataset, split in ((name, "train"), (front, last)):
         if dataset and "[" not in dataset:

@@ -38,7 +38,7 @@ def write(
 ) -> dict:
     """Write `source` as `shards` files under `out_dir` and return what `dataset.json` then holds.
 
-    `encoding` is png (exact) or jpeg (quality 95; masks stay PNG); `progress` is handed what is written (`data.progress`); `quarantine`
+    `encoding` is png (exact) or jpeg (quality 95; masks stay PNG); `progress` is handed the records (`data.progress`); `quarantine`
     takes what is left out. Files have their final names only when all are complete, and none is left by a failure. Raises SourceError when
     there are shards already, or nothing can be read, and OSError when they cannot be written.
     """
@@ -55,7 +55,7 @@ def write(
     names = [f"pictures-{shard:05}-of-{shards:05}.tfrecord" for shard in range(shards)]
     run = uuid.uuid4().hex
     temporary = [join(out_dir, f".{name}.{run}") for name in names]
-    made, count = list(temporary), 0
+    unfinished, count = list(temporary), 0
     try:
         with files.os_errors(out_dir):
             with ExitStack() as stack:
@@ -67,7 +67,7 @@ def write(
                     count += 1
             for path, name in zip(temporary, names, strict=True):
                 tf.io.gfile.rename(path, join(out_dir, name), overwrite=True)
-                made.append(join(out_dir, name))
+                unfinished.append(join(out_dir, name))
         facts = {
             "classes": list(source.classes),
             "attributes": {name: list(values) for name, values in getattr(source, "attributes", {}).items()},
@@ -82,9 +82,9 @@ def write(
             "fingerprint": digest("tfrecord", made_from, size, fit, encoding, count),
         }
         files.write_json(join(out_dir, _FACTS), facts)
-        made.clear()
+        unfinished.clear()
     finally:
-        for path in filter(files.exists, made):
+        for path in filter(files.exists, unfinished):
             files.remove(path)
     return facts
 
@@ -167,8 +167,8 @@ def _match(pattern):
     pattern = files.resolve(pattern)
     folder, name = (pattern, "*.tfrecord") if files.is_folder(pattern) else posixpath.split(pattern)
     if files.is_folder(folder or "."):
-        found = [entry for entry in files.names(folder) if not entry.startswith(".")]
-        shards = [join(folder, entry) for entry in found if entry == name or fnmatchcase(entry, name)]
+        entries = [entry for entry in files.names(folder) if not entry.startswith(".")]
+        shards = [join(folder, entry) for entry in entries if entry == name or fnmatchcase(entry, name)]
     else:
         shards = sorted(tf.io.gfile.glob(pattern))
     if not shards:
@@ -205,7 +205,7 @@ def _fit_mask(mask, size, fit):
     return np.ascontiguousarray(255 - square(255 - mask, size, fit=fit)[:, :, :1])
 
 
-# What becomes of a feature's values: (values, size, fit) -> what an example holds.
+# Readers of a feature, by its kind: (values, size, fit) -> value of an example.
 _READ = {
     contract.PICTURE: lambda values, size, fit: decode(values[0], size, fit=fit),
     contract.MAP: lambda values, size, fit: _fit_mask(decode(values[0]), size, fit),
