@@ -48,20 +48,27 @@ def ada(pictures, random, p):
     """
     rows = rows_of(pictures)
     side = float(pictures.shape[1])
+    # Drawn together: a draw is some forty operations.
+    used = iter(tf.unstack(random.uniform(rows, 13) < p, axis=-1))
+    even = iter(tf.unstack(random.uniform(rows, 6), axis=-1))
+    normal = iter(tf.unstack(random.normal(rows, 7), axis=-1))
 
     def sometimes(value, neutral):
-        return tf.where(random.uniform(rows) < p, value, neutral)
+        return tf.where(next(used), value, neutral)
 
-    turn = sometimes(tf.floor(random.uniform(rows, high=4.0)), 0.0)
+    def between(limit):
+        return limit * (2.0 * next(even) - 1.0)
+
+    turn = sometimes(tf.floor(4.0 * next(even)), 0.0)
     pictures = tf.where(choice(tf.math.floormod(turn, 2.0) == 1.0), tf.transpose(pictures, [0, 2, 1, 3]), pictures)
-    mirror = sometimes(tf.sign(random.uniform(rows, low=-1.0)), 1.0) * tf.where(turn >= 2.0, -1.0, 1.0)
+    mirror = sometimes(tf.sign(between(1.0)), 1.0) * tf.where(turn >= 2.0, -1.0, 1.0)
     upend = tf.where((turn == 1.0) | (turn == 2.0), -1.0, 1.0)
-    both = tf.exp(math.log(2.0) * sometimes(0.2 * random.normal(rows), 0.0))
-    apart = tf.exp(math.log(2.0) * sometimes(0.2 * random.normal(rows), 0.0))
-    along = tf.round(sometimes(random.uniform(rows, low=-side / 8, high=side / 8), 0.0))
-    down = tf.round(sometimes(random.uniform(rows, low=-side / 8, high=side / 8), 0.0))
-    slide = sometimes(side / 8 * random.normal(rows), 0.0)
-    drop = sometimes(side / 8 * random.normal(rows), 0.0)
+    both = tf.exp(math.log(2.0) * sometimes(0.2 * next(normal), 0.0))
+    apart = tf.exp(math.log(2.0) * sometimes(0.2 * next(normal), 0.0))
+    along = tf.round(sometimes(between(side / 8), 0.0))
+    down = tf.round(sometimes(between(side / 8), 0.0))
+    slide = sometimes(side / 8 * next(normal), 0.0)
+    drop = sometimes(side / 8 * next(normal), 0.0)
     pictures = warp(
         pictures,
         down=down + drop,
@@ -71,11 +78,11 @@ def ada(pictures, random, p):
         reflect=True,
     )
     matrix, offset = colour_matrix(
-        light=sometimes(0.2 * random.normal(rows), 0.0),
-        stretch=tf.exp(math.log(2.0) * sometimes(0.5 * random.normal(rows), 0.0)),
-        invert=sometimes(tf.sign(random.uniform(rows, low=-1.0)), 1.0),
-        turn=sometimes(random.uniform(rows, low=-math.pi, high=math.pi), 0.0),
-        vivid=tf.exp(math.log(2.0) * sometimes(random.normal(rows), 0.0)),
+        light=sometimes(0.2 * next(normal), 0.0),
+        stretch=tf.exp(math.log(2.0) * sometimes(0.5 * next(normal), 0.0)),
+        invert=sometimes(tf.sign(between(1.0)), 1.0),
+        turn=sometimes(between(math.pi), 0.0),
+        vivid=tf.exp(math.log(2.0) * sometimes(next(normal), 0.0)),
     )
     return recolour(pictures, matrix, offset)
 

@@ -157,7 +157,7 @@ def test_a_family_is_brought_the_keys_that_it_adds(tmp_path, monkeypatch):
             return super().generator_terms(batch, *others)
 
     monkeypatch.setattr(catalogue.load("mlp_gan"), "Model", Model)
-    arguments = ["--model", "mlp_gan", *TINY, "--images", 32, "--eval-every", 0, "--job-dir"]
+    arguments = [*TINY, "--images", 32, "--eval-every", 0, "--job-dir"]
     done = train(*arguments, tmp_path / "run")
     assert done.exit_code == 0, done.output
     assert seen[0].keys() == {"image", "mask"} and seen[0]["mask"][1:] == (16, 16, 1)

@@ -371,7 +371,7 @@ def test_prepare_that_cannot_write_leaves_nothing(tmp_path, monkeypatch):
     assert done.exit_code == 1 and "no space left in" in done.output and os.listdir(tmp_path / "out") == []
 
 
-TINY = ["train", "--preset", "tiny", "--images", "8", "--no-export"]
+TINY = ["train", "--model", "mlp_gan", "--preset", "tiny", "--images", "8", "--no-export"]
 
 
 def test_a_class_without_a_usable_picture_is_not_taught(tmp_path):

@@ -30,10 +30,8 @@ def noise(folder, count, seed=0):
 
 
 def resume(root, images, *more, data=None):
-    source = ["--data", data] if data else TINY[2:]
-    return train(
-        "--model", "mlp_gan", "--preset", "tiny", *source, "--images", images, "--job-dir", root, "--no-export", *more
-    )
+    source = ["--data", data] if data else TINY[4:]
+    return train(*TINY[:4], *source, "--images", images, "--job-dir", root, "--no-export", *more)
 
 
 def snapshot(folder):
@@ -493,7 +491,7 @@ REFUSED = {
 def test_a_dry_run_refuses_what_the_run_refuses(wrong, dry, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     arguments, sentence = REFUSED[wrong]
-    result = train(*TINY, *arguments, *dry)
+    result = train(*TINY[2:], *arguments, *dry)
     assert result.exit_code == 2, result.output
     assert sentence in " ".join(result.output.replace("│", " ").split()) and not list(tmp_path.iterdir())
 
@@ -546,7 +544,7 @@ def test_a_new_run_folder_inside_the_data_is_none_of_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     noise(tmp_path, 4)
     for images in (16, 32):
-        result = train("--preset", "tiny", "--data", "folder:.", "--images", images, "--no-export")
+        result = train(*TINY[:4], "--data", "folder:.", "--images", images, "--no-export")
         assert result.exit_code == 0 and "4 pictures to train on" in result.output, result.output
 
 
@@ -554,7 +552,7 @@ def test_a_new_run_folder_inside_the_data_is_none_of_it(tmp_path, monkeypatch):
 
 
 def described(*arguments, **environment):
-    result = train(*TINY, "--job-dir", "x", "--dry-run", *arguments, **environment)
+    result = train(*TINY[2:], "--job-dir", "x", "--dry-run", *arguments, **environment)
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)["run"]
 
@@ -595,7 +593,7 @@ def test_home_is_understood_in_folders(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = train(*TINY, "--images", 16, "--job-dir=~/run", "--export-to=~/models")
     assert result.exit_code == 0, result.output
-    assert (tmp_path / "models" / "r3gan" / "1").is_dir() and (tmp_path / "run" / "config.json").exists()
+    assert (tmp_path / "models" / "mlp_gan" / "1").is_dir() and (tmp_path / "run" / "config.json").exists()
     assert sorted(os.listdir(tmp_path)) == ["models", "run"]
 
 

@@ -23,6 +23,7 @@ from trainer import cli
 from trainer.runs.config import parse_settings
 
 ROOT = Path(__file__).parent.parent
+DEFAULT = TINY[2:]  # and with it the default family
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +36,9 @@ def float32():
 def run(tmp_path_factory):
     """One finished run of the default family, shared by the tests that only look."""
     folder = tmp_path_factory.mktemp("runs") / "straight"
-    result = train(*TINY, "--images", 64, "--sample-images", 24, "--log-steps", 2, "--job-dir", folder, "--conditional")
+    result = train(
+        *DEFAULT, "--images", 64, "--sample-images", 24, "--log-steps", 2, "--job-dir", folder, "--conditional"
+    )
     assert result.exit_code == 0, result.output
     return folder
 
@@ -70,7 +73,7 @@ def test_tensorboard_holds_scalars_sheets_and_hyperparameters(run):
 def test_repeating_the_command_of_a_finished_run_or_asking_for_less_trains_no_more(run, images):
     before = lines(run)
     more = ["--sample-images", 24, "--log-steps", 2, "--job-dir", run, "--conditional", "--no-export"]
-    result = train(*TINY, "--images", images, *more)
+    result = train(*DEFAULT, "--images", images, *more)
     assert result.exit_code == 0 and "trained on 64 pictures before: nothing is left to do" in result.output
     assert lines(run) == before
 
@@ -87,10 +90,10 @@ def test_sample_from_the_run_and_from_its_export(run, tmp_path):
 
 def test_a_model_is_told_what_the_data_know_beside_the_category(tmp_path):
     options = ["--conditional", "--condition", "colour", "--job-dir", tmp_path / "run"]
-    result = train("--preset", "tiny", "--data", "studio:300", "--images", 16, *options)
+    result = train("--model", "mlp_gan", "--preset", "tiny", "--data", "studio:300", "--images", 16, *options)
     assert result.exit_code == 0, result.output
     assert json.loads((tmp_path / "run" / "config.json").read_text())["conditions"] == ["colour"]
-    report = json.loads((tmp_path / "run/export/r3gan/1/export.json").read_text())
+    report = json.loads((tmp_path / "run/export/mlp_gan/1/export.json").read_text())
     assert [condition["name"] for condition in report["metadata"]["conditions"]] == ["label", "colour"]
     assert "navy" in report["interface"]["generate"]["inputs"]["colour"]["values"]
     words = ["sample", tmp_path / "run", "--n", 2, "--label", "mug", "--out", tmp_path / "x.png"]
@@ -112,7 +115,7 @@ def test_sampling_a_run_that_went_on_renews_its_export(tmp_path):
         assert result.exit_code == 0, result.output
         result = invoke(cli.main, "sample", tmp_path / "run", "--n", 2, "--out", tmp_path / "x.png")
         assert result.exit_code == 0, result.output
-        assert sorted(os.listdir(tmp_path / "run" / "export" / "r3gan")) == versions
+        assert sorted(os.listdir(tmp_path / "run" / "export" / "mlp_gan")) == versions
 
 
 def test_export_again_gets_the_next_version(run, tmp_path):
@@ -139,15 +142,15 @@ def dtypes(version):
 def test_an_export_trained_in_bfloat16_computes_in_float32(tmp_path):
     result = train(*TINY, "--images", 16, "--precision", "mixed_bfloat16", "--job-dir", tmp_path / "run")
     assert result.exit_code == 0, result.output
-    found = dtypes(tmp_path / "run/export/r3gan/1")
+    found = dtypes(tmp_path / "run/export/mlp_gan/1")
     assert "float32" in found and not found & {"bfloat16", "float16"}, found
     keras.config.set_dtype_policy("mixed_bfloat16")  # and what is exported as it was trained is seen to be
-    family = catalogue.load("r3gan")
+    family = catalogue.load("mlp_gan")
     assert "bfloat16" in dtypes(Path(export(family.Model(family.PRESETS["tiny"]), str(tmp_path), "half", metadata={})))
 
 
 def test_a_changed_configuration_is_refused_with_the_difference(run):
-    result = train(*TINY, "--images", 64, "--job-dir", run, "--set", "gamma=3", "--conditional")
+    result = train(*DEFAULT, "--images", 64, "--job-dir", run, "--set", "gamma=3", "--conditional")
     assert result.exit_code == 2 and "gamma: 1.0 -> 3.0" in result.output
     assert json.loads((run / "config.json").read_text())["settings"]["gamma"] == 1.0
 
@@ -158,7 +161,7 @@ def test_longer_training_goes_on_from_the_end(tmp_path):
         result = train(*TINY, "--images", images, "--job-dir", folder, "--no-export", "--augment", "ada")
         assert result.exit_code == 0, result.output
     grown, straight = checkpoint(tmp_path / "grown"), checkpoint(tmp_path / "straight")
-    assert grown.keys() == straight.keys() and len(grown) > 50
+    assert grown.keys() == straight.keys() and len(grown) > 30
     for name, value in straight.items():
         np.testing.assert_array_equal(grown[name], value, err_msg=name)
 
@@ -239,8 +242,8 @@ def test_divergence_stops_with_the_cause_and_keeps_the_good_checkpoint(tmp_path)
     assert "squared is" in result.output and "last good checkpoint is kept" in result.output
 
 
-TRANSLATION = ["--model", "pix2pix", *TINY, "--images", 16]
-ENHANCEMENT = ["--model", "espcn", *TINY, "--images", 16]
+TRANSLATION = [*TINY, "--model", "pix2pix", "--images", 16]
+ENHANCEMENT = [*TINY, "--model", "espcn", "--images", 16]
 
 
 @pytest.mark.parametrize(("arguments", "size"), [(TRANSLATION, 16), (ENHANCEMENT, 40)], ids=["pix2pix", "espcn"])
@@ -318,7 +321,7 @@ def test_two_workers_equal_one_and_only_the_chief_writes(tmp_path):
 
 
 def test_dry_run_prints_and_leaves_nothing(tmp_path):
-    result = train(*TINY, "--job-dir", tmp_path / "run", "--dry-run", "--batch_size=4", "--set", "gamma=2")
+    result = train(*DEFAULT, "--job-dir", tmp_path / "run", "--dry-run", "--batch_size=4", "--set", "gamma=2")
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
     assert found["run"]["settings"]["batch_size"] == 4 and found["run"]["settings"]["gamma"] == 2.0
@@ -338,7 +341,7 @@ def test_vertex_variables_are_defaults_and_flags_win(tmp_path):
     photos.mkdir(parents=True)
     for number in range(3):
         Image.fromarray(np.full((20, 24, 3), 80 * number, np.uint8)).save(photos / f"{number}.png")
-    result = train("--preset", "tiny", "--images", 16, **there)
+    result = train(*TINY[:4], "--images", 16, **there)
     assert result.exit_code == 0, result.output
     assert (tmp_path / "base" / "model" / "1" / "saved_model.pb").exists()
     assert (tmp_path / "base" / "checkpoints" / "checkpoint").exists()
@@ -350,19 +353,19 @@ def test_vertex_variables_are_defaults_and_flags_win(tmp_path):
 WRONG = {
     "model": (["--model", "r3gann"], "did you mean r3gan"),
     "preset": (["--preset", "cpu-65"], "did you mean cpu-64"),
-    "setting": ([*TINY, "--set", "gama=1"], "did you mean gamma"),
-    "value": ([*TINY, "--set", "gamma=much"], "gamma takes a number, not 'much'"),
-    "whole number": ([*TINY, "--set", "latent_size=1.5"], "latent_size takes a whole number"),
-    "no equals": ([*TINY, "--set", "gamma"], "name=value"),
-    "negative": ([*TINY, "--set", "learning_rate=-1"], "learning_rate must be 0 or more"),
-    "not a number": ([*TINY, "--set", "learning_rate=nan"], "learning_rate must be 0 or more"),
-    "folder": ([*TINY[:2], "--data", "folder:/nowhere"], "/nowhere"),
-    "source": ([*TINY[:2], "--data", "ftp:/x"], "folder:PATH"),
+    "setting": ([*DEFAULT, "--set", "gama=1"], "did you mean gamma"),
+    "value": ([*DEFAULT, "--set", "gamma=much"], "gamma takes a number, not 'much'"),
+    "whole number": ([*DEFAULT, "--set", "latent_size=1.5"], "latent_size takes a whole number"),
+    "no equals": ([*DEFAULT, "--set", "gamma"], "name=value"),
+    "negative": ([*DEFAULT, "--set", "learning_rate=-1"], "learning_rate must be 0 or more"),
+    "not a number": ([*DEFAULT, "--set", "learning_rate=nan"], "learning_rate must be 0 or more"),
+    "folder": ([*DEFAULT[:2], "--data", "folder:/nowhere"], "/nowhere"),
+    "source": ([*DEFAULT[:2], "--data", "ftp:/x"], "folder:PATH"),
     "resolution": (["--preset", "tiny", "--resolution", "20"], "not resolution=20"),
     "objective": (["--model", "dcgan", "--preset", "tiny", "--set", "objective=hing"], "unknown objective 'hing'"),
     "tpu": ([*TINY, "--strategy", "tpu"], "--strategy tpu found no TPU"),
     "multiworker": ([*TINY, "--strategy", "multiworker"], "TF_CONFIG"),
-    "view": (["--model", "pix2pix", *TINY, "--view", "pair"], "has no 'source'"),
+    "view": ([*TINY, "--model", "pix2pix", "--view", "pair"], "has no 'source'"),
     "a condition": (
         ["--condition", "size", "--preset", "tiny"],
         "--condition size: studio has no such attribute; it has: label, colour, print",
@@ -386,8 +389,7 @@ def test_wrong_input_gets_a_sentence(wrong, tmp_path):
 def test_bad_pictures_are_named_and_left_out(tmp_path):
     photos(tmp_path / "shop" / "hat", 10, b"not a picture", 200, b"")
     result = train(
-        "--preset",
-        "tiny",
+        *TINY,
         "--images",
         16,
         "--data",
@@ -418,7 +420,7 @@ def test_job_dir_that_is_a_file(tmp_path):
 def test_prepare_writes_shards_that_train(tmp_path):
     result = invoke(cli.main, "prepare", "studio:12", "--out", tmp_path / "shards", "--size", 16, "--shards", 2)
     assert result.exit_code == 0, result.output
-    found = train("--preset", "tiny", "--images", 16, "--data", f"tfrecord:{tmp_path}/shards/*.tfrecord", "--job-dir",
+    found = train(*TINY, "--images", 16, "--data", f"tfrecord:{tmp_path}/shards/*.tfrecord", "--job-dir",
                   tmp_path / "run", "--no-export")  # fmt: skip
     assert found.exit_code == 0, found.output
 

@@ -13,7 +13,8 @@ from served import Stub, damage
 CLIENTS, SWAPS, BROKEN_AT = 32, 20, 10
 
 
-@pytest.mark.parametrize("batching", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["batched", "alone"])
+@pytest.mark.slow
+@pytest.mark.parametrize("batching", [True, False], ids=["batched", "alone"])
 def test_no_request_fails_or_is_wrong_while_versions_change(tmp_path, batching):
     factors = (1, 2)
     saved = [served.save(tmp_path / f"saved-{factor}", factor) for factor in factors]
