@@ -78,6 +78,15 @@ def test_configurations_of_earlier_versions_open(name):
 
 
 @pytest.mark.parametrize("name", OPEN)
+def test_runs_of_earlier_versions_are_known_again(name, tmp_path):
+    old = values(name)
+    (tmp_path / "config.json").write_text(json.dumps(old))
+    assert command(old, tmp_path, "--dry-run").exit_code == 0
+    other = command(old, tmp_path, "--dry-run", "--seed", old["seed"] + 1)
+    assert other.exit_code == 2 and f"seed: {old['seed']} -> {old['seed'] + 1}" in other.output
+
+
+@pytest.mark.parametrize("name", ["espcn-without-mirror", "mlp_gan-without-mirror"])
 def test_runs_of_earlier_versions_go_on(name, tmp_path):
     old = values(name) | {"settings": values(name)["settings"] | {"images": 16}}
     for images in (16, 24):

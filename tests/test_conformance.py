@@ -284,6 +284,7 @@ def test_xla_equals_no_xla(name):
         assert_close(found, expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 @promise
 def test_two_replicas_equal_one(name, strategy):
     with strategy.scope():

@@ -179,6 +179,7 @@ def start(folder, *arguments):
     return subprocess.Popen([str(word) for word in command], cwd=ROOT, env=there, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_kill_9_and_the_same_command_give_the_same_evaluations_and_the_same_best(tmp_path):
     options = [*TINY, "--images", 4800, "--eval-every", 80, "--checkpoint-minutes", 0.005]
     straight = start(tmp_path / "straight", *options)

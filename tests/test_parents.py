@@ -136,7 +136,7 @@ PROMISES = [
     promises.test_one_step_is_finite_and_moves_every_weight,
     promises.test_a_generator_draws_by_the_row_and_by_one_function,
     promises.test_parts_cover_the_state_once,
-    promises.test_same_seed_same_numbers,
+    promises.test_a_seed_decides_where_a_model_starts,
     promises.test_traced_equals_eager,
     promises.test_xla_equals_no_xla,
 ]

@@ -15,6 +15,7 @@ from served import Stub, X
 from serving.wire import messages
 from serving.wire.tensors import tensor_to_proto
 
+pytestmark = pytest.mark.slow
 EASY = settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 SIGNATURES = ["", "add", "picture", "echo", "classify", "regress", "conv", "scalar", "none"]
 NAMES = st.sampled_from(["x", "a", "b", "image_bytes", "text", "inputs", "z", ""])
