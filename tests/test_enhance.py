@@ -518,3 +518,35 @@ def test_formats_of_every_kind_say_who_made_them(tmp_path):
             assert not outputs.made_by(path, "packshot enhance 12ac") and not outputs.made_by(path, "packshot apply")
             assert outputs.marked(marked, "packshot enhance 12ab") == marked != content
             np.testing.assert_array_equal(read(marked).pixels, read(content).pixels)
+
+
+def test_a_prior_needs_one_photo_and_nothing_else(enhance, tmp_path):
+    photo = put(tmp_path / "a.png", noise())
+    done = enhance(photo, "--prior", "x2", "--prior-steps", 3)
+    assert done.exit_code == 0 and "the result of step 1 of 3" in done.output, done.output
+    assert decode((tmp_path / "o" / "a.png").read_bytes()).shape == (24, 32, 3)
+
+
+def test_inpainting_fills_what_the_mask_leaves(enhance, tmp_path):
+    pixels, mask = noise(), np.full((12, 16), 255, np.uint8)
+    mask[3:7, 4:9] = 0
+    put(tmp_path / "mask.png", mask)
+    done = enhance(
+        put(tmp_path / "a.png", pixels), "--prior", "inpaint", "--keep", tmp_path / "mask.png", "--prior-steps", 2
+    )
+    assert done.exit_code == 0, done.output
+    filled = decode((tmp_path / "o" / "a.png").read_bytes())
+    np.testing.assert_array_equal(filled[mask == 255], pixels[mask == 255])
+    assert not np.array_equal(filled, pixels)
+
+
+def test_what_a_prior_cannot_do_is_told(enhance, tmp_path):
+    photo, white = put(tmp_path / "a.png", noise()), put(tmp_path / "white.png", np.full((12, 16), 255, np.uint8))
+    large = put(tmp_path / "large.png", noise(1001, 1000))
+    assert refused(enhance(photo, "--prior", "inpaint"), "needs --keep MASK")
+    assert refused(enhance(photo, "--prior", "inpaint", "--keep", white), "all white or all black")
+    assert refused(enhance(photo, "--prior", "x2", model="twice"), "no --model")
+    assert refused(enhance(tmp_path, "--prior", "x2"), "is a folder")
+    assert refused(enhance(large, "--prior", "x2"), "2000x2002 px")
+    assert refused(enhance(put(tmp_path / "b.jpg", b"no picture"), "--prior", "denoise"), "b.jpg")
+    assert not (tmp_path / "o").exists() or not list((tmp_path / "o").iterdir())

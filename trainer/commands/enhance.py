@@ -5,11 +5,12 @@ import dataclasses
 import itertools
 import signal
 import sys
+import time
 
 import click
 
 from trainer.commands.options import PATH, Whole, numbers
-from trainer.console import CONTEXT, progress, say
+from trainer.console import CONTEXT, SECONDS, progress, say
 from trainer.errors import Interrupted, Refused, refusing
 
 STREAM = "-"  # standard input or output
@@ -23,9 +24,15 @@ Examples:
   packshot enhance photos/ --model models/espcn/1 --edits white_balance:white --after whiten,crop,square:1600 --out shop/
   packshot enhance photos/ --edits whiten --keep masks/ --out white/ --page white.html
   packshot enhance - --model models/espcn/1 --out - < small.jpg > large.jpg
+  packshot enhance scan.jpg --prior denoise --out better/
+  packshot enhance scan.jpg --prior inpaint --keep scan-mask.png --out better/
 """)
 @click.argument("photos", type=PATH)
 @click.option("--model",   help="Run or export of a model that enhances; not needed beside --edits", metavar="RUN_OR_EXPORT", type=PATH)
+@click.option("--prior",   help="Without a training: fit a network to this one photo; inpaint fills what --keep leaves black",
+              type=click.Choice(["denoise", "inpaint", "x2", "x4"]))
+@click.option("--prior-steps", help="Of --prior, at most: it ends earlier where the result no longer settles", metavar="N",
+              type=Whole(1, 100_000), default=2_000)
 @click.option("--best",    help="Of a run: the best checkpoint instead of the newest", is_flag=True)
 @click.option("--set",     help="Any number that the model takes, repeatable", metavar="NAME=X", multiple=True)
 @click.option("--edits",   help="Edits before the model, such as white_balance,contrast:1.1", metavar="CHAIN")
@@ -42,7 +49,9 @@ Examples:
 @click.option("--sheet",   help="PNG or JPEG of small pictures before and after, 100 photos at most", metavar="FILE", type=PATH)
 @click.option("--page",    help="HTML page with a slider between before and after for each photo, 100 at most", metavar="FILE", type=PATH)
 # fmt: on
-def main(photos, model, best, edits, after, out, format, quality, keep, tile, watch, sheet, page, **options):
+def main(
+    photos, model, prior, prior_steps, best, edits, after, out, format, quality, keep, tile, watch, sheet, page, **options
+):
     """Enhance a photo, a folder of photos, or standard input (-).
 
     Alpha, orientation and metadata are kept, colours converted to sRGB. A photo that cannot be used is named and skipped. Repeated, the
@@ -53,12 +62,20 @@ def main(photos, model, best, edits, after, out, format, quality, keep, tile, wa
     from trainer.enhancing.steps import Recipe
 
     with refusing():
-        if not (model or edits or after):
-            raise Refused("there is nothing to do: give --model, --edits or both")
+        if not (model or prior or edits or after):
+            raise Refused("there is nothing to do: give --model, --prior, --edits or --after")
         kind = next((name for name in FORMATS if name.lower() == format), None)
         recipe = Recipe(parse(edits or ""), parse(after or ""), None, kind, quality, keep is not None)
         settings = _Model(model, best, numbers(options["set"]), tile)
-        if STREAM in (photos, out):
+        if prior:
+            if model or watch or sheet or page or STREAM in (photos, out):
+                raise Refused("--prior takes one photo from a file, and no --model, --watch, --sheet or --page")
+            if prior == "inpaint" and not keep:
+                raise Refused("--prior inpaint needs --keep MASK, white where the photo stays as it is")
+            from trainer.enhancing.prior import Prior
+
+            _prior(photos, out, recipe, Prior(prior, prior_steps), keep)
+        elif STREAM in (photos, out):
             if keep == STREAM or watch or sheet or page:
                 raise Refused("--watch, --sheet, --page and a mask from standard input need files for photos and results")
             _stream(photos, out, recipe, settings, keep)
@@ -124,6 +141,45 @@ def _stream(photo, out, recipe, model, keep):
         result = steps.finish(steps.enhance(work, recipe), recipe, format)
     sys.stdout.buffer.write(result)
     sys.stdout.buffer.flush()
+
+
+def _prior(photo, out, recipe, prior, keep):
+    """Fits a prior to one photo, and writes the result as it improves."""
+    from data import files, outputs
+    from data.images import BadPicture
+    from trainer.enhancing import steps
+    from trainer.enhancing.line import BY
+    from trainer.photos import pairs, partners, told
+
+    if files.is_folder(photo):
+        raise Refused(f"--prior takes one photo, and {photo} is a folder")
+    recipe = dataclasses.replace(recipe, model=prior)
+    [(photo, target)] = pairs(photo, out, say, by=BY, suffix=recipe.ending)
+    mask = files.read(partners(photo, [photo], keep)[0]) if keep else None
+    number = step = 0
+    best = written = None
+
+    def write():
+        outputs.write(target, steps.finish(best, recipe, recipe.written(best.photo.format)), BY)
+
+    try:
+        content = files.read(photo)
+        steps.weight(content, recipe)
+        results = prior.improved(steps.prepare(content, recipe, mask=mask), recipe)
+        for number, result in enumerate(progress(results, prior.steps, "fitting"), 1):
+            if result:
+                best, step = result, number
+                if written is None or time.monotonic() - written >= SECONDS:
+                    write()
+                    written = time.monotonic()
+    except BadPicture as error:
+        raise Refused(told(photo, error)) from error
+    except KeyboardInterrupt:
+        if best:
+            write()
+        raise Interrupted(f"stopped at step {number}; {target} holds the result of step {step}", signal.SIGINT) from None
+    write()
+    say(f"{target}: the result of step {step} of {number}")
 
 
 def _files(photos, out, recipe, model, keep, *, watch, sheet, page):

@@ -91,11 +91,16 @@ def prepare(content: bytes, recipe: Recipe, *, mask: bytes | None = None) -> Wor
 
 
 def enhance(work: Work, recipe: Recipe) -> Work:
-    """Send a photo through the model; alpha is enlarged apart, by bicubic. Raises what `Tiled` raises."""
+    """Send a photo through the model. Raises what `Tiled` raises."""
     if recipe.model is None:
         return work
+    return with_pixels(work, recipe.model(np.ascontiguousarray(work.photo.pixels[:, :, :3])), recipe)
+
+
+def with_pixels(work: Work, enhanced: np.ndarray, recipe: Recipe) -> Work:
+    """The work with what a model made of its colours, uint8 [scale * height, scale * width, 3]; alpha is enlarged apart, by
+    bicubic."""
     pixels = work.photo.pixels
-    enhanced = recipe.model(np.ascontiguousarray(pixels[:, :, :3]))
     if pixels.shape[2] == 4:
         enhanced = np.dstack([enhanced, _enlarged(pixels[:, :, 3], recipe.scale)])
     return dataclasses.replace(work, photo=dataclasses.replace(work.photo, pixels=enhanced))
