@@ -115,13 +115,22 @@ class Translation(_PictureToPicture):
 
 
 class Enhancement(_PictureToPicture):
-    """Models that make a picture `config.scale` times as large as a picture of any size."""
+    """Models that make a picture `config.scale` times as large as a picture of any size. At scale 1 they take a strength."""
 
     task = ENHANCEMENT
+    STRENGTH = ports.Number(1.0, 0.0, 1.0, "share of the restored picture in the result; 0: the picture as it was")
 
     def sample(self, batch):
         return self.apply(batch["low"])
 
     def endpoints(self):
-        """apply: images -> images `config.scale` times as large."""
-        return self._applied(ports.Picture(), ports.Picture())
+        """apply: images -> images `config.scale` times as large. At scale 1: images, strength -> images."""
+        if self.config.scale > 1:
+            return self._applied(ports.Picture(), ports.Picture())
+
+        def apply(images, strength):
+            share = strength[:, tf.newaxis, tf.newaxis, tf.newaxis]
+            return {"images": share * self.apply(images) + (1.0 - share) * images}
+
+        inputs = {"images": ports.Picture(), "strength": self.STRENGTH}
+        return {"apply": Endpoint(apply, inputs, {"images": ports.Picture()})}

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from families import batch, tiny
 
 from data.errors import UserError
@@ -50,3 +51,16 @@ def test_the_border_is_mirrored():
 def test_settings_that_do_not_fit_are_told(change, words):
     with pytest.raises(UserError, match=words):
         dataclasses.replace(nafnet.PRESETS["cpu"], **change)
+
+
+def test_strength_mixes_the_restored_picture_with_the_picture():
+    model = tiny("nafnet")
+    model.ema.set_weights([weight + 0.1 for weight in model.ema.get_weights()])
+    pictures = tf.constant(np.random.default_rng(0).uniform(-1, 1, (3, 6, 9, 3)), tf.float32)
+    answer = model.endpoints()["apply"].function
+    whole = model.apply(pictures)
+    assert np.abs(whole - pictures).max() > 0.01
+    found = answer(images=pictures, strength=tf.constant([1.0, 0.0, 0.25]))["images"].numpy()
+    np.testing.assert_array_equal(found[0], whole[0])
+    np.testing.assert_array_equal(found[1], pictures[1])
+    np.testing.assert_allclose(found[2], 0.25 * whole[2] + 0.75 * pictures[2], atol=1e-6)
