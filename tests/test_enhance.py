@@ -319,7 +319,7 @@ def test_standard_input_becomes_standard_output(enhance, tmp_path):
 @pytest.mark.parametrize(
     ("photos", "words", "sentence"),
     [
-        ("p", (), "there is nothing to do: give --model, --edits or both"),
+        ("p", (), "there is nothing to do: give --model, --prior, --edits or --after"),
         ("p", ("--edits", "blur"), "there is no edit 'blur'; there are: white_balance, "),
         ("p", ("--edits", "crop", "--tile", "64"), "--best, --set and --tile are for a model, and there is no --model"),
         ("p", ("--edits", "crop", "--watch", "--page", "x.html"), "--watch has no end"),
