@@ -5,6 +5,7 @@ Only addresses are changed: free ports of this machine, and the folder of the se
 
 import base64
 import concurrent.futures
+import contextlib
 import http.client
 import http.server
 import json
@@ -121,7 +122,8 @@ def gate(tmp_path_factory):
         process.terminate()
         process.wait(20)
         rest.shutdown()
-        server.stop(None)
+        rest.server_close()
+        server.stop(None).wait()
 
 
 def wait_until_ready(process, port, log):
@@ -137,10 +139,10 @@ def wait_until_ready(process, port, log):
 
 
 def fetch(port, path):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    connection.request("GET", path)
-    response = connection.getresponse()
-    return response.status, response.read().decode()
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, response.read().decode()
 
 
 def token(gate, **claims):
@@ -159,13 +161,15 @@ def encoded(content):
 
 def ask_rest(gate, method, path, bearer=None, body=b"{}"):
     trusting = ssl.create_default_context(cafile=gate.secrets / "tls.crt")
-    connection = http.client.HTTPSConnection("localhost", gate.entrance, context=trusting, timeout=20)
     headers = {} if bearer is None else {"Authorization": f"Bearer {bearer}"}
-    try:
-        connection.request(method, path, body=body if method == "POST" else None, headers=headers)
-    except (BrokenPipeError, ConnectionResetError):
-        pass  # it was answered before all of the request had come
-    return connection.getresponse().status
+    opened = http.client.HTTPSConnection("localhost", gate.entrance, context=trusting, timeout=20)
+    with contextlib.closing(opened) as connection:
+        try:
+            connection.request(method, path, body=body if method == "POST" else None, headers=headers)
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # it was answered before all of the request had come
+        with connection.getresponse() as response:
+            return response.status
 
 
 def ask_rpc(gate, method=PREDICT, bearer=None):
