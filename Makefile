@@ -44,4 +44,4 @@ bench: $(VENV)/.installed  ## measure this machine beside PyTorch, into docs/per
 clean:  ## remove the virtual environment and what the tools leave behind
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache
 
-.PHONY: help install demo test goldens check format bench clean
+.PHONY: help install demo test test-slow goldens check format bench clean

@@ -25,7 +25,7 @@ from trainer.metrics.estimate import Estimate
 from trainer.metrics.table import measure_of
 from trainer.runs.checkpoints import Checkpoints
 from trainer.runs.config import EvaluationOptions
-from trainer.runs.history import Evaluation
+from trainer.runs.history import LoggedEvaluation
 from trainer.training import best, schedule
 
 ROOT = Path(__file__).parent.parent
@@ -404,7 +404,7 @@ def test_asking_for_something_turns_evaluations_on():
 
 
 def series(*values, name="kid_toy", error=0.01):
-    return [Evaluation(i, i, "toy", {name: Estimate(value, error)}) for i, value in enumerate(values)]
+    return [LoggedEvaluation(i, i, "toy", {name: Estimate(value, error)}) for i, value in enumerate(values)]
 
 
 @pytest.mark.parametrize(

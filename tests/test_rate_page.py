@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from data.files import write
 from trainer.cli import main
-from trainer.rating.page import Gallery, build
+from trainer.rating.page import Content, build
 from trainer.rating.questions import plan
 
 NAMES = ["secret-alpha", "secret-beta", "secret-gamma"]
@@ -35,7 +35,7 @@ def asked(tmp_path):
     pictures = {
         (side, q.topic): rng.integers(256, size=(8, 8, 3)).astype(np.uint8) for q in questions for side in q[:2]
     }
-    gallery = Gallery(["<b>hats", "shoes"], pictures, None)
+    gallery = Content(["<b>hats", "shoes"], pictures, None)
     html, key = build(questions, gallery, NAMES, NAMES, "Which </script> is better?")
     write(str(tmp_path / "rate.html"), html.encode())
     write(str(tmp_path / "rate.key.json"), json.dumps(key).encode())

@@ -6,7 +6,7 @@ import pytest
 
 from trainer.errors import Stopped
 from trainer.metrics.estimate import Estimate
-from trainer.runs.history import Evaluation, History
+from trainer.runs.history import History, LoggedEvaluation
 from trainer.training import watchdog
 from trainer.training.watchdog import Watchdog, findings
 
@@ -28,7 +28,7 @@ def evaluated(**series):
     names = {name: f"{name}_toy-1_n40" for name in series}
     length = len(next(iter(series.values())))
     return [
-        Evaluation(100 * i, 5000 * i, "toy", {names[name]: Estimate(values[i - 1], 0.01) for name, values in series.items()})
+        LoggedEvaluation(100 * i, 5000 * i, "toy", {names[name]: Estimate(values[i - 1], 0.01) for name, values in series.items()})
         for i in range(1, length + 1)
     ]  # fmt: skip
 
@@ -132,7 +132,7 @@ def test_memorising_is_beyond_three_errors_twice_in_a_row(chances, seen):
 def gridded(*values, error=0.02, real=1.2):
     name = "periodic_artifacts_p4"
     return [
-        Evaluation(i, 5000 * i, "toy", {name: Estimate(value, error), f"real_{name}": Estimate(real, 0.1)})
+        LoggedEvaluation(i, 5000 * i, "toy", {name: Estimate(value, error), f"real_{name}": Estimate(real, 0.1)})
         for i, value in enumerate(values, 1)
     ]
 
@@ -168,7 +168,7 @@ def test_past_its_best_is_clearly_worse_three_times(kids, seen):
 
 
 def test_a_measure_that_is_better_when_more_falls_past_its_best():
-    evaluations = [Evaluation(i, i, "toy", {METRIC.replace("kid", "psnr_y"): Estimate(value, 0.01)})
+    evaluations = [LoggedEvaluation(i, i, "toy", {METRIC.replace("kid", "psnr_y"): Estimate(value, 0.01)})
                    for i, value in enumerate([20.0, 30.0, 29.0, 28.0, 27.0])]  # fmt: skip
     assert watchdog.past_the_best(evaluations, METRIC.replace("kid", "psnr_y")) is not None
     assert watchdog.past_the_best(evaluations[:2] * 3, METRIC.replace("kid", "psnr_y")) is None

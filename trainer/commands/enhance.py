@@ -59,13 +59,13 @@ def main(
     """
     from data.edits import parse
     from data.photo_files import FORMATS
-    from trainer.enhancing.steps import Recipe
+    from trainer.enhancing.steps import Plan
 
     with refusing():
         if not (model or prior or edits or after):
             raise Refused("there is nothing to do: give --model, --prior, --edits or --after")
         kind = next((name for name in FORMATS if name.lower() == format), None)
-        recipe = Recipe(parse(edits or ""), parse(after or ""), None, kind, quality, keep is not None)
+        plan = Plan(parse(edits or ""), parse(after or ""), None, kind, quality, keep is not None)
         settings = _Model(model, best, numbers(options["set"]), tile)
         if prior:
             if model or watch or sheet or page or STREAM in (photos, out):
@@ -74,15 +74,15 @@ def main(
                 raise Refused("--prior inpaint needs --keep MASK, white where the photo stays as it is")
             from trainer.enhancing.prior import Prior
 
-            _prior(photos, out, recipe, Prior(prior, prior_steps), keep)
+            _prior(photos, out, plan, Prior(prior, prior_steps), keep)
         elif STREAM in (photos, out):
             if keep == STREAM or watch or sheet or page:
                 raise Refused("--watch, --sheet, --page and a mask from standard input need files for photos and results")
-            _stream(photos, out, recipe, settings, keep)
+            _stream(photos, out, plan, settings, keep)
         elif watch and (sheet or page):
             raise Refused("--watch has no end at which --sheet and --page could be written")
         else:
-            _files(photos, out, recipe, settings, keep, watch=watch, sheet=sheet, page=page)
+            _files(photos, out, plan, settings, keep, watch=watch, sheet=sheet, page=page)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,18 +115,18 @@ class _Model:
         return offline.identity(export), self.numbers
 
     @contextlib.contextmanager
-    def loaded(self, export, recipe):
-        """The recipe with the model."""
+    def loaded(self, export, plan):
+        """The plan with the model."""
         if not export:
-            yield recipe
+            yield plan
             return
         from serving.export import offline
 
         with offline.enhancer(export, self.numbers, tile=self.tile) as enhancer:
-            yield dataclasses.replace(recipe, model=enhancer)
+            yield dataclasses.replace(plan, model=enhancer)
 
 
-def _stream(photo, out, recipe, model, keep):
+def _stream(photo, out, plan, model, keep):
     """Enhances one photo to standard output."""
     from data import files
     from trainer.enhancing import steps
@@ -134,16 +134,16 @@ def _stream(photo, out, recipe, model, keep):
     if out != STREAM or files.is_folder(photo):
         raise Refused("standard input and output hold one photo each: use - for both, or a file with --out -")
     content = sys.stdin.buffer.read() if photo == STREAM else files.read(photo)
-    with model.loaded(model.find(), recipe) as recipe:
-        steps.weight(content, recipe)
-        work = steps.prepare(content, recipe, mask=files.read(keep) if keep else None)
-        format = recipe.written(work.photo.format)
-        result = steps.finish(steps.enhance(work, recipe), recipe, format)
+    with model.loaded(model.find(), plan) as plan:
+        steps.weight(content, plan)
+        work = steps.prepare(content, plan, mask=files.read(keep) if keep else None)
+        format = plan.written(work.photo.format)
+        result = steps.finish(steps.enhance(work, plan), plan, format)
     sys.stdout.buffer.write(result)
     sys.stdout.buffer.flush()
 
 
-def _prior(photo, out, recipe, prior, keep):
+def _prior(photo, out, plan, prior, keep):
     """Fits a prior to one photo, and writes the result as it improves."""
     from data import files, outputs
     from data.images import BadPicture
@@ -153,19 +153,19 @@ def _prior(photo, out, recipe, prior, keep):
 
     if files.is_folder(photo):
         raise Refused(f"--prior takes one photo, and {photo} is a folder")
-    recipe = dataclasses.replace(recipe, model=prior)
-    [(photo, target)] = pairs(photo, out, say, by=BY, suffix=recipe.ending)
+    plan = dataclasses.replace(plan, model=prior)
+    [(photo, target)] = pairs(photo, out, say, by=BY, suffix=plan.ending)
     mask = files.read(partners(photo, [photo], keep)[0]) if keep else None
     number = step = 0
     best = written = None
 
     def write():
-        outputs.write(target, steps.finish(best, recipe, recipe.written(best.photo.format)), BY)
+        outputs.write(target, steps.finish(best, plan, plan.written(best.photo.format)), BY)
 
     try:
         content = files.read(photo)
-        steps.weight(content, recipe)
-        results = prior.improved(steps.prepare(content, recipe, mask=mask), recipe)
+        steps.weight(content, plan)
+        results = prior.improved(steps.prepare(content, plan, mask=mask), plan)
         for number, result in enumerate(progress(results, prior.steps, "fitting"), 1):
             if result:
                 best, step = result, number
@@ -182,7 +182,7 @@ def _prior(photo, out, recipe, prior, keep):
     say(f"{target}: the result of step {step} of {number}")
 
 
-def _files(photos, out, recipe, model, keep, *, watch, sheet, page):
+def _files(photos, out, plan, model, keep, *, watch, sheet, page):
     """Enhances files into the folder `out`."""
     from data import outputs
     from data.sources.protocol import SourceError, digest
@@ -192,7 +192,7 @@ def _files(photos, out, recipe, model, keep, *, watch, sheet, page):
     from trainer.photos import pairs, partners, told
 
     def find(say=lambda sentence: None):
-        work = pairs(photos, out, say, by=BY, suffix=recipe.ending)
+        work = pairs(photos, out, say, by=BY, suffix=plan.ending)
         sources = [photo for photo, _ in work]
         masks = partners(photos, sources, keep) if keep else itertools.repeat(None)
         return [Item(photo, target, mask) for (photo, target), mask in zip(work, masks, strict=False)]
@@ -202,10 +202,10 @@ def _files(photos, out, recipe, model, keep, *, watch, sheet, page):
             return find()
         return []
 
-    def enhance(items, recipe):
+    def enhance(items, plan):
         """Returns those that could not be made."""
         failed = set()
-        for item, error in progress(enhanced(items, recipe, by), len(items), "enhancing"):
+        for item, error in progress(enhanced(items, plan, by), len(items), "enhancing"):
             if error:
                 failed.add(item)
                 say(told(item.photo, error))
@@ -216,23 +216,23 @@ def _files(photos, out, recipe, model, keep, *, watch, sheet, page):
     outputs.check(reports, BY, inputs=(path for item in items for path in item if path))
     encode = outputs.encoder(sheet) if sheet else None
     export = model.find()
-    settings = digest(*map(str, (recipe.before, recipe.after, recipe.quality, recipe.keep, *model.settings(export))))
+    settings = digest(*map(str, (plan.before, plan.after, plan.quality, plan.keep, *model.settings(export))))
     by = f"{BY} {settings[:16]}"
     if watch:
-        with model.loaded(export, recipe) as recipe:
+        with model.loaded(export, plan) as plan:
             say(f"watching {photos}; Ctrl-C ends it")
             try:
                 for items in arriving(found_later):
                     if items := [item for item in items if not up_to_date(item, by)]:
-                        failed = enhance(items, recipe)
+                        failed = enhance(items, plan)
                         say(f"{len(items) - len(failed)} of {len(items)} pictures: {out}")
             except KeyboardInterrupt:
                 raise Interrupted(f"stopped watching {photos}", signal.SIGINT) from None
     left = [item for item in items if not up_to_date(item, by)]
     failed = set()
     if left:
-        with model.loaded(export, recipe) as recipe:
-            failed = enhance(left, recipe)
+        with model.loaded(export, plan) as plan:
+            failed = enhance(left, plan)
     kept, good = len(items) - len(left), [item for item in items if item not in failed]
     say(f"{len(good)} of {len(items)} pictures: {out}" + (f" ({kept:,} were up to date)" if kept else ""))
     if not good:

@@ -95,7 +95,7 @@ def _flag(option, name, value, ctx):
 @click.option("--accept-new-data",     help="Resume although the pictures have changed since the run began; noted in its record.json", is_flag=True)
 # Model
 @click.option("--model",               help="Family, see `packshot families`", metavar="NAME", default="r3gan")
-@click.option("--preset",              help="Row of the family's table of settings [default: its first]", metavar="NAME")
+@click.option("--preset",              help="Row of the family's table of settings [default: the first behind tiny]", metavar="NAME")
 @click.option("--resolution",          help="Side of the pictures; picks the preset of that size when there is one", metavar="PX", type=Whole(8, 2048))
 @click.option("--conditional",         help="Tell the model the categories of the data", is_flag=True)
 @click.option("--condition", "conditions", help="Tell the model something else that the data know of their pictures, such as colour; repeatable", metavar="NAME", multiple=True)

@@ -11,7 +11,7 @@ from data import files, images, outputs, photo_files
 from data.images import BadPicture
 from trainer import photos
 from trainer.enhancing import steps
-from trainer.enhancing.steps import Recipe
+from trainer.enhancing.steps import Plan
 
 BY = "packshot enhance"
 ROOM = images.MAX_PIXELS  # pixels of results under way at once; a photo with more of them is alone
@@ -35,7 +35,7 @@ def up_to_date(item: Item, by: str) -> bool:
         return False
 
 
-def enhanced(items: Sequence[Item], recipe: Recipe, by: str) -> Iterator[tuple[Item, Exception | None]]:
+def enhanced(items: Sequence[Item], plan: Plan, by: str) -> Iterator[tuple[Item, Exception | None]]:
     """Enhance photos and write them as made by `by`; yields each in order when it is done, with what was wrong with it or None.
 
     Raises OSError for a full disk. The pixels under way are bounded by `ROOM`, whatever the photos' sizes.
@@ -49,13 +49,13 @@ def enhanced(items: Sequence[Item], recipe: Recipe, by: str) -> Iterator[tuple[I
         while True:
             while len(reading) <= workers and (following := next(waiting, None)):
                 turn, item = following
-                reading.append((item, readers.submit(_read, item, turn, recipe, room)))
+                reading.append((item, readers.submit(_read, item, turn, plan, room)))
             if reading:
                 item, future = reading.popleft()
                 work, pixels, error = future.result()
                 if error is None:
-                    work, error = _attempt(steps.enhance, work, recipe)
-                writing.append((item, writers.submit(_write, item, work, error, recipe, by)))
+                    work, error = _attempt(steps.enhance, work, plan)
+                writing.append((item, writers.submit(_write, item, work, error, plan, by)))
                 writing[-1][1].add_done_callback(lambda _, pixels=pixels: room.leave(pixels))
                 del work
             while writing and (len(writing) > workers or not reading or writing[0][1].done()):
@@ -69,26 +69,26 @@ def enhanced(items: Sequence[Item], recipe: Recipe, by: str) -> Iterator[tuple[I
             pool.shutdown(cancel_futures=True)
 
 
-def _read(item, turn, recipe, room):
+def _read(item, turn, plan, room):
     """(work or None, pixels in the room, error or None)."""
     content, error = _attempt(files.read, item.photo)
     pixels = 0
     if error is None:
-        pixels, error = _attempt(steps.weight, content, recipe)
+        pixels, error = _attempt(steps.weight, content, plan)
     pixels = room.enter(turn, pixels or 0)
     if error is None:
-        work, error = _attempt(_prepared, content, recipe, item.mask)
+        work, error = _attempt(_prepared, content, plan, item.mask)
     return (None if error else work), pixels, error
 
 
-def _prepared(content, recipe, mask):
-    return steps.prepare(content, recipe, mask=files.read(mask) if mask else None)
+def _prepared(content, plan, mask):
+    return steps.prepare(content, plan, mask=files.read(mask) if mask else None)
 
 
-def _write(item, work, error, recipe, by):
+def _write(item, work, error, plan, by):
     if error is None:
         ending = os.path.splitext(item.target)[1].lower()
-        content, error = _attempt(steps.finish, work, recipe, photo_files.ENDINGS[ending])
+        content, error = _attempt(steps.finish, work, plan, photo_files.ENDINGS[ending])
     return error or photos.write(item.target, content, by=by)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from data.images import BadPicture
 from trainer.enhancing import steps
-from trainer.enhancing.steps import Recipe, Work
+from trainer.enhancing.steps import Plan, Work
 
 KINDS = {"denoise": 1, "inpaint": 1, "x2": 2, "x4": 4}  # name -> how many times as large the result is
 MOST_PIXELS = 4_000_000  # of a result: every step computes all of them
@@ -15,7 +15,7 @@ MOST_PIXELS = 4_000_000  # of a result: every step computes all of them
 
 @dataclass(frozen=True)
 class Prior:
-    """In the place of a recipe's model. kind: of `KINDS`. steps: of the fit, at most."""
+    """In the place of a plan's model. kind: of `KINDS`. steps: of the fit, at most."""
 
     kind: str
     steps: int
@@ -24,7 +24,7 @@ class Prior:
     def scale(self) -> int:
         return KINDS[self.kind]
 
-    def improved(self, work: Work, recipe: Recipe) -> Iterator[Work | None]:
+    def improved(self, work: Work, plan: Plan) -> Iterator[Work | None]:
         """Fit the photo; yields after each step the work with a better result, or None where it is none. Alpha is enlarged by bicubic.
 
         Raises BadPicture for a photo that is too large, and for inpainting with nothing to fill in or nothing to keep.
@@ -44,4 +44,4 @@ class Prior:
             )
         config = deep_image_prior.Config(steps=self.steps)
         for result in deep_image_prior.fit(np.ascontiguousarray(pixels), scale=self.scale, known=known, config=config):
-            yield None if result.picture is None else steps.with_pixels(work, result.picture, recipe)
+            yield None if result.picture is None else steps.with_pixels(work, result.picture, plan)

@@ -18,7 +18,7 @@ MOST_PIXELS = 4 * images.MAX_PIXELS  # of a result
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Plan:
     """before, after: edits before and behind the model. model: None for edits alone. format: of `photo_files.FORMATS`; None: the photo's.
     keep: whether pixels of a mask are kept.
 
@@ -69,19 +69,19 @@ class Work:
     mask: np.ndarray | None = None
 
 
-def weight(content: bytes, recipe: Recipe) -> int:
+def weight(content: bytes, plan: Plan) -> int:
     """Pixels of the result, from the head of a file. Raises BadPicture for no picture, and for a result of over `MOST_PIXELS`."""
     with images.opened(content) as image:
-        width, height = (side * recipe.scale for side in image.size)
+        width, height = (side * plan.scale for side in image.size)
     if width * height > MOST_PIXELS:
         raise BadPicture(f"it would become {width}x{height}, more than {MOST_PIXELS // 1_000_000} million pixels")
     return width * height
 
 
-def prepare(content: bytes, recipe: Recipe, *, mask: bytes | None = None) -> Work:
+def prepare(content: bytes, plan: Plan, *, mask: bytes | None = None) -> Work:
     """Read a photo and make the edits that come first. Raises BadPicture, also for a mask of another size."""
     photo = photo_files.read(content)
-    edited = dataclasses.replace(photo, pixels=recipe.before(photo.pixels))
+    edited = dataclasses.replace(photo, pixels=plan.before(photo.pixels))
     if mask is None:
         return Work(edited)
     kept = images.decode(mask).mean(axis=2) >= 128
@@ -90,33 +90,33 @@ def prepare(content: bytes, recipe: Recipe, *, mask: bytes | None = None) -> Wor
     return Work(edited, photo.pixels, kept)
 
 
-def enhance(work: Work, recipe: Recipe) -> Work:
+def enhance(work: Work, plan: Plan) -> Work:
     """Send a photo through the model. Raises what `Tiled` raises."""
-    if recipe.model is None:
+    if plan.model is None:
         return work
-    return with_pixels(work, recipe.model(np.ascontiguousarray(work.photo.pixels[:, :, :3])), recipe)
+    return with_pixels(work, plan.model(np.ascontiguousarray(work.photo.pixels[:, :, :3])), plan)
 
 
-def with_pixels(work: Work, enhanced: np.ndarray, recipe: Recipe) -> Work:
+def with_pixels(work: Work, enhanced: np.ndarray, plan: Plan) -> Work:
     """The work with what a model made of its colours, uint8 [scale * height, scale * width, 3]; alpha is enlarged apart, by
     bicubic."""
     pixels = work.photo.pixels
     if pixels.shape[2] == 4:
-        enhanced = np.dstack([enhanced, _enlarged(pixels[:, :, 3], recipe.scale)])
+        enhanced = np.dstack([enhanced, _enlarged(pixels[:, :, 3], plan.scale)])
     return dataclasses.replace(work, photo=dataclasses.replace(work.photo, pixels=enhanced))
 
 
-def finish(work: Work, recipe: Recipe, format: str) -> bytes:
+def finish(work: Work, plan: Plan, format: str) -> bytes:
     """Make the edits that come last, put back what is kept, and write the file. Raises BadPicture.
 
     Kept pixels are those of the photo in sRGB, or those of its bicubic enlargement.
     """
-    pixels = recipe.after(work.photo.pixels)
+    pixels = plan.after(work.photo.pixels)
     if work.mask is not None:
-        original = _enlarged(work.original, recipe.scale)
-        mask = work.mask.repeat(recipe.scale, axis=0).repeat(recipe.scale, axis=1)
+        original = _enlarged(work.original, plan.scale)
+        mask = work.mask.repeat(plan.scale, axis=0).repeat(plan.scale, axis=1)
         pixels = np.where(mask[:, :, np.newaxis], original, pixels)
-    return photo_files.encode(dataclasses.replace(work.photo, pixels=pixels), format, quality=recipe.quality)
+    return photo_files.encode(dataclasses.replace(work.photo, pixels=pixels), format, quality=plan.quality)
 
 
 def _enlarged(pixels, scale):

@@ -13,7 +13,7 @@ from trainer.rating.answers import KEY, SCHEMA
 from trainer.rating.questions import Question, Side
 
 
-class Gallery(NamedTuple):
+class Content(NamedTuple):
     """Content of a page: names of `topics` ("" for none), `pictures` by (side, topic), and `sources` by topic, or None."""
 
     topics: list[str]
@@ -22,7 +22,7 @@ class Gallery(NamedTuple):
 
 
 def build(
-    questions: Sequence[Question], gallery: Gallery, names: Sequence[str], exports: Sequence[str], text: str
+    questions: Sequence[Question], gallery: Content, names: Sequence[str], exports: Sequence[str], text: str
 ) -> tuple[str, dict]:
     """Returns (HTML, key) of a page with questions about systems called `names`, from `exports`; `text` is the question.
 

@@ -19,7 +19,7 @@ from serving.export.session import Session, SessionError
 from serving.wire.interface import Interface, for_files, generator
 from trainer import tasks
 from trainer.photos import find
-from trainer.rating.page import Gallery
+from trainer.rating.page import Content
 from trainer.rating.questions import Question, plan
 
 REAL = "real pictures"
@@ -79,7 +79,7 @@ class Generators:
 
     def show(
         self, source, photos: str | None, count: int, *, repeats: int, seed: int, progress: Progress, say
-    ) -> tuple[list[Question], Gallery]:
+    ) -> tuple[list[Question], Content]:
         """Returns `count` questions with `repeats` of them again, and their pictures.
 
         `source`, opened, gives the last system real pictures, unless it is None; `photos` are refused. `progress` is handed
@@ -102,7 +102,7 @@ class Generators:
             asked = [(side, topic) for side, topic in needed if side.system == len(self.models)]
             size = max(map(len, made.values()))
             made |= self._photos(source, asked, size, seed=seed, progress=progress, say=say)
-        return questions, Gallery(self.topics, made, None)
+        return questions, Content(self.topics, made, None)
 
     def _photos(self, source, asked, size, *, seed, progress, say):
         if self.conditional[0]:
@@ -143,7 +143,7 @@ class Translators:
 
     def show(
         self, source, photos: str | None, count: int, *, repeats: int, seed: int, progress: Progress, say
-    ) -> tuple[list[Question], Gallery]:
+    ) -> tuple[list[Question], Content]:
         """Returns questions and pictures as `Generators.show`. The inputs are from the folder `photos`, or made from the pictures of
         `source`, whose targets are the last system.
         """
@@ -171,7 +171,7 @@ class Translators:
                 made[side, topic] = decode(result)
         if source is not None:
             made |= {(side, at): targets[at] for side, at in needed if side.system == len(self.models)}
-        return questions, Gallery([""] * topics, made, sources)
+        return questions, Content([""] * topics, made, sources)
 
     def _pairs(self, source, count, *, seed, progress, say):
         """`count` (sources, targets), drawn from an opened source and made into pairs as the models' task does."""

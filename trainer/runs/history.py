@@ -12,7 +12,7 @@ from data import files
 from trainer.metrics.estimate import Estimate
 
 
-class Evaluation(NamedTuple):
+class LoggedEvaluation(NamedTuple):
     """Measures of the made pictures after `step` steps.
 
     of: the protocol in words; evaluations that differ in it do not compare.
@@ -30,7 +30,7 @@ class History:
     """History of a run. lines: {name: number} for each line of training, with "step" and "images". evaluations: in order."""
 
     lines: list[dict] = field(default_factory=list)
-    evaluations: list[Evaluation] = field(default_factory=list)
+    evaluations: list[LoggedEvaluation] = field(default_factory=list)
 
 
 def read(path: str, of: str | None = None) -> History:
@@ -63,4 +63,4 @@ def _evaluation(line):
         for name, value in line.items()
         if f"{name}_error" in line
     }
-    return Evaluation(line["step"], line["images"], line["evaluation"], found)
+    return LoggedEvaluation(line["step"], line["images"], line["evaluation"], found)

@@ -9,7 +9,7 @@ import numpy as np
 from data import files
 from data.images import encode_png
 from trainer.errors import Interrupted, Stopped
-from trainer.runs.history import Evaluation
+from trainer.runs.history import LoggedEvaluation
 from trainer.training import best
 
 
@@ -160,7 +160,7 @@ class Evaluations(keras.callbacks.Callback):
         began = time.perf_counter()
         metrics = self.schedule.evaluator.measure()
         seconds = time.perf_counter() - began
-        evaluation = Evaluation(self.progress.step, self.progress.images, self.schedule.evaluator.of, metrics)
+        evaluation = LoggedEvaluation(self.progress.step, self.progress.images, self.schedule.evaluator.of, metrics)
         self.history.evaluations.append(evaluation)
         if best.beats(evaluation, self.kept(), self.schedule.metric):
             self.saving.check()

@@ -1,7 +1,7 @@
 """Rules that name faults of a training and their remedies.
 
 Detectors are pure functions of the history of a run (`trainer.runs.history`): the lines of training, with the losses and sometimes the
-spread of the samples, and the evaluations. Each returns a `Finding` or None. Detectors of passing faults (a winning critic) look at
+spread of the samples, and the evaluations. Each returns a `Alarm` or None. Detectors of passing faults (a winning critic) look at
 the latest lines only.
 """
 
@@ -23,7 +23,7 @@ SPENT = 0.95  # of ADA's strength, which ends at 1
 SUSTAINED, PICTURES = 10, 2_000  # lines in a row, and the least pictures that they span
 
 
-class Finding(NamedTuple):
+class Alarm(NamedTuple):
     """A fault. name: a word or two, always the same. sentence: the symptom and the remedy. fatal: the run should end."""
 
     name: str
@@ -31,7 +31,7 @@ class Finding(NamedTuple):
     fatal: bool = False
 
 
-def not_finite(lines) -> Finding | None:
+def not_finite(lines) -> Alarm | None:
     """Detects a number of the latest line that is not finite; names a term rather than the sum that holds it."""
     if not lines:
         return None
@@ -39,7 +39,7 @@ def not_finite(lines) -> Finding | None:
     bad = sorted((name for name, x in line.items() if not math.isfinite(x)), key=lambda name: name.endswith("loss"))
     if not bad:
         return None
-    return Finding(
+    return Alarm(
         "divergence",
         f"{bad[0]} is {line[bad[0]]} at step {line['step']} ({line['images']} pictures): training has diverged. {KEPT}"
         " A lower learning rate, a larger penalty weight (gamma) or float32 precision usually helps.",
@@ -47,13 +47,13 @@ def not_finite(lines) -> Finding | None:
     )
 
 
-def collapse(lines) -> Finding | None:
+def collapse(lines) -> Alarm | None:
     """Detects samples that differed once and are nearly equal on two sample grids in a row."""
     seen = [(line["step"], line["sample_spread"]) for line in lines if "sample_spread" in line]
     spreads = [spread for _, spread in seen]
     if len(spreads) < 3 or max(spreads[:-2]) <= ALIVE or max(spreads[-2:]) >= DEAD:
         return None
-    return Finding(
+    return Alarm(
         "collapse",
         f"the generator has collapsed at step {seen[-1][0]}: its samples differ by {spreads[-1]:.1%} of what the training"
         f" pictures do. {KEPT} --augment ada, a larger penalty weight (gamma) or a lower learning rate usually helps.",
@@ -61,14 +61,14 @@ def collapse(lines) -> Finding | None:
     )
 
 
-def lost_variety(evaluations) -> Finding | None:
+def lost_variety(evaluations) -> Alarm | None:
     """Detects a recall that has nearly vanished for two evaluations in a row; fatal after two more."""
     recalls = [value for value, _ in _series(evaluations, RECALL)]
     peak = max(recalls, default=0.0)
     gone = _trailing(recalls, lambda recall: recall < LOST * peak)
     if peak <= SEEN or gone < 2:
         return None
-    return Finding(
+    return Alarm(
         "lost variety",
         f"recall was {peak:.2f} and is {recalls[-1]:.3f} in the last {gone} evaluations: the generator makes a few kinds of picture"
         f" only. {KEPT} --augment ada, a larger penalty weight (gamma) or a lower learning rate usually helps;"
@@ -77,7 +77,7 @@ def lost_variety(evaluations) -> Finding | None:
     )
 
 
-def winning_critic(lines) -> Finding | None:
+def winning_critic(lines) -> Alarm | None:
     """Detects a critic with a small loss and high confidence, line after line, while the generator's loss does not fall.
 
     Applies to objectives whose critic's loss ends at 0: non-saturating, minimax, least squares, hinge and relativistic ones. The loss of a
@@ -93,7 +93,7 @@ def winning_critic(lines) -> Finding | None:
     )
     if later < earlier - 0.1 * abs(earlier):
         return None
-    return Finding(
+    return Alarm(
         "winning critic",
         f"the critic never confuses fakes and real pictures (its loss is {latest[-1]['critic_adversarial']:.3f}, the generator's"
         f" {latest[-1]['generator_adversarial']:.2f}), so the generator learns nothing from it. If there are few"
@@ -101,25 +101,25 @@ def winning_critic(lines) -> Finding | None:
     )
 
 
-def spent_augmentation(lines) -> Finding | None:
+def spent_augmentation(lines) -> Alarm | None:
     """Detects an ADA strength at its maximum: the critic has memorised the real pictures."""
     latest = _sustained(lines)
     if latest is None or any(line.get("ada_strength", 0.0) < SPENT for line in latest):
         return None
-    return Finding(
+    return Alarm(
         "too few pictures",
         f"the augmentation for the critic is at its maximum (ada_strength {latest[-1]['ada_strength']:.2f}): the critic has memorised the"
         f" training pictures. More pictures or a smaller network help; {_take_the_best()}.",
     )
 
 
-def memorising(evaluations) -> Finding | None:
+def memorising(evaluations) -> Alarm | None:
     """Detects fakes nearer to training pictures than held-out pictures are, in two evaluations in a row, by more than three errors."""
     chances = _series(evaluations, MEMORISATION)
     if _trailing(chances, lambda chance: chance[0] - 3 * chance[1] > 0.5) < 2:
         return None
     value, error = chances[-1]
-    return Finding(
+    return Alarm(
         "memorising",
         f"with a chance of {value:.2f} ± {error:.2f} a made picture is nearer to a training picture than a held-out picture is; new"
         " pictures have 0.50. The model repeats its training pictures (or the held-out pictures are of another kind). More pictures,"
@@ -127,7 +127,7 @@ def memorising(evaluations) -> Finding | None:
     )
 
 
-def grid(evaluations) -> Finding | None:
+def grid(evaluations) -> Alarm | None:
     """Detects a grid in made pictures that real ones do not have, in two evaluations in a row."""
     pairs = [
         (name, made, e.found[of_real(name)])
@@ -138,7 +138,7 @@ def grid(evaluations) -> Finding | None:
     if _trailing(pairs, lambda pair: has_grid(*pair[1:])) < 2:
         return None
     name, made, real = pairs[-1]
-    return Finding(
+    return Alarm(
         "grid",
         f"{name} is {made.value:.3g}, and {real.value:.3g} for real pictures: there is a grid in the made pictures, from the upsampling"
         " layers. A generator that interpolates before it convolves, or filters after upsampling, has none; a longer training and a"
@@ -146,7 +146,7 @@ def grid(evaluations) -> Finding | None:
     )
 
 
-def past_the_best(evaluations, metric) -> Finding | None:
+def past_the_best(evaluations, metric) -> Alarm | None:
     """Detects three evaluations in a row that are worse than the best by more than two errors of the difference."""
     known = comparable(evaluations, metric)
     top = best(known, metric)
@@ -160,14 +160,14 @@ def past_the_best(evaluations, metric) -> Finding | None:
 
     if _trailing(known, worse) < 3:
         return None
-    return Finding(
+    return Alarm(
         "past its best",
         f"{metric} was {value:.4g} at {top.images:,} pictures (step {top.step}) and has been clearly worse in three evaluations since:"
         f" further training makes it worse. {_take_the_best().capitalize()}, or lower the learning rate; --patience ends such a run.",
     )
 
 
-def findings(history, metric: str | None) -> list[Finding]:
+def findings(history, metric: str | None) -> list[Alarm]:
     """Returns all findings for a history; `metric` is the full name of the measure that ranks evaluations."""
     lines, evaluations = history.lines, history.evaluations
     found = [
