@@ -9,7 +9,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from click.testing import CliRunner
 from families import CONDITIONS, FAMILIES, Declared, batch, players, tiny, told, values
+from PIL import Image
 from watching import watched
 
 from data.batch import KEYS, REQUIRED
@@ -20,6 +22,7 @@ from models.base import TwoPlayer
 from serving.client.client import Client
 from serving.export.export import export
 from serving.export.session import Session
+from trainer.cli import main
 from trainer.runs.checkpoints import Checkpoints
 from trainer.runs.config import RunConfig
 from trainer.training import precision
@@ -427,3 +430,32 @@ def test_every_signature_answers_over_grpc_and_rest(name, exported):
                         assert answer.keys() == expected.keys()
                         for alias, value in expected.items():
                             np.testing.assert_array_equal(answer[alias], value, err_msg=f"{target} {key} {alias}")
+
+
+@pytest.mark.parametrize("name", [name for name, task in catalogue.names().items() if task == "enhancement"])
+def test_what_a_mask_keeps_comes_out_bit_for_bit_from_the_export_and_over_the_wire(name, exported, tmp_path):
+    """Everything else is the model's. Enlarged, what is kept is the photo's bicubic enlargement."""
+    model, path = exported(name)
+    rng = np.random.default_rng(3)
+    photo, mask = rng.integers(0, 256, (20, 28, 3), np.uint8), np.zeros((20, 28), bool)
+    mask[4:11, 6:20] = True
+    for file, pixels in (("photo.png", photo), ("mask.png", (mask * 255).astype(np.uint8))):
+        Image.fromarray(pixels).save(tmp_path / file)
+    words = [str(tmp_path / "photo.png"), "--keep", str(tmp_path / "mask.png"), "--out"]
+    with watched(Path(path).parent.parent, name) as server:
+        for out, command in (
+            ("export", ["enhance", "--model", path]),
+            ("grpc", ["request", "--server", server.grpc, "--model", name, "apply"]),
+            ("rest", ["request", "--server", server.rest, "--model", name, "apply"]),
+        ):
+            done = CliRunner().invoke(main, [*command, *words, str(tmp_path / out)])
+            assert done.exit_code == 0, done.output
+    scale = model.config.scale
+    large = np.asarray(Image.fromarray(photo).resize((28 * scale, 20 * scale), Image.Resampling.BICUBIC))
+    kept = mask.repeat(scale, axis=0).repeat(scale, axis=1)
+    with Session(path) as session:
+        (free,) = session.run("apply", {"images": photo[None]})["images"]
+    for out in ("export", "grpc", "rest"):
+        made = np.asarray(Image.open(tmp_path / out / "photo.png"))
+        np.testing.assert_array_equal(made[kept], large[kept])
+        np.testing.assert_array_equal(made[~kept], free[~kept])

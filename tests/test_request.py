@@ -374,3 +374,16 @@ def test_no_server_and_no_model_are_said(server):
 def test_every_command_has_help_without_naming_a_model(command):
     done = CliRunner().invoke(main, ["request", command, "--help"])
     assert done.exit_code == 0 and f"request {command}" in done.output
+
+
+def test_what_a_mask_keeps_is_put_back_and_a_mask_that_does_not_fit_is_told(address, tmp_path):
+    for name, size in (("photos/a", (3, 2)), ("photos/b", (3, 2)), ("masks/a", (3, 2)), ("masks/b", (2, 2))):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", size, (255, 255, 255) if name == "masks/a" else (255, 0, 10)).save(tmp_path / f"{name}.png")
+    words = ["apply", tmp_path / "photos", "--keep", tmp_path / "masks", "--out", tmp_path / "out"]
+    done = _ask(address, "negative", *words)
+    assert done.exit_code == 0 and done.output.endswith(f"1 of 2 pictures: {tmp_path}/out\n"), done.output
+    assert "photos/b.png: its mask is 2x2 and the photo 3x2; they must have one size" in done.output
+    assert _pixels(tmp_path / "out" / "a.png")[0, 0].tolist() == [255, 0, 10]
+    done = _ask(address, "negative", *words, "--as-is")
+    assert (done.exit_code, "give --keep or --as-is, not both" in done.output) == (2, True)

@@ -189,6 +189,7 @@ def generate(context, seed, n, label, condition, truncation, out, **options):
 \b
 Example:
   packshot request --server tfs:8500 --model espcn apply photos/ --out larger/
+  packshot request --model nafnet apply photos/ --keep logos/ --out better/
 """)
 @click.argument("photos", type=PATH)
 @click.option("--out",      help="Folder for the PNG files", metavar="DIR", type=PATH, required=True)
@@ -197,35 +198,44 @@ Example:
 @click.option("--signature", help="Signature to call", metavar="NAME", default="apply")
 @click.option("--input", "others", help="Another input picture, such as a mask: a file, or a folder with one for each photo; repeatable",
               metavar="NAME=PATH", multiple=True)
+@click.option("--keep",     help="Mask of what stays as it is, white: a file, or a folder with one for each photo", metavar="PATH")
 @click.option("--label",    help="Class of the photos, by name or number", metavar="NAME")
 @click.option("--condition", help="As --label, of anything else it is told; repeatable", metavar="NAME=VALUE", multiple=True)
 @click.option("--set",      help="Any number that the model takes, repeatable", metavar="NAME=X", multiple=True)
 # fmt: on
 @click.pass_context
-def apply(context, photos, out, parallel, as_is, signature, others, label, condition, **options):
+def apply(context, photos, out, parallel, as_is, signature, others, keep, label, condition, **options):
     """Send a photo, or a folder of photos, through a model on the server that makes pictures of pictures.
 
-    A photo that cannot be used is named and skipped.
+    A photo that cannot be used is named and skipped. With --keep, photos are sent upright and as PNG.
     """
     import numpy as np
 
+    from data import files, images
+    from data.keep import put_back, read_mask
     from serving.client.picture_files import to_file
     from serving.wire import errors, interface
     from trainer.photos import pairs, partners, told, write
 
     of_the_photo = (UserError, errors.BadCall, OSError, errors.InvalidArgument, errors.ResourceExhausted, errors.DeadlineExceeded)
 
-    def send(source, target, *partners):
+    def send(source, target, mask, *partners):
         """Sends a photo and writes the result. Returns the error of this photo, or None."""
         try:
-            contents = zip(taking, (source, *partners), strict=True)
-            inputs = {alias: np.array([to_file(content, as_is)], object) for alias, content in contents}
+            contents = [to_file(content, as_is) for content in (source, *partners)]
+            photo = images.decode(contents[0]) if keep else None
+            kept = read_mask(files.read(mask), photo) if keep else None
+            inputs = {alias: np.array([content], object) for alias, content in zip(taking, contents, strict=True)}
             (content,) = asked.output(picture, inputs | settings, name)
+            if keep:
+                content = images.encode_png(put_back(images.decode(content), photo, kept))
         except of_the_photo as error:
             return error
         return write(target, content)
 
     with _asking(context) as asked, futures.ThreadPoolExecutor(parallel) as pool:
+        if keep and as_is:
+            raise Refused("give --keep or --as-is, not both: a mask is of the photo as it is shown")
         work = pairs(photos, out, say)
         have = asked.metadata().signatures
         known = interface.inferred(have)
@@ -243,9 +253,11 @@ def apply(context, photos, out, parallel, as_is, signature, others, label, condi
         settings, taking = asked.numbers(known[name], numbers(options["set"]), 1), [first, *paths]
         settings |= {told_of: np.array([number]) for told_of, (number, _) in values.items()}
         sources = [source for source, _ in work]
+        masks = partners(photos, sources, keep) if keep else [None] * len(work)
+        others_of = [partners(photos, sources, path) for path in paths.values()]
         failed = 0
         try:
-            results = pool.map(send, *zip(*work, strict=True), *(partners(photos, sources, paths[x]) for x in paths))
+            results = pool.map(send, *zip(*work, strict=True), masks, *others_of)
             for (source, _), error in zip(work, progress(results, len(work), "changing"), strict=True):
                 if error is not None:
                     failed += 1

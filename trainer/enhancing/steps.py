@@ -5,9 +5,8 @@ import os
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 
-from data import images, photo_files
+from data import images, keep, photo_files
 from data.edits import Chain
 from data.errors import UserError
 from data.images import BadPicture
@@ -84,10 +83,7 @@ def prepare(content: bytes, plan: Plan, *, mask: bytes | None = None) -> Work:
     edited = dataclasses.replace(photo, pixels=plan.before(photo.pixels))
     if mask is None:
         return Work(edited)
-    kept = images.decode(mask).mean(axis=2) >= 128
-    if kept.shape != photo.pixels.shape[:2]:
-        raise BadPicture(f"its mask is {_size(kept)} and the photo {_size(photo.pixels)}; they must have one size")
-    return Work(edited, photo.pixels, kept)
+    return Work(edited, photo.pixels, keep.read_mask(mask, photo.pixels))
 
 
 def enhance(work: Work, plan: Plan) -> Work:
@@ -102,7 +98,7 @@ def with_pixels(work: Work, enhanced: np.ndarray, plan: Plan) -> Work:
     bicubic."""
     pixels = work.photo.pixels
     if pixels.shape[2] == 4:
-        enhanced = np.dstack([enhanced, _enlarged(pixels[:, :, 3], plan.scale)])
+        enhanced = np.dstack([enhanced, keep.enlarged(pixels[:, :, 3], plan.scale)])
     return dataclasses.replace(work, photo=dataclasses.replace(work.photo, pixels=enhanced))
 
 
@@ -113,21 +109,5 @@ def finish(work: Work, plan: Plan, format: str) -> bytes:
     """
     pixels = plan.after(work.photo.pixels)
     if work.mask is not None:
-        original = _enlarged(work.original, plan.scale)
-        mask = work.mask.repeat(plan.scale, axis=0).repeat(plan.scale, axis=1)
-        pixels = np.where(mask[:, :, np.newaxis], original, pixels)
+        pixels = keep.put_back(pixels, work.original, work.mask)
     return photo_files.encode(dataclasses.replace(work.photo, pixels=pixels), format, quality=plan.quality)
-
-
-def _enlarged(pixels, scale):
-    """uint8 [height, width] or [height, width, channels] enlarged by bicubic, each channel for itself: alpha hides no colour."""
-    if scale == 1:
-        return pixels
-    if pixels.ndim == 3:
-        return np.dstack([_enlarged(np.ascontiguousarray(channel), scale) for channel in np.moveaxis(pixels, 2, 0)])
-    image = Image.fromarray(pixels)
-    return np.array(image.resize((image.width * scale, image.height * scale), Image.Resampling.BICUBIC))
-
-
-def _size(array):
-    return f"{array.shape[1]}x{array.shape[0]}"
