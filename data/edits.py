@@ -14,10 +14,10 @@ from scipy import ndimage
 from data.colour import from_linear, to_linear
 from data.errors import UserError
 
-_TILES, _LEAST_TILE = 8, 16  # tiles of CLAHE along a side, and the fewest px of one
+TILES, LEAST_TILE = 8, 16  # tiles of CLAHE along a side, and the fewest px of one
 _ROWS = 32  # rows that `bilateral` works on at once: its memory
-_GAP = 5  # px: no backdrop passes through what is narrower
-_BLUR, _STEP = 2, 3  # of `whiten`: px of the box that removes noise, levels over 3 px that are no backdrop
+GAP = 5  # px: no backdrop passes through what is narrower
+BLUR, STEP = 2, 3  # of `whiten`: px of the box that removes noise, levels over 3 px that are no backdrop
 
 
 @dataclass(frozen=True)
@@ -160,11 +160,11 @@ def whiten(pixels: np.ndarray, tolerance: int = 24) -> np.ndarray:
     if _transparent(pixels):
         return pixels
     level, darkest = pixels[:, :, :3].min(axis=2), 255 - 2 * tolerance
-    calm = np.asarray(Image.fromarray(level).filter(ImageFilter.BoxBlur(_BLUR)))  # without the noise
+    calm = np.asarray(Image.fromarray(level).filter(ImageFilter.BoxBlur(BLUR)))  # without the noise
     step = ndimage.maximum_filter(calm, 3) - ndimage.minimum_filter(calm, 3)
-    backdrop = _from_border((calm > darkest) & (step <= _STEP))
+    backdrop = _from_border((calm > darkest) & (step <= STEP))
     # Up to the product, from which blur and step have kept away.
-    backdrop = ndimage.maximum_filter(backdrop, 2 * _BLUR + 3, mode="nearest") & (level > darkest)
+    backdrop = ndimage.maximum_filter(backdrop, 2 * BLUR + 3, mode="nearest") & (level > darkest)
     shares = np.clip((np.arange(256) - darkest) / tolerance, 0, 1) * 255
     share = Image.fromarray(np.maximum(calm, level) * backdrop).point(np.rint(shares).astype(int).tolist())
     white = pixels.copy()
@@ -235,10 +235,19 @@ class Chain:
     edits: tuple[tuple[str, tuple[float | str, ...]], ...] = ()
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        for name, values in self.edits:
-            edit, *takes = EDITS[name]
-            pixels = edit(pixels, **dict(zip((taken.name for taken in takes), values, strict=False)))
+        for name, values in self.named():
+            pixels = EDITS[name][0](pixels, **values)
         return pixels
+
+    def named(self) -> list[tuple[str, dict[str, float | str]]]:
+        """The edits in order, as (name, values by name)."""
+        return [
+            (name, dict(zip((taken.name for taken in EDITS[name][1:]), values, strict=False)))
+            for name, values in self.edits
+        ]
+
+    def __add__(self, then: "Chain") -> "Chain":
+        return Chain(self.edits + then.edits)
 
     def __str__(self):
         return ",".join(":".join([name, *map(_text, values)]) for name, values in self.edits)
@@ -294,7 +303,7 @@ def _brighter(pixels, gains):
 
 def _equalised(grey, limit):
     """CLAHE of uint8 [height, width]: each pixel through the tables of the four nearest tiles, mixed bilinearly."""
-    ends = [np.linspace(0, side, max(1, min(_TILES, side // _LEAST_TILE)) + 1).astype(int) for side in grey.shape]
+    ends = [np.linspace(0, side, max(1, min(TILES, side // LEAST_TILE)) + 1).astype(int) for side in grey.shape]
     tables = np.array(
         [
             [
@@ -338,13 +347,13 @@ def _table(counts, limit):
 
 
 def _from_border(passable):
-    """Returns the part of bool [height, width] that is connected to the border by ways of at least `_GAP` px."""
-    wide = ndimage.minimum_filter(passable, _GAP, mode="nearest")
+    """Returns the part of bool [height, width] that is connected to the border by ways of at least `GAP` px."""
+    wide = ndimage.minimum_filter(passable, GAP, mode="nearest")
     labels, count = ndimage.label(wide)
     outer = np.zeros(count + 1, bool)
     outer[np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])] = True
     outer[0] = False
-    return ndimage.maximum_filter(outer[labels], _GAP, mode="nearest") & passable
+    return ndimage.maximum_filter(outer[labels], GAP, mode="nearest") & passable
 
 
 def _border_colour(pixels):

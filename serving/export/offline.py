@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 
 from data import files
+from data.edits import Chain, parse
 from data.errors import UserError
 from data.images import BadPicture, decode, encode_png
 from serving.export.export import REPORT, report
@@ -19,6 +20,7 @@ from serving.wire.errors import BadCall
 from serving.wire.interface import Interface, Signature, described, for_files, generator, inferred
 
 BATCH = 16  # pictures in one call
+NETWORK = "network"  # signature of the model alone, in an export that holds edits
 
 
 class CannotServe(UserError):
@@ -157,14 +159,17 @@ def changed(export: str, pictures: Iterable[np.ndarray]) -> Iterator[np.ndarray]
 def enhancer(export: str, numbers: Mapping[str, float] | None = None, *, tile: int | None = None) -> Iterator[Tiled]:
     """The newest version under `export`, as what takes pictures of any size; `numbers` as for `samples`, `tile` as for `Tiled`.
 
+    Of an export that holds edits it is the model without them (see `edits`).
+
     Calls raise BadPicture for a picture that the model refuses. Raises CannotServe if it does not take pictures of any size and nothing
     else, UserError if it does not enhance (see `Tiled`), and FileNotFoundError if there is no export.
     """
     path = latest(export)
     with _session(path) as session:
         known = interface(path, session)
-        _require(known, "apply", path)
-        signature = known["apply"]
+        name = NETWORK if NETWORK in known else "apply"
+        _require(known, name, path)
+        signature = known[name]
         (first, *others), (result, *_) = signature.photos() or [None], signature.giving("picture") or [None]
         if first is None or result is None or others or signature.inputs[first].size:
             raise CannotServe(
@@ -174,11 +179,21 @@ def enhancer(export: str, numbers: Mapping[str, float] | None = None, *, tile: i
 
         def run(pictures):
             try:
-                return session.run("apply", {first: pictures} | settings)[result]
+                return session.run(name, {first: pictures} | settings)[result]
             except SessionError as error:
                 raise (MemoryError if error.code == RESOURCE_EXHAUSTED else BadPicture)(error.message) from error
 
         yield Tiled(run, tile)
+
+
+def edits(export: str) -> tuple[Chain, Chain]:
+    """The chains that the newest version under `export` holds, before and behind the model.
+
+    Raises FileNotFoundError if there is no version.
+    """
+    path = latest(export)
+    held = report(path)["metadata"].get("edits", {}) if files.exists(f"{path}/{REPORT}") else {}
+    return parse(held.get("before", "")), parse(held.get("after", ""))
 
 
 def identity(export: str) -> str:

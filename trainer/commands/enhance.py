@@ -122,8 +122,9 @@ class _Model:
             return
         from serving.export import offline
 
+        before, after = offline.edits(export)
         with offline.enhancer(export, self.numbers, tile=self.tile) as enhancer:
-            yield dataclasses.replace(plan, model=enhancer)
+            yield dataclasses.replace(plan, model=enhancer, before=plan.before + before, after=after + plan.after)
 
 
 def _stream(photo, out, plan, model, keep):

@@ -5,7 +5,9 @@ import posixpath
 import tensorflow as tf
 
 from data import files
+from data.edits import Chain
 from data.errors import UserError
+from models.edits import Edited
 from serving.export.export import export, report
 from serving.export.layout import check_name, latest, versions
 from serving.export.patterns import is_pattern
@@ -16,13 +18,13 @@ from trainer.runs.folder import RunDir
 from trainer.runs.strategy import set_precision
 
 
-def export_run(run, model, *, data, step, export_to, say, version=None, best=None, more=None):
+def export_run(run, model, *, data, step, export_to, say, version=None, best=None, more=None, edits=None):
     """Exports the model's served network, computing in float32, with its metadata; returns the version's folder.
 
     Args:
         data: the training data, a `record.Data`. step: the step of the run.
         best: content of best.json if the model is at its best; else None. more: further metadata, in place of the usual if they have the
-            same name.
+            same name. edits: chains before and behind the model that the export holds, or None.
     """
     if run.precision != "float32":
         set_precision("float32")
@@ -46,6 +48,10 @@ def export_run(run, model, *, data, step, export_to, say, version=None, best=Non
     if best:
         metadata["best"] = best
         say(f"the best of the run: {best['metric']} {best['value']:.4g} at {best['images']:,} pictures")
+    if edits:
+        before, after = edits
+        model = Edited(model, before, after)
+        metadata["edits"] = {"before": str(before), "after": str(after)}
     path = export(model, to, name, version=version, metadata=metadata | (more or {}))
     say(f"exported and verified: {path}")
     if is_pattern(path):
@@ -57,9 +63,17 @@ def export_run(run, model, *, data, step, export_to, say, version=None, best=Non
 
 
 def export_checkpoint(
-    root: str, to: str, *, name: str | None = None, version: int | None = None, say, at_best: bool = False
+    root: str,
+    to: str,
+    *,
+    name: str | None = None,
+    version: int | None = None,
+    say,
+    at_best: bool = False,
+    edits: tuple[Chain, Chain] | None = None,
 ) -> str:
-    """Exports the newest or the best checkpoint of the run in `root`; returns the version's folder. Raises UserError if there is none.
+    """Exports the newest or the best checkpoint of the run in `root`; returns the version's folder. Raises UserError if there is none,
+    and as `Edited` for `edits`, the chains before and behind the model that the export holds.
 
     Reads only the run: the training data may have changed since, or be gone.
     """
@@ -73,7 +87,15 @@ def export_checkpoint(
     if not step and not at_best:
         raise UserError(f"{root} holds no checkpoint yet")
     return export_run(
-        run, model, data=known.data, step=step, export_to=(to, name or run.model), say=say, version=version, best=best
+        run,
+        model,
+        data=known.data,
+        step=step,
+        export_to=(to, name or run.model),
+        say=say,
+        version=version,
+        best=best,
+        edits=edits,
     )
 
 
