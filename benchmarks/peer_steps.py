@@ -4,6 +4,7 @@ Each variant is what a PyTorch user would choose: nothing, `channels_last`, and 
 fused Adam. A step computes gradients for the player whose turn it is only, as ours does. The schedules of learning rates are left out.
 """
 
+import math
 import time
 
 import torch
@@ -30,9 +31,7 @@ class Twin:
         for network, ours in zip(self.networks, description["networks"], strict=True):
             peers.load(network, ours["weights"])
             assert peers.parameters(network) == ours["parameters"]
-            self.facts.append(
-                (ours["parameters"], peers.difference(network, ours["inputs"], conditions=ours["outputs"]))
-            )
+            self.facts.append((ours["parameters"], peers.difference(network, ours["inputs"], ours["outputs"])))
         layout = torch.channels_last if channels_last else torch.contiguous_format
         for network in self.networks:
             network.to(memory_format=layout)
@@ -141,7 +140,22 @@ class Espcn(Twin):
         return self.descend(0, loss)
 
 
-FAMILIES = {"dcgan": Dcgan, "r3gan": R3gan, "pix2pix": Pix2pix, "espcn": Espcn}
+class Edsr(Twin):
+    def step(self):
+        with self.autocast():
+            loss = F.l1_loss(self.networks[0](self.batch["low"]).float(), self.batch["high"])
+        return self.descend(0, loss)
+
+
+class Nafnet(Twin):
+    def step(self):
+        with self.autocast():
+            made = self.networks[0](self.batch["low"])
+        error = (made.float() - self.batch["high"]).square().mean([1, 2, 3]) / 4
+        return self.descend(0, (10 / math.log(10) * torch.log(error + 1e-8)).mean())
+
+
+FAMILIES = {"dcgan": Dcgan, "r3gan": R3gan, "pix2pix": Pix2pix, "espcn": Espcn, "edsr": Edsr, "nafnet": Nafnet}
 
 
 def make(description, variant) -> Twin:

@@ -171,7 +171,11 @@ def pix2pix(config):
 
 
 class ShuffledConv2d(nn.Conv2d):
-    """Convolution before a pixel shuffle, for which PyTorch numbers the channels in another order than TensorFlow."""
+    """Convolution before a pixel shuffle to `outputs` channels, for which PyTorch numbers the channels in another order than TensorFlow."""
+
+    def __init__(self, inputs, outputs, side, scale, bias=True):
+        super().__init__(inputs, outputs * scale**2, side, padding="same", bias=bias)
+        self.channels = outputs
 
 
 class Espcn(nn.Module):
@@ -181,7 +185,7 @@ class Espcn(nn.Module):
         super().__init__()
         self.scale = config["scale"]
         first, second = config["widths"]
-        last = ShuffledConv2d(second, 3 * self.scale**2, 3, padding=1)
+        last = ShuffledConv2d(second, 3, 3, self.scale)
         self.layers = nn.Sequential(
             conv(3, first, 5, bias=True), nn.Tanh(), conv(first, second, 3, bias=True), nn.Tanh(), last
         )
@@ -195,13 +199,150 @@ def espcn(config):
     return (Espcn(config),)
 
 
-NETWORKS = {"dcgan": dcgan, "r3gan": r3gan, "pix2pix": pix2pix, "espcn": espcn}
+class ResidualBlock(nn.Sequential):
+    """x + conv(ReLU(conv x))."""
+
+    def __init__(self, width):
+        super().__init__(conv(width, width, 3, bias=True), nn.ReLU(inplace=True), conv(width, width, 3, bias=True))
+
+    def forward(self, x):
+        return x + super().forward(x)
+
+
+class Edsr(nn.Module):
+    """Residual blocks without normalisation and one convolution to pixels, added to the repeated pixels of the input."""
+
+    def __init__(self, config):
+        super().__init__()
+        width, self.scale = config["width"], config["scale"]
+        self.head = conv(3, width, 3, bias=True)
+        self.body = nn.Sequential(
+            *[ResidualBlock(width) for _ in range(config["blocks"])], conv(width, width, 3, bias=True)
+        )
+        self.last = ShuffledConv2d(width, 3, 3, self.scale)
+
+    def forward(self, low):
+        x = self.head(low)
+        return F.pixel_shuffle(self.last(x + self.body(x)) + low.repeat_interleave(self.scale**2, 1), self.scale)
+
+
+def edsr(config):
+    """(network,)."""
+    return (Edsr(config),)
+
+
+class LayerNorm2d(nn.LayerNorm):
+    """Over the channels of each pixel."""
+
+    def __init__(self, channels):
+        super().__init__(channels, eps=1e-6)
+
+    def forward(self, x):
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class Scaled(nn.Module):
+    """Each channel times a learned number."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.factor = nn.Parameter(torch.empty(channels))
+
+    def forward(self, x):
+        return x * self.factor[:, None, None]
+
+
+class Gate(nn.Module):
+    """Half of the channels times the other half."""
+
+    def forward(self, x):
+        one, other = x.chunk(2, dim=1)
+        return one * other
+
+
+class Attention(nn.Module):
+    """Channels times a linear map of their means."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.map = conv(channels, channels, 1, bias=True)
+
+    def forward(self, x):
+        return x * self.map(x.mean([2, 3], keepdim=True))
+
+
+class NafBlock(nn.Module):
+    """The block of NAFNet."""
+
+    def __init__(self, channels):
+        super().__init__()
+        double = 2 * channels
+        self.first = nn.Sequential(
+            LayerNorm2d(channels),
+            conv(channels, double, 1, bias=True),
+            conv(double, double, 3, bias=True, groups=double),
+            Gate(),
+            Attention(channels),
+            conv(channels, channels, 1, bias=True),
+            Scaled(channels),
+        )
+        self.second = nn.Sequential(
+            LayerNorm2d(channels),
+            conv(channels, double, 1, bias=True),
+            Gate(),
+            conv(channels, channels, 1, bias=True),
+            Scaled(channels),
+        )
+
+    def forward(self, x):
+        x = x + self.first(x)
+        return x + self.second(x)
+
+
+class Nafnet(nn.Module):
+    """A U-Net of such blocks."""
+
+    def __init__(self, config):
+        super().__init__()
+        width = config["width"]
+        self.head, self.down = conv(3, width, 3, bias=True), nn.ModuleList()
+        for blocks in config["encoder"]:
+            stage = nn.Sequential(*[NafBlock(width) for _ in range(blocks)])
+            self.down.append(nn.ModuleList([stage, conv(width, 2 * width, 2, 2, bias=True)]))
+            width *= 2
+        self.middle = nn.Sequential(*[NafBlock(width) for _ in range(config["middle"])])
+        self.up = nn.ModuleList()
+        for blocks in config["decoder"]:
+            width //= 2
+            enlarge = nn.Sequential(ShuffledConv2d(2 * width, width, 1, 2, bias=False), nn.PixelShuffle(2))
+            self.up.append(nn.ModuleList([enlarge, nn.Sequential(*[NafBlock(width) for _ in range(blocks)])]))
+        self.last = conv(width, 3, 3, bias=True)
+
+    def forward(self, low):
+        x, skips = self.head(low), []
+        for stage, halve in self.down:
+            x = stage(x)
+            skips.append(x)
+            x = halve(x)
+        x = self.middle(x)
+        for enlarge, stage in self.up:
+            x = stage(enlarge(x) + skips.pop())
+        return self.last(x) + low
+
+
+def nafnet(config):
+    """(network,)."""
+    return (Nafnet(config),)
+
+
+NETWORKS = {"dcgan": dcgan, "r3gan": r3gan, "pix2pix": pix2pix, "espcn": espcn, "edsr": edsr, "nafnet": nafnet}
 
 
 def load(network, weights):
     """Copy `weights` (arrays in the order and the layouts of ours) into a peer; AssertionError unless they are as many.
 
-    Keras lists the layers of two branches by their distance from the end, so each tensor takes the first array of its size.
+    Keras lists the layers of two branches by their distance from the end, so each tensor takes the first array of its size that is
+    a vector as it is, or is not.
     """
     left = list(weights)
     with torch.no_grad():
@@ -209,7 +350,12 @@ def load(network, weights):
             own = dict(module.named_parameters(recurse=False)) | dict(module.named_buffers(recurse=False))
             for name, tensor in own.items():
                 if tensor.is_floating_point() and name != "kernel":
-                    place = next(place for place, array in enumerate(left) if array.size == tensor.numel())
+                    vector = tensor.ndim == 1
+                    place = next(
+                        place
+                        for place, array in enumerate(left)
+                        if array.size == tensor.numel() and (array.ndim == 1) == vector
+                    )
                     array = torch.from_numpy(np.ascontiguousarray(_turned(module, left.pop(place), tensor.shape)))
                     assert array.shape == tensor.shape, f"{module}: {array.shape} for {tensor.shape}"
                     tensor.copy_(array)
@@ -220,8 +366,8 @@ def _turned(module, array, shape):
     """An array of ours in PyTorch's layout."""
     if isinstance(module, LearnedConstant) and array.ndim == 3:
         return array.transpose(2, 0, 1)
-    if isinstance(module, ShuffledConv2d):  # pixel by pixel, 3 colours each, to colour by colour
-        array = array.reshape(*array.shape[:-1], -1, 3).swapaxes(-1, -2).reshape(array.shape)
+    if isinstance(module, ShuffledConv2d):  # pixel by pixel, all channels of each, to channel by channel
+        array = array.reshape(*array.shape[:-1], -1, module.channels).swapaxes(-1, -2).reshape(array.shape)
     if array.ndim == 1 or isinstance(module, LearnedConstant):
         return array
     if isinstance(module, nn.ConvTranspose2d):
@@ -230,6 +376,8 @@ def _turned(module, array, shape):
         return array.transpose(3, 2, 0, 1)
     if array.ndim == 2:  # a dense layer behind a flattening
         array = array.reshape(*shape[2:], -1, shape[0])
+    if array.ndim == 4 and array.shape[-1] == 1 and shape[1] == 1:  # a depthwise convolution
+        return array.transpose(2, 3, 0, 1)
     if array.ndim == 3:  # weights of a channel's pixels
         return array.transpose(2, 0, 1)[:, None]
     return array.transpose(3, 2, 0, 1)

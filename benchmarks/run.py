@@ -44,6 +44,7 @@ class Family:
     unit: int = 1  # steps after which the kinds of steps come round again
     together: int = 1  # steps that `fit` takes in one call
     path: str = "bare"  # what of ours is compared with the peers
+    view: str = "auto"  # of the rows
 
 
 FAMILIES = {
@@ -54,8 +55,12 @@ FAMILIES = {
         "ESPCN x2, batch 16", "espcn", "x2", {"channels_last, bf16": 1.10}, unit=8, together=8, path="fit"
     ),
     "espcn-x4": Family(
-        "ESPCN x4, batch 16", "espcn", "x4", {"channels_last, bf16": 1.10}, unit=8, together=8, path="fit"
+        "ESPCN x4, batch 16", "espcn", "x4", {"channels_last, bf16": 1.00}, unit=8, together=8, path="fit"
     ),
+    "edsr-x2": Family(
+        "EDSR x2, batch 16", "edsr", "x2", {"eager": 1.15, "channels_last, bf16": 1.10}, unit=4, together=4
+    ),
+    "nafnet": Family("NAFNet `cpu`, batch 8", "nafnet", "cpu", {"eager": 1.10}, unit=4, together=4, view="noise:25"),
 }
 PARTS = (*FAMILIES, "data", "memory", "serving")
 
@@ -86,7 +91,8 @@ def measure_family(name, rounds, seconds) -> list[str]:
         def start(maker, *arguments):
             return stack.enter_context(Worker(maker, *arguments))
 
-        ours = {p: start("benchmarks.steps:Ours", family.model, family.preset, p, family.together) for p in PRECISIONS}
+        described = family.model, family.preset
+        ours = {p: start("benchmarks.steps:Ours", *described, p, family.together, family.view) for p in PRECISIONS}
         description = ours["float32"].describe()
         peers = {variant: start("benchmarks.peer_steps:make", description, variant) for variant in PEERS}
         for parameters, difference in peers["eager"].agreement():

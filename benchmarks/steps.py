@@ -38,9 +38,10 @@ class Ours:
     Args:
         precision: what its layers compute in.
         together: steps that `fit` takes in one call.
+        view: how its rows are made of pictures, as for `--view`.
     """
 
-    def __init__(self, name, preset, precision, together=1):
+    def __init__(self, name, preset, precision, together=1, view="auto"):
         keras.utils.set_random_seed(0)
         keras.config.set_dtype_policy(precision)
         family = catalogue.load(name)
@@ -49,7 +50,7 @@ class Ours:
         self.config = dataclasses.replace(family.PRESETS[preset], ema_images=0)
         self.model = family.Model(self.config)
         task = tasks.of(self.model)
-        rows = load_rows(open_source(f"studio:{PICTURES}"), task.view(self.config))
+        rows = load_rows(open_source(f"studio:{PICTURES}"), task.view(self.config, view))
         self.waiting = pipeline.Waiting()
         self.rows = pipeline.training(
             rows,
