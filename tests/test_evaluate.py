@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,18 +11,20 @@ import weight_files
 from click.testing import CliRunner
 from PIL import Image
 
-from data import views
+from data import edits, views
 from data.cache import load_rows
 from data.catalogue import open_source
 from data.images import decode
 from models import catalogue as families
 from serving.export import offline
 from trainer import cli, task
+from trainer.evaluation.pairs import Pair
 from trainer.features import catalogue
 from trainer.features.extractor import Extractor
 from trainer.metrics.artifacts import periodic_artifacts
 from trainer.metrics.distribution import kid
 from trainer.metrics.fidelity import psnr
+from trainer.tasks.enhancement import BICUBIC, UNCHANGED, Enhancement
 
 SIDE = 16
 
@@ -286,3 +289,22 @@ def _alike(root):
         (root / folder).mkdir()
         Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(root / folder / "1.png")
     return f"pairs:{root}"
+
+
+@pytest.mark.parametrize(
+    "scale, view, names",
+    [
+        (2, "auto", [BICUBIC]),
+        (2, "noise:25", [BICUBIC, "classic (bilateral:40)"]),
+        (1, "noise:25", [UNCHANGED, "classic (bilateral:40)"]),
+    ],
+)
+def test_damaged_pictures_are_measured_beside_a_classic_chain(scale, view, names):
+    source = np.random.default_rng(0).integers(100, 130, (20, 24, 3), np.uint8)
+    target = np.zeros((20 * scale, 24 * scale, 3), np.uint8)
+    run = SimpleNamespace(settings={"scale": scale}, view=view)
+    made = Enhancement().alternatives([Pair(source, target, None)], run)
+    assert list(made) == names
+    for name, chain in zip(names, ("", "bilateral:40"), strict=False):
+        large = Image.fromarray(edits.parse(chain)(source)).resize((24 * scale, 20 * scale), Image.Resampling.BICUBIC)
+        np.testing.assert_array_equal(made[name][0], np.array(large))

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
-from data import views
+from data import edits, views
 from data.batch import ENHANCEMENT
 from data.corruptions.recipes import parse
 from data.degrade import downscale, modcrop
@@ -16,6 +16,8 @@ from trainer.metrics.table import PSNR_Y
 from trainer.tasks.task import PERIOD, PairTask
 
 BICUBIC = "bicubic (Pillow)"
+UNCHANGED = "unchanged"
+CLASSIC = "bilateral:40"  # before the bicubic enlargement: the best of a few on photos damaged by the recipe `photo`
 _WINDOW = 160  # side in px of the part shown of a large picture
 
 
@@ -50,8 +52,13 @@ class Enhancement(PairTask):
     def enlarged(self, sources, settings):
         return sources.repeat(settings["scale"], axis=1).repeat(settings["scale"], axis=2)
 
-    def alternatives(self, pairs):
-        return {BICUBIC: [_bicubic(pair) for pair in pairs]}
+    def alternatives(self, pairs, run):
+        unchanged = BICUBIC if run.settings["scale"] > 1 else UNCHANGED
+        made = {unchanged: [_bicubic(pair) for pair in pairs]}
+        if parse(run.view, run.settings["scale"]):  # damage that a classic method can remove
+            chain = edits.parse(CLASSIC)
+            made[f"classic ({CLASSIC})"] = [_bicubic(pair._replace(source=chain(pair.source))) for pair in pairs]
+        return made
 
     def references(self, pair):
         """Returns the part of a large picture where bicubic enlargement is worst."""

@@ -101,8 +101,8 @@ class PairTask(Task):
         """Returns (part of the target that an example shows, (caption, picture) of each baseline)."""
         return np.s_[:, :], [("source", pair.source), ("target", pair.target)]
 
-    def alternatives(self, pairs: Sequence[Pair]) -> dict[str, list[np.ndarray]]:
-        """Returns baselines: pictures made from the sources without a model, by name."""
+    def alternatives(self, pairs: Sequence[Pair], run) -> dict[str, list[np.ndarray]]:
+        """Returns baselines: pictures made from the sources without a model, by name; `run` is the model's `RunConfig`."""
         return {}
 
     def read(self, model, source, quarantine, count: int, progress) -> Iterator[Pair]:
@@ -177,7 +177,7 @@ class PairTask(Task):
                 masks=masks,
             ),
             made_by=self.made_by.format(view=model.run.view),
-            alternatives=self.alternatives(reference.pairs),
+            alternatives=self.alternatives(reference.pairs, model.run),
             show=show,
             progress=progress,
         )
