@@ -432,6 +432,7 @@ def test_every_signature_answers_over_grpc_and_rest(name, exported):
                             np.testing.assert_array_equal(answer[alias], value, err_msg=f"{target} {key} {alias}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, task in catalogue.names().items() if task == "enhancement"])
 def test_what_a_mask_keeps_comes_out_bit_for_bit_from_the_export_and_over_the_wire(name, exported, tmp_path):
     """Everything else is the model's. Enlarged, what is kept is the photo's bicubic enlargement."""

@@ -20,7 +20,7 @@ from serving.export import offline
 from serving.export.export import export
 from trainer.cli import main
 
-CHAIN = parse("white_balance:white,contrast:1.5"), parse("whiten,crop:0.1,square:40")
+CHAIN = parse("white_balance:white"), parse("whiten,square:40")
 
 
 def photos():
