@@ -198,7 +198,7 @@ Example:
 @click.option("--signature", help="Signature to call", metavar="NAME", default="apply")
 @click.option("--input", "others", help="Another input picture, such as a mask: a file, or a folder with one for each photo; repeatable",
               metavar="NAME=PATH", multiple=True)
-@click.option("--keep",   help="Mask of what stays as it is, white: a file, or a folder with one a photo", metavar="PATH", type=PATH)
+@click.option("--keep",     help="Mask of what stays as it is, white: a file, or a folder with one per photo", metavar="PATH", type=PATH)
 @click.option("--label",    help="Class of the photos, by name or number", metavar="NAME")
 @click.option("--condition", help="As --label, of anything else it is told; repeatable", metavar="NAME=VALUE", multiple=True)
 @click.option("--set",      help="Any number that the model takes, repeatable", metavar="NAME=X", multiple=True)
