@@ -27,12 +27,14 @@ def test_keys_shapes_and_types(examples):
     assert Studio().example(0)["image"].shape == (128, 128, 3)
 
 
-def test_colour_and_print_are_those_of_the_caption(examples):
+def test_attributes_are_those_of_the_caption(examples):
     names = Studio.attributes
-    assert {name: len({example[name] for example in examples}) for name in names} == {"colour": 17, "print": 5}
+    seen = {name: len({example[name] for example in examples}) for name in names}
+    assert seen == {"colour": 17, "print": 5, "backdrop": 6}
     for example in examples:
-        colour, printed = (values[example[name]] for name, values in names.items())
+        colour, printed, backdrop = (values[example[name]] for name, values in names.items())
         assert f"{colour} {printed}".removesuffix(" plain") + " " in example["caption"]
+        assert example["caption"].endswith(f" on a {backdrop} background")
         assert printed != "plain" or not any(f" {other} " in example["caption"] for other in names["print"])
 
 

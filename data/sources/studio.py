@@ -97,7 +97,7 @@ class Studio:
 
     spec = "studio"
     classes = tuple(KINDS)
-    attributes = {"colour": tuple(COLOURS), "print": ("plain", *ANY)}
+    attributes = {"colour": tuple(COLOURS), "print": ("plain", *ANY), "backdrop": tuple(BACKGROUNDS)}
     keys = frozenset({"image", "label", "caption", "mask", *attributes})
     left_out = Quarantine()
 
@@ -115,7 +115,7 @@ class Studio:
             yield self.example(index, size)
 
     def example(self, index: int, size: int | None = None) -> dict:
-        """Example `index`: `image` uint8 [size, size, 3]; `label`, `colour`, `print` int; `caption` str; `mask` uint8 [size, size, 1].
+        """Example `index`: `image` uint8 [size, size, 3], `label` and the attributes int, `caption` str, `mask` uint8 [size, size, 1].
 
         `colour` is that of most of the product. In the mask 255 is product and 0 is background or shadow. `size` None is 128.
         """
@@ -153,6 +153,7 @@ class Studio:
             "label": label,
             "colour": self.attributes["colour"].index(name),
             "print": self.attributes["print"].index(print_name or "plain"),
+            "backdrop": self.attributes["backdrop"].index(backdrop),
             "caption": f"{article} {words} on a {backdrop} background",
             "mask": (np.clip(canvas.alpha, 0.0, 1.0) * 255 + 0.5).astype(np.uint8)[..., None],
         }
