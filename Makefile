@@ -17,7 +17,7 @@ $(VENV)/.installed: setup.py
 install: $(VENV)/.installed  ## make the virtual environment
 
 demo: $(VENV)/.installed  ## train on drawn products, export, and make a picture from the export (ten minutes on two cores, or less)
-	$(BIN)/python -m trainer.task --conditional --condition colour --condition print --precision auto --job-dir runs/demo
+	$(BIN)/python -m trainer.task --conditional --condition colour --condition print --condition backdrop --precision auto --job-dir runs/demo
 	$(BIN)/packshot sample runs/demo --n 64 --seed 7 --out demo.png
 
 test: $(VENV)/.installed  ## run the tests, two files at a time

@@ -82,7 +82,7 @@ PRESETS = {
     "cpu-64": Config(
         64,
         16,
-        60_000,
+        50_000,
         channels=(192, 128, 96, 32, 16),
         blocks=(1, 1, 1, 1, 0),
         patch=4,
@@ -92,7 +92,7 @@ PRESETS = {
         penalty_every=4,
         learning_rate=1e-3,
         learning_rate_end=1e-4,
-        burn_in_images=60_000,
+        burn_in_images=50_000,
         ema_images=3_000,
     ),
     "cpu-32": Config(
