@@ -337,6 +337,21 @@ class TwoPlayer(ImageModel):
         self.ada_strength = self._counter("ada_strength")
         self.ada_confidence = self._counter("ada_confidence")
 
+    def freeze_critic(self, count):
+        """Keep the critic's first `count` layers with weights, counted from the picture, as they are: FreezeD (Mo, Cho and Shin 2020, arXiv
+        2002.10964), section 3. Their state stays in checkpoints.
+
+        Raises:
+            UserError: no layer would be left to train.
+        """
+        layers = [layer for layer in self.critic.layers if layer.weights]
+        if count >= len(layers):
+            raise UserError(
+                f"--freeze-critic takes at most {len(layers) - 1} here: the critic has {len(layers)} layers with weights"
+            )
+        for layer in layers[:count]:
+            layer.trainable = False
+
     def fakes(self, batch):
         """The generator's move in training mode: pictures, or a nest of tensors of which the hooks below know the meaning."""
         raise TypeError(f"{type(self).__name__} does not say how its generator plays")

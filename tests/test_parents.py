@@ -118,6 +118,39 @@ def test_a_command_begins_with_another_run_and_goes_on_without_it(tmp_path, monk
     assert not (tmp_path / "third").exists()
 
 
+@pytest.mark.parametrize("name", ["mlp_gan", "r3gan", "dcgan"])
+def test_a_frozen_start_of_the_critic_stays_and_all_else_moves(name):
+    model = tiny(name)
+    first, second = [layer for layer in model.critic.layers if layer.weights][:2]
+    model.freeze_critic(1)
+    before, names = values(model), {id(variable): key for key, variable in model.state().items()}
+    for number in range(2):
+        model.train_step(batch(model, number))
+    moved = set(equal(values(model), before))
+    assert not moved & {names[id(weight.value)] for weight in first.weights}
+    assert {names[id(weight.value)] for weight in second.trainable_weights} <= moved
+    assert {names[id(weight.value)] for weight in model.network.trainable_weights} <= moved
+
+
+def test_a_critic_is_not_frozen_as_a_whole():
+    model = tiny("mlp_gan")
+    layers = sum(bool(layer.weights) for layer in model.critic.layers)
+    with pytest.raises(UserError, match=f"at most {layers - 1} here: the critic has {layers} layers"):
+        model.freeze_critic(layers)
+
+
+def test_a_command_freezes_the_critic_of_another_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    common = ["--model", "mlp_gan", "--preset", "tiny", "--data", "studio:40", "--no-export"]
+    assert train(*common, "--images", 16, "--job-dir", "first").exit_code == 0
+    second = [*common, "--init", "first", "--freeze-critic", 1, "--job-dir", "second"]
+    assert train(*second, "--images", 16).exit_code == 0 and train(*second, "--images", 32).exit_code == 0
+    before, after = checkpoint("first"), checkpoint("second")
+    critic = sorted(name for name in before if name.startswith("critic/"))
+    moved = [not np.array_equal(before[name], after[name]) for name in critic]
+    assert not any(moved[:2]) and all(moved[2:])
+
+
 # Runs that work with the networks of another run
 
 

@@ -477,6 +477,11 @@ REFUSED = {
         "--conditional is for conditional models",
     ),
     "no critic": (["--model", "espcn", "--augment", "ada"], "changes what a critic sees, and espcn has none"),
+    "no critic to freeze": (
+        ["--model", "espcn", "--freeze-critic", 1],
+        "is for families with a critic, and espcn has none",
+    ),
+    "nothing learnt": (["--freeze-critic", 1], "needs --init RUN"),
     "no view": (["--view", "edges"], "--view edges is for translation"),
     "a pair": (["--model", "pix2pix", "--view", "pair"], "has no 'source'"),
     "memory": (["--batch-size", 10**7, "--images", 10**7], "a batch of 10,000,000 takes"),

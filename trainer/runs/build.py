@@ -41,7 +41,10 @@ def make_model(run: RunConfig, facts: Facts, *, parent=None):
     options = {"augment": run.augment} if issubclass(family.Model, TwoPlayer) else {}
     if parent is not None:
         options["parent"] = parent
-    return family.Model(config, facts=facts, seed=run.seed, **options)
+    model = family.Model(config, facts=facts, seed=run.seed, **options)
+    if run.freeze_critic:
+        model.freeze_critic(run.freeze_critic)
+    return model
 
 
 def configuration(run: RunConfig):

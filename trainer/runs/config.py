@@ -53,6 +53,7 @@ class RunConfig:
     conditions: tuple[str, ...] = ()  # that the model is told besides the category
     init: str | None = None  # run, or run#part, whose weights it begins with
     parent: str | None = None  # run that lends it its networks
+    freeze_critic: int = 0  # layers of the critic, from the picture on, that are not trained
 
     @property
     def told(self) -> tuple[str, ...]:
