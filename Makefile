@@ -23,7 +23,7 @@ demo: $(VENV)/.installed  ## train on drawn products, export, and make a picture
 test: $(VENV)/.installed  ## run the tests, two files at a time
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-test-slow: $(VENV)/.installed  ## run the tests that `make test` leaves out: every family through XLA and in low precision, a server under load
+test-slow: $(VENV)/.installed  ## run the tests that `make test` leaves out: every family through XLA and in low precision, the sizes of papers, a server under load
 	$(BIN)/python -m pytest -n 2 -m slow
 
 goldens: $(VENV)/.installed  ## write what ten steps of every family compute, after a change that is meant to change it

@@ -40,6 +40,7 @@ def test_it_removes_noise_before_it_fits_it():
     assert np.mean((picture - clean) ** 2) < 0.5 * np.mean((noisy - clean) ** 2)
 
 
+@pytest.mark.slow
 def test_unknown_pixels_have_no_part_in_it_and_are_filled_in():
     photo, known = smooth(), np.ones((24, 24), bool)
     known[8:14, 8:14] = False
@@ -50,6 +51,7 @@ def test_unknown_pixels_have_no_part_in_it_and_are_filled_in():
     assert np.abs(filled[~known].astype(int) - photo[~known]).mean() < 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [2, 4])
 def test_shrunk_it_is_the_photo(scale):
     photo = smooth(12)

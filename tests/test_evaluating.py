@@ -231,6 +231,7 @@ MIRRORED = TWO_DEVICES.replace(
 )
 
 
+@pytest.mark.slow
 def test_only_the_first_of_two_workers_evaluates_and_two_replicas_measure_as_one(tmp_path):
     options = ["--model", "espcn", *TINY[:4], *PAIRED, "--steps-per-execution", 1]
     cluster = {"worker": [f"localhost:{port}" for port in free_ports(2)]}

@@ -11,6 +11,7 @@ from data.errors import UserError
 from models.enhancement import edsr, esrgan, rrdb
 
 
+@pytest.mark.slow
 def test_parameters_of_the_paper():
     """The authors' critic of patches of 128 px has 14,499,401 weights, one of them the last bias."""
     config = esrgan.PRESETS["x4-paper"]

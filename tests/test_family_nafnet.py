@@ -11,6 +11,7 @@ from data.errors import UserError
 from models.enhancement import nafnet
 
 
+@pytest.mark.slow
 def test_parameters_agree_with_the_published_network():
     """The authors count 29.16 M for width 32, and others 115.9 M for width 64, with their code (issues 60 and 51 of its repository)."""
     for preset, millions in (("32", 29.16), ("64", 115.9)):

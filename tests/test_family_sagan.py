@@ -73,6 +73,7 @@ def test_every_kernel_is_normalised():
     assert {weight.name for weight in model.critic.trainable_weights} == {"kernel", "bias", "gamma"}
 
 
+@pytest.mark.slow
 def test_parameters_of_the_papers_widths():
     """64 px, base width 64: a block has 9 a b + 9 b b + a b weights; attention at 32 px, of 128 channels and in the critic of 64."""
     config, channels = sagan.PRESETS["64"], (1024, 512, 256, 128, 64)

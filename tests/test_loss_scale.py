@@ -57,6 +57,7 @@ def test_gradients_that_float16_cannot_hold_are_those_of_float32():
     np.testing.assert_allclose(found, expected, rtol=0.02, atol=0.01 * np.abs(expected).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, changes", [
     ("espcn", {}),
     ("mlp_gan", {"critic_steps": 2}),

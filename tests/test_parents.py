@@ -175,6 +175,7 @@ PROMISES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TOYS)
 def test_families_with_a_parent_keep_the_promises(name, toys, tmp_path, strategy):
     for kept in PROMISES:
