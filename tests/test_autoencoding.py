@@ -9,6 +9,7 @@ from families import FAMILIES, tiny, told
 from data.images import to_float
 from models import catalogue
 from models.tasks import Autoencoding
+from serving.export import offline
 from serving.export.export import export
 from serving.export.session import Session
 
@@ -23,12 +24,21 @@ def test_an_export_answers_for_its_pictures(name, tmp_path):
     rng = np.random.default_rng(0)
     images, label = rng.integers(256, size=(3, 16, 16, 3)).astype(np.uint8), np.array([2, 0, 1])
     files = np.array([tf.io.encode_png(image).numpy() for image in images], object)
-    with Session(export(model, str(tmp_path), name, metadata={"task": model.task})) as session:
+    version = export(model, str(tmp_path), name, metadata={"task": model.task})
+    with Session(version) as session:
         z = session.run("encode", {"images": images})["z"]
         seen = session.run("reconstruct", {"images": images, "label": label})["images"]
         decoded = session.run("latents", {"z": z, "label": label})["images"]
         of_files = session.run("encode_bytes", {"image_bytes": files})["z"]
         png = session.run("reconstruct_bytes", {"image_bytes": files, "label": label})["image_bytes"]
+    for number, file in enumerate(files):
+        (tmp_path / f"{number}.png").write_bytes(file)
+    pair = str(tmp_path / "0.png"), str(tmp_path / "2.png")
+    between = offline.between(version, [pair, (pair[0], 7)], 3, conditions={"label": 2})
+    of_seven = offline.sample(version, 1, 7, conditions={"label": 2})
+    for place, picture in ((0, seen[0]), (3, seen[0]), (5, of_seven[0])):
+        assert np.abs(between[place].astype(int) - picture).max() <= 1
+    assert np.abs(between[2].astype(int) - seen[2]).max() > 1  # the other photo, told another class
     mean, _ = model.ema.get_layer("encoder")(to_float(images))
     assert z.shape == (3, model.config.latent_size) and z.dtype == np.float32
     np.testing.assert_allclose(z, mean, atol=1e-4)

@@ -65,6 +65,23 @@ def test_it_learns_to_see_a_picture():
     assert (distances.argmin(axis=1) == np.arange(12)).all()
 
 
+def test_pictures_are_moved_by_whole_pixels_with_mirrored_borders():
+    """Against NumPy's padding: each row is one of the 5 x 5 cuts of its padded picture, and rows differ."""
+    model = tiny("vae", shift=2)
+    rows = batch(model, rows=24)
+    model._begin(rows)
+    moved, seen = model.moved(rows["image"]).numpy(), set()
+    padded = np.pad(rows["image"], [(0, 0), (2, 2), (2, 2), (0, 0)], mode="reflect")
+    for row, picture in enumerate(moved):
+        fits = [
+            (y, x) for y, x in np.ndindex(5, 5) if np.allclose(padded[row, y : y + 16, x : x + 16], picture, atol=1e-5)
+        ]
+        assert len(fits) == 1
+        seen.add(fits[0])
+    assert len(seen) > 8
+    assert tiny("vae").moved(rows["image"]) is rows["image"]
+
+
 def test_settings_must_fit():
     with pytest.raises(UserError, match="2 stages from 4x4 px make pictures of 16 px, not resolution=32"):
         catalogue.configure(vae, "tiny", {"resolution": 32})

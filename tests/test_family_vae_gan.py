@@ -21,14 +21,15 @@ def begun(**options):
 
 
 def test_terms_by_hand_on_a_linear_critic():
-    """With D(x) = w.x, and x itself for a layer of the critic: R1 is r1/2 |w|^2, the rest softplus and the logarithm of a difference."""
-    model, rows, fakes = begun(gamma=3.0, beta=2.0, r1=4.0)
+    """With D(x) = w.x and x itself for its layer: R1 = R2 = penalty/2 |w|^2, and a pair loses softplus(D(fake) - D(real))."""
+    model, rows, fakes = begun(gamma=3.0, beta=2.0, penalty=4.0)
     weight = np.random.default_rng(0).normal(0, 0.01, (16, 16, 3)).astype("float32")
     model.critic = lambda inputs, training: (tf.reduce_sum(inputs[0] * weight, [1, 2, 3]), inputs[0])
     real, played = ((pictures.numpy() * weight).sum((1, 2, 3)) for pictures in (rows["image"], fakes["played"]))
     critic = model.critic_terms(rows, fakes, True)
-    np.testing.assert_allclose(critic["adversarial"], np.log1p(np.exp(-real)) + np.log1p(np.exp(played)), rtol=1e-4)
-    np.testing.assert_allclose(critic["r1"], [2.0 * np.sum(weight**2)] * 8, rtol=1e-4)
+    np.testing.assert_allclose(critic["adversarial"], np.log1p(np.exp(played - real)), rtol=1e-4)
+    for name in ("r1", "r2"):
+        np.testing.assert_allclose(critic[name], [2.0 * np.sum(weight**2)] * 8, rtol=1e-4)
     assert model.critic_terms(rows, fakes, False).keys() == {"adversarial"}
     terms = model.generator_terms(rows, fakes, True)
     difference = np.square(rows["image"].numpy() - fakes["seen"].numpy()).mean((1, 2, 3))
@@ -36,7 +37,7 @@ def test_terms_by_hand_on_a_linear_critic():
     np.testing.assert_allclose(terms["reconstruction"], expected, rtol=1e-4)
     kl = divergence(fakes["mean"], fakes["log_variance"]).numpy()
     np.testing.assert_allclose(terms["divergence"], 3.0 * 2.0 * kl / (16 * 16 * 3), rtol=1e-4)
-    np.testing.assert_allclose(terms["adversarial"], np.log1p(np.exp(-played)), rtol=1e-4)
+    np.testing.assert_allclose(terms["adversarial"], np.log1p(np.exp(real - played)), rtol=1e-4)
 
 
 def test_who_learns_from_what():

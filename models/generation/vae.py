@@ -15,7 +15,10 @@ answers `encode` (the mean of z) and `reconstruct`.
 
 from dataclasses import dataclass
 
+import tensorflow as tf
+
 from data.facts import Facts
+from models.augment import warp
 from models.base import OnePlayer
 from models.layers.autoencoders import build_autoencoder, check_stages
 from models.losses.variational import divergence, surprise
@@ -43,6 +46,7 @@ class Config:
     )  # of the stages, from 4x4 px upwards, each twice as wide, to half the resolution
     embedding_size: int = 32  # numbers in the embedding of a condition
     beta: float = 10.0  # weight of the KL divergence
+    shift: int = 0  # px at most, by which pictures are moved at random, their borders mirrored
     learning_rate: float = 1e-3  # of Adam at the start
     learning_rate_end: float = 1e-5  # at the end of decay_images
     decay_images: int = 200_000  # length of the cosine from the one to the other
@@ -55,7 +59,7 @@ class Config:
 
 PRESETS = {
     "tiny": Config(16, 8, 64, latent_size=8, channels=(16, 8), embedding_size=4, ema_images=500),
-    "64": Config(64),
+    "64": Config(64, latent_size=128, beta=3.0, shift=4),
     "32": Config(32, channels=(192, 96, 48)),
 }
 
@@ -70,7 +74,7 @@ class Model(Autoencoding, OnePlayer):
         self.network_optimizer = adam("adam", self.network, rate=rate)
 
     def terms(self, batch):
-        pictures = batch["image"]
+        pictures = self.moved(batch["image"])
         noise = self.random.normal(pictures.shape[0], self.config.latent_size)
         seen, _, mean, log_variance = self.network([pictures, noise, *self.conditions(batch)], training=True)
         values = pictures.shape[1] * pictures.shape[2] * pictures.shape[3]
@@ -78,3 +82,11 @@ class Model(Autoencoding, OnePlayer):
             "reconstruction": surprise(seen, pictures, ROUNDING),
             "divergence": self.config.beta * divergence(mean, log_variance) / values,
         }
+
+    def moved(self, pictures):
+        """Pictures float32 [batch, resolution, resolution, 3], each moved by up to `shift` whole px down and right."""
+        if not self.config.shift:
+            return pictures
+        reach = self.config.shift + 0.5
+        steps = tf.round(self.random.uniform(pictures.shape[0], 2, low=-reach, high=reach))
+        return warp(pictures, down=steps[:, 0], right=steps[:, 1], reflect=True)
