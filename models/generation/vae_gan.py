@@ -120,7 +120,7 @@ def build_critic(config, facts, name):
         stages.append(x)
     maps = next(x for x in stages if x.shape[1] == config.similarity)
     x = keras.layers.Flatten()(keras.layers.Activation("silu")(x))
-    total = logits(x, conditions, facts, initializer=fan_in)
+    total = logits(x, conditions, facts, initializer=fan_in, use_bias=False)
     return keras.Model(
         [picture, *conditions], [total, keras.layers.Activation("linear", dtype="float32")(maps)], name=name
     )
