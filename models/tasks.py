@@ -86,6 +86,38 @@ class Generation:
         return signatures.derive(self.endpoints())
 
 
+class Autoencoding(Generation):
+    """Models that also make z of a picture, and that picture again of z.
+
+    Expects networks with the layers `encoder`, called as encoder(pictures) -> (mean of z, its log variance), and `decoder`, called as
+    decoder([latent, *conditions]).
+    """
+
+    def decode(self, latent, conditions, *, training=False):
+        network = self.network if training else self.ema
+        return network.get_layer("decoder")([latent, *conditions], training=training)
+
+    def encode(self, pictures):
+        """The mean of z, float32 [n, latent_size], of pictures float32 [n, resolution, resolution, 3] in [-1, 1]."""
+        return self.ema.get_layer("encoder")(pictures, training=False)[0]
+
+    def endpoints(self):
+        """Beside those of generation: encode: images -> z, the mean. reconstruct: images, conditions -> images."""
+        conditions = {condition.name: ports.Condition(condition) for condition in self.facts}
+        images = {"images": ports.Picture(self.config.resolution)}
+
+        def encode(images):
+            return {"z": self.encode(images)}
+
+        def reconstruct(images, **given):
+            return {"images": self.decode(self.encode(images), [given[name] for name in conditions])}
+
+        return super().endpoints() | {
+            "encode": Endpoint(encode, images, {"z": ports.Latent((self.config.latent_size,))}),
+            "reconstruct": Endpoint(reconstruct, images | conditions, images),
+        }
+
+
 class _PictureToPicture:
     """Models that make a picture from a picture, by `apply(pictures)`. One that takes more than a picture declares its own `endpoints`."""
 

@@ -289,6 +289,21 @@ def test_a_sample_grid_goes_nowhere_else(models, tmp_path, monkeypatch, case):
     assert contents(tmp_path) == before
 
 
+ROWS = {
+    "both": (("--between", 3, 9, "--n", 4), "--n does not go with --between"),
+    "a number": (("--between", 3, 9, "--truncation", 0.5), "--truncation does not go with --between"),
+    "steps of nothing": (("--steps", 4), "--steps is of rows: give --between too"),
+    "no z": (("--between", 3, 9), "makes no pictures from z; it has: generate"),
+}
+
+
+@pytest.mark.parametrize("case", ROWS)
+def test_rows_between_seeds_are_refused_in_a_sentence(models, tmp_path, case):
+    words, sentence = ROWS[case]
+    assert refused(packshot("sample", models / "gan" / "1", *words, "--out", tmp_path / "x.png"), sentence)
+    assert names(tmp_path) == []
+
+
 def test_a_grid_with_the_longest_name_is_written(models, tmp_path):
     name = "n" * 251 + ".png"
     assert packshot("sample", models / "gan" / "1", "--n", 1, "--out", tmp_path / name).exit_code == 0

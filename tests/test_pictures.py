@@ -90,3 +90,49 @@ def test_one_bad_photo_does_not_fail_the_others(models):
     good, bad, again = offline.apply(models / "negative", [_png(photo), b"no picture", _png(photo)])
     assert isinstance(bad, ValueError) and good == again
     np.testing.assert_array_equal(np.array(Image.open(io.BytesIO(good))), 255 - photo)
+
+
+# Between two ends
+
+
+def test_rows_between_seeds_begin_and_end_with_the_pictures_of_the_seeds(models, monkeypatch):
+    monkeypatch.setattr(offline, "BATCH", 4)
+    made = offline.between(models / "plain", [(3, 9), (9, 4)], 5)
+    assert made.shape == (10, SIZE, SIZE, 3) and made.dtype == np.uint8
+    for place, seed in ((0, 3), (4, 9), (5, 9), (9, 4)):
+        np.testing.assert_array_equal(made[place], offline.sample(models / "plain", 1, seed=seed)[0])
+
+
+@pytest.mark.parametrize("name", ["labelled", "old"])
+def test_rows_are_of_the_classes_in_turn_or_of_one(models, name):
+    for given, labels in (({}, ("shoes", "hats")), ({"label": "hats"}, ("hats", "hats"))):
+        made = offline.between(models / name, [(3, 9), (3, 9)], 2, conditions=given)
+        for row, label in enumerate(labels):
+            ends = [offline.sample(models / name, 1, seed=seed, conditions={"label": label})[0] for seed in (3, 9)]
+            np.testing.assert_array_equal(made[2 * row : 2 * row + 2], ends)
+
+
+def test_a_model_without_z_or_without_an_encoder_says_so(models):
+    with pytest.raises(offline.CannotServe, match="makes no pictures from z; it has: apply, apply_bytes"):
+        offline.between(models / "negative", [(3, 9)], 2)
+    with pytest.raises(offline.CannotServe, match=r"cannot encode photos; give seeds, not a\.png"):
+        offline.between(models / "plain", [(3, "a.png")], 2)
+
+
+def test_an_arc_keeps_its_length_and_turns_evenly():
+    """Against a rotation in the plane of the two ends."""
+    rng = np.random.default_rng(0)
+    first, across = np.linalg.qr(rng.normal(size=(6, 2)))[0].T * 3.0
+    last = np.cos(2.0) * first + np.sin(2.0) * across
+    angles = np.linspace(0.0, 2.0, 7)[:, None]
+    expected = np.cos(angles) * first + np.sin(angles) * across
+    np.testing.assert_allclose(offline.arc(first, last, 7), expected, atol=1e-5)
+    found = offline.arc(first.reshape(2, 3), last.reshape(2, 3), 7)
+    np.testing.assert_allclose(found.reshape(7, 6), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("factor", [0.0, 1.0, 2.0, -1.0])
+def test_an_arc_of_one_direction_is_a_line(factor):
+    first = np.array([3.0, 4.0])
+    shares = np.linspace(0, 1, 5)[:, None]
+    np.testing.assert_allclose(offline.arc(first, factor * first, 5), (1 - shares) * first + shares * factor * first)

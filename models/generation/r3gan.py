@@ -24,6 +24,7 @@ from models.layers.condition import condition_inputs, join, logits
 from models.layers.conv import GroupedConv2D, StridedConv2D, StridedConv2DTranspose
 from models.layers.initializers import fan_in, normal
 from models.layers.resample import Downsample2x, Upsample2x
+from models.layers.skips import colours, skip_pictures
 from models.losses import penalties
 from models.losses.adversarial import objective
 from models.optimizers import adam
@@ -191,19 +192,6 @@ def build_generator(config, facts, name):
     else:
         picture = colours(x, config.last_side)
     return keras.Model([latent, *conditions], keras.layers.Activation("linear", dtype="float32")(picture), name=name)
-
-
-def colours(x, side, *, gain=1.0):
-    return keras.layers.Conv2D(3, side, padding="same", use_bias=False, kernel_initializer=fan_in(gain))(x)
-
-
-def skip_pictures(stages, last_side):
-    """The sum of a picture of each stage, doubled to the size of the last: Karras et al. 2020 (StyleGAN2), section 4.1."""
-    gain = len(stages) ** -0.5
-    picture = colours(stages[0], 1, gain=gain)
-    for x in stages[1:]:
-        picture = Upsample2x()(picture) + colours(x, last_side if x is stages[-1] else 1, gain=gain)
-    return picture
 
 
 def build_critic(config, facts, name):

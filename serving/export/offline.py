@@ -10,6 +10,7 @@ from data import files
 from data.edits import Chain, parse
 from data.errors import UserError
 from data.images import BadPicture, decode, encode_png
+from data.random import RowRandom
 from serving.export.export import REPORT, report
 from serving.export.layout import latest
 from serving.export.patterns import plain
@@ -17,7 +18,7 @@ from serving.export.session import RESOURCE_EXHAUSTED, Session, SessionError
 from serving.export.tiles import Tiled
 from serving.wire import class_names
 from serving.wire.errors import BadCall
-from serving.wire.interface import Interface, Signature, described, for_files, generator, inferred
+from serving.wire.interface import Interface, Signature, decoder, described, encoder, for_files, generator, inferred
 
 BATCH = 16  # pictures in one call
 NETWORK = "network"  # signature of the model alone, in an export that holds edits
@@ -91,6 +92,74 @@ def samples(
         for start in range(0, n, BATCH):
             part = {alias: rows[start : start + BATCH] for alias, rows in request.items()}
             yield session.run(name, part)[images]
+
+
+def between(
+    export: str,
+    pairs: Iterable[tuple[int | str, int | str]],
+    steps: int,
+    *,
+    conditions: Mapping[str, str | int] | None = None,
+) -> np.ndarray:
+    """Draw a row of `steps` pictures for each pair, from one end to the other, both included: uint8 [pairs * steps, H, W, 3].
+
+    An end is a seed, whose z is the first that is drawn from it, or the path of a photo, which the model encodes. Between the ends z
+    goes along an arc (see `arc`). Conditions as for `samples`, one value a row.
+
+    Raises:
+        CannotServe: the model makes no pictures from z, or cannot encode photos, or does not have a condition or a value.
+        BadPicture, OSError: a photo cannot be used.
+        FileNotFoundError: there is no export.
+    """
+    path = latest(export)
+    with _session(path) as session:
+        known = interface(path, session)
+        name = decoder(known)
+        if name is None:
+            raise CannotServe(f"the model in {path} makes no pictures from z; it has: {', '.join(sorted(known))}")
+        signature = known[name]
+        (z,), images = signature.taking("latent"), signature.giving("picture")[0]
+        rows = [
+            arc(*(_latent(session, known, end, signature.inputs[z].shape, path) for end in pair), steps)
+            for pair in pairs
+        ]
+        given = _drawn(signature, np.arange(len(rows))) | dict(conditions or {})
+        told = _conditions(signature, given, len(rows), path)
+        request = {z: np.concatenate(rows)} | {alias: np.repeat(column, steps) for alias, column in told.items()}
+        parts = [
+            {alias: values[start : start + BATCH] for alias, values in request.items()}
+            for start in range(0, len(request[z]), BATCH)
+        ]
+        return np.concatenate([session.run(name, part)[images] for part in parts])
+
+
+def arc(first: np.ndarray, last: np.ndarray, steps: int) -> np.ndarray:
+    """`steps` points from the one to the other, both included: float32 [steps, *shape].
+
+    Spherical interpolation (Shoemake 1985, for z: White 2016, arXiv 1609.04468): points between two normal ones are as
+    long as these, where those on a line are too short. On a line where the two lie in one direction.
+    """
+    shares = np.linspace(0.0, 1.0, steps).reshape(-1, *[1] * first.ndim)
+    a, b = first.astype(np.float64), last.astype(np.float64)
+    lengths = np.linalg.norm(a) * np.linalg.norm(b)
+    angle = np.arccos(np.clip(np.sum(a * b) / lengths, -1.0, 1.0)) if lengths else 0.0
+    if np.sin(angle) < 1e-6:
+        return ((1.0 - shares) * a + shares * b).astype(np.float32)
+    return ((np.sin((1.0 - shares) * angle) * a + np.sin(shares * angle) * b) / np.sin(angle)).astype(np.float32)
+
+
+def _latent(session, known, end, shape, path):
+    """z of a seed or of a photo, float32 `shape`."""
+    if isinstance(end, int):
+        return RowRandom(np.array([end])).normal(1, *shape).numpy()[0]
+    name = encoder(known)
+    if name is None:
+        raise CannotServe(f"the model in {path} cannot encode photos; give seeds, not {end}")
+    (alias,) = known[name].photos()
+    try:
+        return session.run(name, {alias: _file(end)})[known[name].giving("latent")[0]][0]
+    except BadPicture as error:
+        raise BadPicture(f"{end}: {error}") from error
 
 
 def apply(

@@ -13,7 +13,7 @@ class Port(NamedTuple):
     kind: "picture", "mask", "condition", "number", "seed", "latent", "codes", "text" or "count".
     file: True for a picture or mask that is an encoded file. size: side in px of pictures of a fixed size. values: names
     of a condition's values, () if not known. optional: True for a condition that may be unknown. default, low, high: of a
-    number, None if not known.
+    number, None if not known. shape: of a row of a latent or of codes, () if not known.
     """
 
     kind: str
@@ -24,6 +24,7 @@ class Port(NamedTuple):
     default: float | None = None
     low: float | None = None
     high: float | None = None
+    shape: tuple[int, ...] = ()
 
 
 class Signature(NamedTuple):
@@ -82,6 +83,23 @@ def generator(interface: Interface, *, files: bool = False) -> str | None:
     return None
 
 
+def decoder(interface: Interface) -> str | None:
+    """The first signature that takes points of a latent space and returns pictures as arrays; None if there is none."""
+    for name, signature in interface.items():
+        pictures = [signature.outputs[alias] for alias in signature.giving("picture")]
+        if signature.taking("latent") and any(not port.file for port in pictures):
+            return name
+    return None
+
+
+def encoder(interface: Interface) -> str | None:
+    """The first signature that takes the files of pictures and returns points of a latent space; None if there is none."""
+    for name, signature in interface.items():
+        if signature.giving("latent") and any(signature.inputs[alias].file for alias in signature.photos()):
+            return name
+    return None
+
+
 def for_files(interface: Interface, endpoint: str) -> str | None:
     """The variant of an endpoint that takes files; None if there is none."""
     return next((name for name, signature in interface.items() if signature.files_of == endpoint), None)
@@ -112,7 +130,7 @@ def _port(alias, tensor, default):
     if dtype == "uint8" and len(shape) == 4:
         return Port("mask" if shape[3] == 1 else "picture", size=shape[1])
     if len(shape) != 1:
-        return Port("codes" if dtype.startswith("int") else "latent")
+        return Port("codes" if dtype.startswith("int") else "latent", shape=tuple(shape[1:]))
     if dtype.startswith("int"):
         return Port({"seed": "seed", "count": "count"}.get(alias, "condition"), optional=default is not None)
     usual = 1.0 if alias == "truncation" else None

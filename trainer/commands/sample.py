@@ -1,7 +1,10 @@
 """`packshot sample`: makes a grid of pictures with an exported generator."""
 
 import click
+from click.core import ParameterSource
 
+from data import files
+from data.errors import UserError
 from trainer.commands.options import PATH, conditions, numbers
 from trainer.console import CONTEXT, say
 from trainer.errors import refusing
@@ -15,6 +18,7 @@ Examples:
   packshot sample runs/photos --best --out best.png
   packshot sample models/r3gan/1 --label shoes --n 16 --out shoes.png
   packshot sample models/r3gan/1 --label shoes --condition colour=red --out red-shoes.png
+  packshot sample runs/vae --between 3 9 --between one.jpg other.jpg --steps 10 --label shoes --out between.png
 """)
 @click.argument("export_or_run", type=PATH)
 @click.option("--n",          help="Number of pictures", metavar="N", type=click.IntRange(1, 4096), default=64)
@@ -24,10 +28,13 @@ Examples:
               metavar="NAME=VALUE", multiple=True)
 @click.option("--truncation", help="Below 1: more typical, less varied pictures [default: 1]", metavar="X", type=click.FloatRange(0, 2))
 @click.option("--set",        help="A number that the model takes; repeatable", metavar="NAME=X", multiple=True)
+@click.option("--between",    help="Instead, a row from one seed or photo to another; repeatable", metavar="A B", nargs=2, multiple=True)
+@click.option("--steps",      help="Pictures in a row of --between, both ends included", metavar="N", type=click.IntRange(2, 64), default=8)
 @click.option("--best",       help="Of a run: the best checkpoint instead of the newest", is_flag=True)
 @click.option("--out",        help="Picture to write, .png or .jpg", metavar="FILE", type=PATH, default="samples.png")
 # fmt: on
-def main(export_or_run, n, seed, label, condition, truncation, best, out, **options):
+@click.pass_context
+def main(context, export_or_run, n, seed, label, condition, truncation, between, steps, best, out, **options):
     """Make a grid of pictures with an exported model or the newest export of a run."""
     from data import outputs
     from data.images import grid
@@ -39,6 +46,28 @@ def main(export_or_run, n, seed, label, condition, truncation, best, out, **opti
         encode = outputs.encoder(out)
         outputs.check([out], by)
         told, knobs = conditions(label, condition), numbers(options["set"], truncation=truncation)
-        made = offline.sample(find_export(export_or_run, say, at_best=best), n, seed, conditions=told, numbers=knobs)
-        outputs.write(out, encode(grid(made)), by)
-    say(f"{n} pictures: {out}")
+        _agree(context, between)
+        export = find_export(export_or_run, say, at_best=best)
+        if between:
+            pairs = [tuple(map(_end, pair)) for pair in between]
+            made, columns = offline.between(export, pairs, steps, conditions=told), steps
+        else:
+            made, columns = offline.sample(export, n, seed, conditions=told, numbers=knobs), None
+        outputs.write(out, encode(grid(made, columns)), by)
+    say(f"{len(made)} pictures: {out}")
+
+
+def _agree(context, between):
+    """Raises UserError for options that go with --between only, or not with it."""
+    given = [
+        f"--{name}"
+        for name in (("n", "seed", "truncation", "set") if between else ("steps",))
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT
+    ]
+    if given:
+        raise UserError(f"{given[0]} does not go with --between" if between else f"{given[0]} is of rows: give --between too")
+
+
+def _end(text):
+    """A seed, or the path of a photo."""
+    return int(text) if text.isdecimal() else files.resolve(text)
