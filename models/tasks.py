@@ -100,6 +100,22 @@ class _PictureToPicture:
         return {"apply": Endpoint(lambda images: {"images": self.apply(images)}, {"images": before}, {"images": after})}
 
 
+class Reconstruction(_PictureToPicture):
+    """Models of generation that encode pictures and decode them, by `apply(pictures)`, and make none of nothing."""
+
+    task = GENERATION
+    CONDITIONS = False
+    EVALUATOR = "pairs"
+
+    def sample(self, batch):
+        return self.apply(batch["image"])
+
+    def endpoints(self):
+        """reconstruct: images -> images, resized to `config.resolution` in files."""
+        images = {"images": ports.Picture(self.config.resolution)}
+        return {"reconstruct": Endpoint(lambda images: {"images": self.apply(images)}, images, images)}
+
+
 class Translation(_PictureToPicture):
     """Models that make a picture from another of the same fixed size, `config.resolution`."""
 
