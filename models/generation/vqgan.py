@@ -199,7 +199,10 @@ def build(config, name):
 
 
 def build_critic(config, name):
-    """Pictures [batch, resolution, resolution, 3] -> logits float32 [batch, patches, patches]: Isola et al. 2017 (arXiv 1611.07004)."""
+    """Pictures [batch, resolution, resolution, 3] -> logits float32 [batch, patches, patches]: Isola et al. 2017 (arXiv 1611.07004).
+
+    The last layer has no bias, whose gradient is 0 while all answers lie within the margin of the hinge.
+    """
     pictures = x = keras.Input((config.resolution, config.resolution, 3), name="pictures")
     for layer in range(config.critic_layers):
         channels = config.critic_width * 2**layer
@@ -208,7 +211,7 @@ def build_critic(config, name):
         else:
             x = keras.layers.Conv2D(channels, 4, 2, "same", kernel_initializer=keras.initializers.HeNormal())(x)
         x = keras.layers.LeakyReLU(0.2)(x)
-    x = keras.layers.Conv2D(1, 3, padding="same", kernel_initializer=fan_in())(x)
+    x = keras.layers.Conv2D(1, 3, padding="same", use_bias=False, kernel_initializer=fan_in())(x)
     return keras.Model(pictures, keras.layers.Reshape(x.shape[1:3], dtype="float32")(x), name=name)
 
 
@@ -268,8 +271,10 @@ class Model(Reconstruction, TwoPlayer):
         keys = self.random.uniform(*codes.shape)
         places = [tf.reshape(vectors, [-1, vectors.shape[-1]]), tf.reshape(codes, [-1]), tf.reshape(keys, [-1])]
         context = tf.distribute.get_replica_context()
-        if context.num_replicas_in_sync > 1:
-            places = [context.all_gather(each, axis=0) for each in places]
+        if (replicas := context.num_replicas_in_sync) > 1:
+            shapes = [[replicas * each.shape[0], *each.shape[1:]] for each in places]
+            gathered = [context.all_gather(each, axis=0) for each in places]
+            places = [tf.ensure_shape(each, shape) for each, shape in zip(gathered, shapes, strict=True)]
         self.network.get_layer("codebook").follow(*places, self.config.code_decay)
         used = tf.reduce_max(tf.one_hot(places[1], self.vocabulary), axis=0)
         self.record(usage=tf.reduce_mean(used))
