@@ -201,7 +201,10 @@ class Number(Port):
 
 @dataclass(frozen=True)
 class Seed(Port):
-    """A seed a row: int64 [n] on the wire, a `RowRandom` inside. default: what it is when a request leaves it out; None: it must be there."""
+    """A seed a row: int64 [n] on the wire, a `RowRandom` inside.
+
+    default: what it is when a request leaves it out; None: it must be there.
+    """
 
     default: int | None = None
     kind = "seed"

@@ -75,7 +75,6 @@ def test_a_step_computes_the_cross_entropy_of_what_is_masked():
 
     model.terms = terms
     object.__setattr__(model, "network", watched)
-    hook(rows) if False else None
     model._begin(rows)
     terms(rows)
     ((codes, label), logits), expected = given[0], []
@@ -86,7 +85,11 @@ def test_a_step_computes_the_cross_entropy_of_what_is_masked():
         losses = -log_softmax(logits[row].numpy().astype(float), axis=-1)[np.arange(16), true[row]]
         expected.append(losses[masked[row]].mean())
     np.testing.assert_allclose(logged["cross_entropy"], expected, rtol=1e-5)
-    assert masked.any(axis=1).all() and set(label) >= {-1} and (label[label >= 0] == rows["label"].numpy()[label >= 0]).all()
+    assert (
+        masked.any(axis=1).all()
+        and set(label) >= {-1}
+        and (label[label >= 0] == rows["label"].numpy()[label >= 0]).all()
+    )
 
 
 def test_as_many_codes_are_masked_as_the_cosine_says():
@@ -95,7 +98,9 @@ def test_as_many_codes_are_masked_as_the_cosine_says():
     model._begin(batch(model))
     network = model.network
     object.__setattr__(
-        model, "network", lambda inputs, **_: counts.append((inputs[0].numpy() == MASKED).sum(axis=1)) or network(inputs)
+        model,
+        "network",
+        lambda inputs, **_: counts.append((inputs[0].numpy() == MASKED).sum(axis=1)) or network(inputs),
     )
     model.terms(batch(model))
     counts = counts[0] / 16
@@ -123,7 +128,7 @@ def watched(model, logits, **options):
 def test_the_surest_codes_are_settled_first_as_the_schedule_says():
     """Paper, section 3.2: cos(pi t / 2T) of the codes are masked after step t; without randomness in the order of their probability."""
     model = tiny("maskgit", steps=4)
-    sure = np.random.default_rng(0).permuted(np.tile(np.linspace(5, 20, 16), (3, 1)), axis=1)
+    sure = np.random.default_rng(0).permuted(np.tile(np.linspace(6, 16, 16), (3, 1)), axis=1)
     wanted = np.random.default_rng(1).integers(16, size=(3, 16))
     logits = np.float32(sure[..., None] * np.eye(16)[wanted])
     steps = watched(model, logits)
@@ -133,7 +138,7 @@ def test_the_surest_codes_are_settled_first_as_the_schedule_says():
         assert (masked.sum(axis=1) == left).all()
         if t < 4:
             np.testing.assert_array_equal(masked, sure.argsort(axis=1).argsort(axis=1) < left)
-        assert (codes[~masked] == wanted[~masked]).mean() > 0.9
+        np.testing.assert_array_equal(codes[~masked], wanted[~masked])
 
 
 def test_temperature_changes_the_order():
@@ -191,7 +196,9 @@ def test_it_fills_what_is_masked_and_nothing_else(tmp_path):
     }
     seed = np.array([7, 8, 9])
     with Session(export(model, str(tmp_path), "maskgit", metadata={"task": model.task})) as session:
-        filled = session.run("fill", {"images": images, "mask": mask, "seed": seed, "label": np.array([-1, 2, 0])})["images"]
+        filled = session.run("fill", {"images": images, "mask": mask, "seed": seed, "label": np.array([-1, 2, 0])})[
+            "images"
+        ]
         other = session.run("fill", {"images": images, "mask": mask, "seed": seed + 1})["images"]
         first = session.run("fill", {"images": images, "mask": mask})["images"]
         png = session.run("fill_bytes", files | {"seed": seed})["image_bytes"]

@@ -1,12 +1,12 @@
 """MaskGIT: a transformer that fills in the codes of a picture, many at a time, those it is surest of first.
 
-Chang, Zhang, Jiang, Liu and Freeman, "MaskGIT: Masked Generative Image Transformer", CVPR 2022 (arXiv 2202.04200): in training a share of the
-codes that another model makes of a picture is masked, cos(pi u / 2) of them for a uniform u, and the transformer learns to tell them from
-the others (eq. 1); pictures are drawn in `steps` steps from masks alone (section 3.2). Conditions are added to every place, and hidden now and
-then, so that the drawing can be guided (Ho and Salimans 2022, arXiv 2207.12598).
+Chang, Zhang, Jiang, Liu and Freeman, "MaskGIT: Masked Generative Image Transformer", CVPR 2022 (arXiv 2202.04200): in training a
+share cos(pi u / 2) of the codes that another model makes of a picture is masked, for a uniform u, and the transformer learns to tell these
+codes from the others (eq. 1); pictures are drawn from masks alone, in `steps` steps (section 3.2). Conditions are added to every place, and
+hidden now and then, so that the drawing can be guided (Ho and Salimans 2022, arXiv 2207.12598).
 
-It departs in three things, for CPU cores: `patch` x `patch` codes are one place of the transformer, which is a quarter of the work at 2, while
-each is still masked and told on its own; no dropout and no smoothed labels; the rate falls along a cosine.
+It departs in three things, for CPU cores: `patch` x `patch` codes are one place of the transformer, which at 2 is a quarter of the work,
+while each is masked and told on its own; no dropout and no smoothed labels; the rate falls along a cosine.
 
 Batch: `image` [, `label`]. The codes are those of a parent that gives tokens, such as a run of `vqgan` at the same resolution. Beside
 `generate`, an export answers `fill`: the masked region of a picture, drawn anew.
@@ -35,7 +35,6 @@ from models.settings import check_numbers
 from models.signatures import Endpoint
 from models.tasks import Generation
 
-
 TEMPERATURE = 4.5  # of the order of codes: the authors' for ImageNet at 256 px
 
 
@@ -44,11 +43,11 @@ class Config:
     """Hyperparameters. Counts of pictures are pictures shown."""
 
     resolution: int = 64  # px, that of the parent
-    batch_size: int = 16  # pictures a step
+    batch_size: int = 8  # pictures a step
     images: int = 200_000  # length of training, pictures
     patch: int = 2  # codes along a side that are one place of the transformer
     code_size: int = 64  # numbers in the embedding of a code
-    width: int = 192  # numbers of a place
+    width: int = 128  # numbers of a place
     depth: int = 4  # blocks
     heads: int = 4  # of attention
     steps: int = 10  # in which a picture is drawn
@@ -57,7 +56,7 @@ class Config:
     learning_rate_end: float = 1e-5  # at the end of decay_images
     decay_images: int = 200_000  # length of the cosine from the one to the other
     beta_2: float = 0.99  # Adam
-    ema_images: int = 5_000  # half-life of the averaged network, pictures; 0: serve the trained one
+    ema_images: int = 3_000  # half-life of the averaged network, pictures; 0: serve the trained one
 
     def __post_init__(self):
         check_numbers(self, "patch", "code_size", "width", "depth", "heads", "steps")
@@ -118,7 +117,10 @@ def block(x, heads):
 
 
 def build(config, side, vocabulary, facts, name):
-    """(codes int32 [batch, side * side], `vocabulary` where masked [, a condition [batch] ...]) -> logits float32 [batch, side * side, vocabulary]."""
+    """(codes int32 [batch, places], `vocabulary` where masked [, a condition [batch] ...]) -> logits float32 [batch, places, vocabulary].
+
+    There are side * side places.
+    """
     codes, conditions = keras.Input((side * side,), dtype="int32", name="codes"), condition_inputs(facts)
     patch, coarse, size = config.patch, side // config.patch, config.code_size
     x = keras.layers.Embedding(vocabulary + 1, size, normal(1.0))(codes)

@@ -1,16 +1,17 @@
 """VQGAN: pictures as short grids of codes, and back, with a critic so that what comes back is sharp.
 
 Esser, Rombach and Ommer, "Taming Transformers for High-Resolution Image Synthesis", CVPR 2021 (arXiv 2012.09841), section 3.1: a
-convolutional encoder, the nearest entry of a codebook for each place, a convolutional decoder; a distance in the layers of a feature network and
-a critic of patches judge what is decoded. Codes are compared as directions (Yu et al. 2022, "Vector-quantized Image Modeling with Improved
-VQGAN", arXiv 2110.04627, section 3.2). The codebook follows what is assigned to it by an exponential average instead of gradients
-(van den Oord et al. 2017, "Neural Discrete Representation Learning", arXiv 1711.00937, appendix A.1), and an entry that is hardly ever used is set
-to a place of the batch (Dhariwal et al. 2020, "Jukebox", arXiv 2005.00341, section 3.1).
+convolutional encoder, the nearest entry of a codebook for each place, a convolutional decoder; a distance in the layers of a feature
+network and a critic of patches judge what is decoded. Codes are compared as directions (Yu et al. 2022, "Vector-quantized Image Modeling
+with Improved VQGAN", arXiv 2110.04627, section 3.2). The codebook follows what is assigned to it by an exponential average instead of
+gradients (van den Oord et al. 2017, "Neural Discrete Representation Learning", arXiv 1711.00937, appendix A.1), and an entry that is hardly
+ever used is set to a place of the batch (Dhariwal et al. 2020, "Jukebox", arXiv 2005.00341, section 3.1).
 
 It departs in two things, for CPU cores: blocks have neither normalisation nor attention, and the weight of the game is fixed.
 
-Batch: `image`. It makes no pictures of its own: `maskgit` does, with a run of this family as its parent. An export answers `reconstruct`,
-`encode` (the codes, from left to right and top to bottom) and `decode`. The log tells the share of the codebook that a batch uses (`usage`).
+Batch: `image`. It makes no pictures of its own: `maskgit` does, with a run of this family as its parent. An export answers
+`reconstruct`, `encode` (the codes, from left to right and top to bottom) and `decode`. The log tells the share of the codebook that a batch
+uses (`usage`).
 
     python -m trainer.task --model vqgan --data folder:PHOTOS --job-dir runs/codes
     python -m trainer.task --model maskgit --data folder:PHOTOS --parent runs/codes
@@ -102,8 +103,8 @@ class Codebook(keras.layers.Layer):
     """Vectors of length 1 -> (the entries nearest to them, with the gradient of the vectors; their numbers).
 
     Input float32 [batch, height, width, size]; outputs the same and int32 [batch, height, width]. An entry is the direction of a row of
-    `sums` [vocabulary, size]: the mean over places and the exponential average over steps of what is assigned to it. The length of the row is
-    about the share of the places that it is nearest to.
+    `sums` [vocabulary, size]: the mean over places and the exponential average over steps of what is assigned to it. The length of the row
+    is about the share of the places that it is nearest to.
     """
 
     def __init__(self, vocabulary, size, **kwargs):
@@ -125,7 +126,8 @@ class Codebook(keras.layers.Layer):
         return tf.math.l2_normalize(tf.convert_to_tensor(self.sums.value), axis=-1)
 
     def call(self, inputs):
-        codes = tf.argmax(tf.matmul(tf.stop_gradient(inputs), self.entries()[tf.newaxis], transpose_b=True), -1, tf.int32)
+        likeness = tf.matmul(tf.stop_gradient(inputs), self.entries()[tf.newaxis], transpose_b=True)
+        codes = tf.argmax(likeness, axis=-1, output_type=tf.int32)
         return inputs + tf.stop_gradient(self.look_up(codes) - inputs), codes
 
     def look_up(self, codes):
@@ -136,7 +138,7 @@ class Codebook(keras.layers.Layer):
         """Move the entries towards the vectors that they are nearest to, and set those that are hardly used to vectors drawn from these.
 
         Args:
-            vectors: float32 [n, size]. codes: int32 [n], their entries. keys: float32 [n] of random numbers: those of the largest are drawn.
+            vectors: float32 [n, size]. codes: int32 [n], their entries. keys: random float32 [n]; vectors with the largest are drawn.
             decay: of the average.
         """
         count, share = vectors.shape[0], 1.0 / self.vocabulary
