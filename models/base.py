@@ -66,7 +66,9 @@ class ImageModel(keras.Model):
     KEYS = ()  # of `data.batch.KEYS`: what the family reads of a batch beside what its task does
     WANTS = None  # name of the interface that the model of another run has to lend it, as `self.parent`
     GIVES = ()  # names of the interfaces that its own runs lend: it has their methods
-    EVALUATOR = None  # "set": pictures made of others are measured as a set, and not each against its target
+    # "set": pictures made of others are measured as a set, and not each against its target; "pairs": each is measured against the picture
+    # that it is made of.
+    EVALUATOR = None
     rows_per_step = 1  # batches of `batch_size` rows that one step consumes
     # Steps that TensorFlow takes in one call: more where a step lasts a few milliseconds only.
     default_steps_per_execution = 1

@@ -201,16 +201,27 @@ class Number(Port):
 
 @dataclass(frozen=True)
 class Seed(Port):
-    """A seed a row: int64 [n] on the wire, a `RowRandom` inside."""
+    """A seed a row: int64 [n] on the wire, a `RowRandom` inside.
 
+    default: what it is when a request leaves it out; None: it must be there.
+    """
+
+    default: int | None = None
     kind = "seed"
     spec = tf.TensorSpec([None], tf.int64)
+
+    @property
+    def absent(self):
+        return None if self.default is None else np.array([self.default], np.int64)
 
     def read(self, name, value):
         return RowRandom(tf.ensure_shape(value, [None]))
 
     def sample(self, rng, n):
         return rng.integers(2**31, size=n)
+
+    def describe(self):
+        return {"kind": self.kind} | ({} if self.default is None else {"default": self.default})
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,18 @@ class Generation:
     """Models that make a picture from z and from conditions.
 
     Expects networks called as network([latent, *conditions]) and a config with `latent_size` and `resolution`. A family that draws its
-    pictures in another way overrides `generate`, and `KNOBS` with the numbers that its `generate` takes.
+    pictures in another way overrides `generate`, and `KNOBS` with the numbers that its `generate` takes; one without z has None as its
+    `latent_shape`.
     """
 
     task = GENERATION
     CONDITIONS = True
     KNOBS = {"truncation": ports.Number(1.0, 0.0, 2.0, "factor of z; below 1: more typical, less varied pictures")}
+
+    @property
+    def latent_shape(self):
+        """Of one z."""
+        return (self.config.latent_size,)
 
     def conditions(self, batch):
         """[int32 [batch]] of each condition, in their order; one that a batch has not got is unknown."""
@@ -73,11 +79,11 @@ class Generation:
         def decode(z, **given):
             return {"images": self.decode(z, [given[name] for name in conditions])}
 
-        latent = {"z": ports.Latent((self.config.latent_size,))}
-        return {
-            "generate": Endpoint(generate, {"seed": ports.Seed()} | self.KNOBS | conditions, images),
-            "latents": Endpoint(decode, latent | conditions, images, files=False),
-        } | {
+        made = {"generate": Endpoint(generate, {"seed": ports.Seed()} | self.KNOBS | conditions, images)}
+        if self.latent_shape:
+            latent = {"z": ports.Latent(self.latent_shape)}
+            made["latents"] = Endpoint(decode, latent | conditions, images, files=False)
+        return made | {
             "classes" if condition.name == LABEL else f"{condition.name}_values": signatures.names_of(condition)
             for condition in self.facts
         }
@@ -130,6 +136,22 @@ class _PictureToPicture:
 
     def _applied(self, before, after):
         return {"apply": Endpoint(lambda images: {"images": self.apply(images)}, {"images": before}, {"images": after})}
+
+
+class Reconstruction(_PictureToPicture):
+    """Models of generation that encode pictures and decode them, by `apply(pictures)`, and make none of nothing."""
+
+    task = GENERATION
+    CONDITIONS = False
+    EVALUATOR = "pairs"
+
+    def sample(self, batch):
+        return self.apply(batch["image"])
+
+    def endpoints(self):
+        """reconstruct: images -> images, resized to `config.resolution` in files."""
+        images = {"images": ports.Picture(self.config.resolution)}
+        return {"reconstruct": Endpoint(lambda images: {"images": self.apply(images)}, images, images)}
 
 
 class Translation(_PictureToPicture):

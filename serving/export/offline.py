@@ -219,9 +219,11 @@ def changed(export: str, pictures: Iterable[np.ndarray]) -> Iterator[np.ndarray]
     """
     path = latest(export)
     with _session(path) as session:
-        _require(interface(path, session), "apply", path)
+        known = interface(path, session)
+        name = "reconstruct" if "reconstruct" in known else "apply"
+        _require(known, name, path)
         for picture in pictures:
-            yield session.run("apply", {"images": picture[np.newaxis]})["images"][0]
+            yield session.run(name, {"images": picture[np.newaxis]})["images"][0]
 
 
 @contextlib.contextmanager

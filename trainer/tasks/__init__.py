@@ -3,6 +3,7 @@
 from data.errors import UserError
 from trainer.tasks.enhancement import Enhancement
 from trainer.tasks.generation import Generation
+from trainer.tasks.reconstruction import Reconstruction
 from trainer.tasks.task import AsSet, Task
 from trainer.tasks.translation import Translation
 
@@ -15,7 +16,11 @@ class _EnhancementAsSet(AsSet, Enhancement):
     pass
 
 
-_TASKS = {None: (Generation(), Translation(), Enhancement()), "set": (_TranslationAsSet(), _EnhancementAsSet())}
+_TASKS = {
+    None: (Generation(), Translation(), Enhancement()),
+    "set": (_TranslationAsSet(), _EnhancementAsSet()),
+    "pairs": (Reconstruction(),),
+}
 
 
 def of(model) -> Task:

@@ -24,6 +24,8 @@ def measure_all(models: Sequence[EvaluatedModel], request: Request, extractor, p
             raise UserError(
                 f"{first.name} is a model for {first.task} and {other.name} one for {other.task}: they do not compare"
             )
+        if tasks.of(other) is not task:
+            raise UserError(f"{first.name} and {other.name} are measured in different ways: they do not compare")
         if other.run.data != first.run.data and not request.data:
             raise UserError(
                 f"{first.name} was trained on {first.run.data} and {other.name} on {other.run.data}: name one by --data"

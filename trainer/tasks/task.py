@@ -128,8 +128,10 @@ class PairTask(Task):
         sources = self.enlarged(some[self.source], vars(model.config))
 
         def draw():
-            made = to_uint8(sample(batch)).numpy()
-            return grid(np.concatenate([sources, made, some[self.target]], axis=2), columns=2), None
+            shown = [sources, to_uint8(sample(batch)).numpy()]
+            if self.target != self.source:
+                shown.append(some[self.target])
+            return grid(np.concatenate(shown, axis=2), columns=2), None
 
         return draw
 
