@@ -16,13 +16,19 @@ from models.signatures import Endpoint
 class Generation:
     """Models that make a picture from z and from conditions.
 
-    Expects networks called as network([latent, *conditions]) and a config with `latent_size` and `resolution`. A family that draws its
-    pictures in another way overrides `generate`, and `KNOBS` with the numbers that its `generate` takes.
+    Expects networks called as network([latent, *conditions]) and a config with `latent_size` and `resolution`. A family whose z is no list
+    of numbers overrides `latent_shape`; one that draws its pictures in another way overrides `generate`, and `KNOBS` with the numbers that
+    its `generate` takes.
     """
 
     task = GENERATION
     CONDITIONS = True
     KNOBS = {"truncation": ports.Number(1.0, 0.0, 2.0, "factor of z; below 1: more typical, less varied pictures")}
+
+    @property
+    def latent_shape(self):
+        """Of one z."""
+        return (self.config.latent_size,)
 
     def conditions(self, batch):
         """[int32 [batch]] of each condition, in their order; one that a batch has not got is unknown."""
@@ -41,13 +47,13 @@ class Generation:
         Returns:
             float32 [rows, resolution, resolution, 3] in [-1, 1].
         """
-        latent = random.normal(rows, self.config.latent_size)
+        latent = random.normal(rows, *self.latent_shape)
         if truncation is not None:
             latent *= truncation[:, tf.newaxis]
         return self.decode(latent, conditions, training=training)
 
     def decode(self, latent, conditions, *, training=False):
-        """float32 [n, latent_size], [int32 [n]] -> float32 [n, resolution, resolution, 3] in [-1, 1]."""
+        """float32 [n, *latent_shape], [int32 [n]] -> float32 [n, resolution, resolution, 3] in [-1, 1]."""
         network = self.network if training else self.ema
         return network([latent, *conditions], training=training)
 
@@ -73,7 +79,7 @@ class Generation:
         def decode(z, **given):
             return {"images": self.decode(z, [given[name] for name in conditions])}
 
-        latent = {"z": ports.Latent((self.config.latent_size,))}
+        latent = {"z": ports.Latent(self.latent_shape)}
         return {
             "generate": Endpoint(generate, {"seed": ports.Seed()} | self.KNOBS | conditions, images),
             "latents": Endpoint(decode, latent | conditions, images, files=False),
