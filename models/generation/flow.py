@@ -37,7 +37,7 @@ from models.tasks import Generation
 DEVIATION = 0.6  # of pictures in [-1, 1], nearly: photos of clothes have 0.55
 HEAD_SIZE = 32  # numbers of a query
 MOST = 4  # times the usual number of steps: as many as a request may ask for
-STEADY = 1e-2  # added to a squared error by which MeanFlow divides it (2505.13447, eq. 22)
+STEADY = 1e-2  # added to a squared error by which MeanFlow divides it (2505.13447, section 4.3)
 SOLVERS = {"euler": flows.euler, "heun": flows.heun}
 
 
@@ -208,7 +208,7 @@ def build(config, facts, name):
 
 
 class Model(Generation, OnePlayer):
-    """Minimises the squared error of the velocity (2209.03003, eq. 1), or that of the mean velocity (2601.22158, eq. 7 and 8)."""
+    """Minimises the squared error of the velocity (2209.03003, section 2.1), or of the one that a mean implies (2512.02012, eq. 12)."""
 
     def __init__(self, config, *, facts=Facts(), seed=0):
         super().__init__(config, facts=facts, seed=seed)
