@@ -16,9 +16,9 @@ from models.signatures import Endpoint
 class Generation:
     """Models that make a picture from z and from conditions.
 
-    Expects networks called as network([latent, *conditions]) and a config with `latent_size` and `resolution`. A family that draws its
-    pictures in another way overrides `generate`, and `KNOBS` with the numbers that its `generate` takes; one without z has None as its
-    `latent_shape`.
+    Expects networks called as network([latent, *conditions]) and a config with `latent_size` and `resolution`. A family whose z is no list
+    of numbers overrides `latent_shape`, with None where it has none; one that draws its pictures in another way overrides `generate`,
+    and `KNOBS` with the numbers that its `generate` takes.
     """
 
     task = GENERATION
@@ -47,13 +47,13 @@ class Generation:
         Returns:
             float32 [rows, resolution, resolution, 3] in [-1, 1].
         """
-        latent = random.normal(rows, self.config.latent_size)
+        latent = random.normal(rows, *self.latent_shape)
         if truncation is not None:
             latent *= truncation[:, tf.newaxis]
         return self.decode(latent, conditions, training=training)
 
     def decode(self, latent, conditions, *, training=False):
-        """float32 [n, latent_size], [int32 [n]] -> float32 [n, resolution, resolution, 3] in [-1, 1]."""
+        """float32 [n, *latent_shape], [int32 [n]] -> float32 [n, resolution, resolution, 3] in [-1, 1]."""
         network = self.network if training else self.ema
         return network([latent, *conditions], training=training)
 

@@ -1,0 +1,312 @@
+"""Flow: a transformer that moves noise to pictures, in many small steps or in one.
+
+The network is a DiT (Peebles and Xie 2023, arXiv 2212.09748) in pixels: patches are tokens, and the time and the conditions scale, shift
+and gate its blocks (adaLN-zero). Patches are large, so that a picture has few tokens; the last convolutions, at full size, also see the
+noisy picture and draw what is small (as in "DiP", Chen et al. 2025, arXiv 2511.18822). Two objectives:
+
+- `rectified` (Liu et al. 2022, arXiv 2209.03003, at logit-normal times: Esser et al. 2024, arXiv 2403.03206, section 3.1): the velocity at
+  which noise becomes a picture, solved by Euler's or Heun's method (`models/flows.py`).
+- `mean` (MeanFlow, Geng et al. 2025, arXiv 2505.13447, as in its successor in pixels, Lu et al. 2026, arXiv 2601.22158): the mean velocity
+  between two times, which makes a picture in one step. It learns faster from a `rectified` run: both have the same network.
+
+Batch: `image` [, `label`]. An export takes the number of steps and, if the model is told anything, the strength of guidance by row.
+
+    python -m trainer.task --model flow --data folder:PHOTOS --conditional
+    python -m trainer.task --model flow --preset mean-64 --data folder:PHOTOS --conditional --init runs/flow-64-PHOTOS
+"""
+
+from dataclasses import dataclass
+
+import keras
+import tensorflow as tf
+
+from data.errors import UserError
+from data.facts import UNKNOWN, Facts
+from models import flows, ports
+from models.base import UNKNOWN_SHARE, OnePlayer
+from models.layers.condition import KnownEmbedding, condition_inputs
+from models.layers.conv import StridedConv2D
+from models.layers.initializers import fan_in, normal
+from models.layers.resample import PixelShuffle
+from models.losses.reconstruction import squared
+from models.optimizers import adam
+from models.schedules import Cosine
+from models.settings import check_numbers
+from models.tasks import Generation
+
+DEVIATION = 0.6  # of pictures in [-1, 1], nearly: photos of clothes have 0.55
+HEAD_SIZE = 32  # numbers of a query
+MOST = 4  # times the usual number of steps: as many as a request may ask for
+STEADY = 1e-2  # added to a squared error by which MeanFlow divides it (2505.13447, section 4.3)
+SOLVERS = {"euler": flows.euler, "heun": flows.heun}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Hyperparameters. Counts of pictures are pictures shown."""
+
+    resolution: int = 64  # px, a multiple of patch
+    batch_size: int = 16  # pictures a step
+    images: int = 200_000  # length of training, pictures
+    objective: str = "rectified"  # or "mean"
+    patch: int = 8  # px, side of what becomes one token; even
+    width: int = 192  # numbers in a token, a multiple of 32
+    blocks: int = 6
+    pixel_channels: int = 16  # of the convolutions at full size
+    time_mean: float = 0.0  # of the normal distribution whose sigmoids are the times; above 0: more noise
+    time_deviation: float = 1.0
+    steps: int = 25  # of the solver, where a request says nothing
+    solver: str = "euler"  # or "heun"
+    guidance: float = 1.0  # where a request says nothing; 1: none
+    learning_rate: float = 1e-3  # of Adam at the start
+    learning_rate_end: float = 1e-5  # at the end of decay_images
+    decay_images: int = 200_000  # length of the cosine from the one to the other
+    beta_2: float = 0.99  # Adam
+    ema_images: int = 10_000  # half-life of the averaged network, pictures; 0: serve the trained one
+
+    def __post_init__(self):
+        check_numbers(self, "patch", "width", "blocks", "pixel_channels", "steps")
+        if self.patch % 2 or self.resolution % self.patch:
+            raise UserError(f"patch must be even and divide resolution={self.resolution}, not {self.patch}")
+        if self.width % HEAD_SIZE:
+            raise UserError(f"width must be a multiple of {HEAD_SIZE}, not {self.width}")
+        if self.solver not in SOLVERS:
+            raise UserError(f"unknown solver {self.solver!r}; have: {', '.join(SOLVERS)}")
+        if self.objective not in ("rectified", "mean"):
+            raise UserError(f"unknown objective {self.objective!r}; have: rectified, mean")
+        if self.objective == "mean" and self.solver != "euler":
+            raise UserError("objective=mean knows means over steps, which solver=euler takes")
+
+
+PRESETS = {
+    "tiny": Config(16, 8, 64, patch=4, width=32, blocks=1, pixel_channels=4, steps=2, ema_images=500),
+    "64": Config(),
+    "mean-64": Config(objective="mean", steps=1),
+}
+
+
+class Waves(keras.layers.Layer):
+    """Times [batch, n] in [0, 1] -> their cosines and sines at 16 frequencies, float32 [batch, 32 n].
+
+    The highest is low: MeanFlow differentiates by the time.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(**{"dtype": "float32"} | kwargs)
+
+    def call(self, inputs):
+        angles = inputs[:, :, tf.newaxis] * tf.constant([64.0 ** (i / 15.0) for i in range(16)])
+        return tf.reshape(tf.concat([tf.cos(angles), tf.sin(angles)], axis=2), [-1, 32 * inputs.shape[1]])
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], 32 * input_shape[1])
+
+
+class Places(keras.layers.Layer):
+    """Adds a learned vector to each token: [batch, tokens, width]."""
+
+    def build(self, input_shape):
+        self.table = self.add_weight(shape=input_shape[1:], initializer=normal(), name="table")
+
+    def call(self, inputs):
+        return inputs + self.table
+
+
+class Modulate(keras.layers.Layer):
+    """Tokens of length 1 (Zhang and Sennrich 2019, arXiv 1910.07467) times 1 + scale, plus shift: DiT, section 3.2, "adaLN".
+
+    Inputs: tokens [batch, tokens, width], scale and shift [batch, width].
+    """
+
+    def call(self, inputs):
+        tokens, scale, shift = inputs
+        return unit(tokens) * (1.0 + scale[:, tf.newaxis]) + shift[:, tf.newaxis]
+
+    def compute_output_shape(self, input_shape):
+        return input_shape[0]
+
+
+def unit(x):
+    """x over the root of its mean square along the last axis."""
+    power = tf.reduce_mean(tf.square(tf.cast(x, tf.float32)), axis=-1, keepdims=True)
+    return x * tf.cast(tf.math.rsqrt(power + 1e-6), x.dtype)
+
+
+class Block(keras.layers.Layer):
+    """One block of DiT: attention and two dense layers, each modulated before and gated behind; it begins as the identity.
+
+    Queries and keys have length 1 (Henry et al. 2020, arXiv 2010.04245), and the activation is a squared ReLU (So et al. 2021, arXiv
+    2109.08668), which costs least on CPU. Inputs: tokens [batch, tokens, width], told [batch, width]. Output: tokens.
+    """
+
+    def build(self, input_shape):
+        (_, self.tokens, width), _ = input_shape
+        self.heads = width // HEAD_SIZE
+
+        def dense(inputs, units, kernel, **options):
+            layer = keras.layers.Dense(units, kernel_initializer=kernel, dtype=self.dtype_policy, **options)
+            layer.build([None, inputs])
+            return layer
+
+        self.modulation = dense(width, 6 * width, "zeros")
+        self.asked = dense(width, 3 * width, fan_in(), use_bias=False)
+        self.found = dense(width, width, fan_in())
+        self.up = dense(width, 4 * width, fan_in())
+        self.down = dense(4 * width, width, fan_in())
+
+    def call(self, inputs):
+        x, told = inputs
+        width = x.shape[-1]
+        scale1, shift1, gate1, scale2, shift2, gate2 = tf.split(self.modulation(told), 6, axis=-1)
+        y = Modulate.call(self, (x, scale1, shift1))
+        x += gate1[:, tf.newaxis] * self._attend(tf.reshape(y, [-1, width]))
+        y = Modulate.call(self, (x, scale2, shift2))
+        y = self.down(tf.square(tf.nn.relu(self.up(tf.reshape(y, [-1, width])))))
+        return x + gate2[:, tf.newaxis] * tf.reshape(y, [-1, self.tokens, width])
+
+    def _attend(self, rows):
+        """[batch * tokens, width] -> [batch, tokens, width]."""
+        asked = tf.reshape(self.asked(rows), [-1, self.tokens, 3, self.heads, HEAD_SIZE])
+        query, key, value = tf.unstack(tf.transpose(asked, [2, 0, 3, 1, 4]))
+        scores = tf.matmul(unit(query), unit(key), transpose_b=True)  # of length sqrt(HEAD_SIZE) each
+        weights = tf.nn.softmax(tf.cast(scores, tf.float32) * HEAD_SIZE**-0.5)
+        seen = tf.transpose(tf.matmul(tf.cast(weights, value.dtype), value), [0, 2, 1, 3])
+        found = self.found(tf.reshape(seen, [-1, self.heads * HEAD_SIZE]))
+        return tf.reshape(found, [-1, self.tokens, found.shape[-1]])
+
+    def compute_output_shape(self, input_shape):
+        return input_shape[0]
+
+
+def build(config, facts, name):
+    """(z [batch, resolution, resolution, 3], t and t - r [batch, 2] [, a condition [batch] ...]) -> a field float32 like z."""
+    noisy = keras.Input((config.resolution, config.resolution, 3), name="noisy")
+    times, conditions = keras.Input((2,), name="times", dtype="float32"), condition_inputs(facts)
+    told = keras.layers.Dense(config.width, "silu", kernel_initializer=fan_in())(Waves()(times))
+    told = keras.layers.Dense(config.width, kernel_initializer=fan_in())(told)
+    for column, condition in zip(conditions, facts, strict=True):
+        told = told + KnownEmbedding(condition.count, config.width, normal(1.0))(column)
+    told = keras.layers.Activation("silu")(told)
+
+    side = config.resolution // config.patch
+    x = StridedConv2D(config.width, config.patch, kernel_initializer=fan_in())(noisy)
+    x = Places()(keras.layers.Reshape((side * side, config.width))(x))
+    for _ in range(config.blocks):
+        x = Block()([x, told])
+    scale, shift = (keras.layers.Dense(config.width, kernel_initializer="zeros")(told) for _ in range(2))
+    x = Modulate()([x, scale, shift])
+
+    x = keras.layers.Reshape((side, side, config.width))(x)
+    x = keras.layers.Conv2D(config.patch**2 * config.pixel_channels, 1, kernel_initializer=fan_in())(x)
+    x = PixelShuffle(config.patch)(x)
+    seen = keras.layers.Conv2D(config.pixel_channels, 3, padding="same", kernel_initializer=fan_in())(noisy)
+    x = keras.layers.Activation("silu")(x + seen)
+    x = keras.layers.Conv2D(config.pixel_channels, 3, padding="same", kernel_initializer=fan_in(2**0.5))(x)
+    x = keras.layers.Activation("silu")(x)
+    x = keras.layers.Conv2D(3, 3, padding="same", kernel_initializer=fan_in(0.1))(x)
+    return keras.Model([noisy, times, *conditions], keras.layers.Activation("linear", dtype="float32")(x), name=name)
+
+
+class Model(Generation, OnePlayer):
+    """Minimises the squared error of the velocity (2209.03003, section 2.1), or of the one that a mean implies (2512.02012, eq. 12)."""
+
+    def __init__(self, config, *, facts=Facts(), seed=0):
+        super().__init__(config, facts=facts, seed=seed)
+        self.network, self.ema = self.with_ema(lambda name: build(config, facts, name))
+        rate = Cosine(config.learning_rate, config.learning_rate_end, config.decay_images // config.batch_size)
+        self.network_optimizer = adam("adam", self.network, rate=rate, beta_2=config.beta_2)
+
+    @property
+    def KNOBS(self):
+        config = self.config
+        steps = ports.Number(
+            float(config.steps), 1.0, float(MOST * config.steps), "steps from noise to picture, a whole number"
+        )
+        guidance = ports.Number(config.guidance, 0.0, 10.0, "above 1: closer to what was asked for, less varied")
+        return {"steps": steps} | ({"guidance": guidance} if self.facts else {})
+
+    @property
+    def latent_shape(self):
+        return (self.config.resolution, self.config.resolution, 3)
+
+    def velocity(self, network, z, time, way, conditions, *, training=False):
+        """The mean velocity from t - way to t, float32 like z [n, resolution, resolution, 3]; times float32 [n]."""
+        near, missed = (flows.column(each, z) for each in flows.gaussian_velocity(time, DEVIATION))
+        return near * z - missed * network([z, tf.stack([time, way], axis=1), *conditions], training=training)
+
+    def terms(self, batch):
+        pictures, conditions = batch["image"], self.conditions(batch)
+        rows = pictures.shape[0]
+        known = self.random.uniform(rows) >= UNKNOWN_SHARE  # all of a row's conditions: what guidance leads away from
+        conditions = [tf.where(known, column, UNKNOWN) for column in conditions]
+        noise = self.random.normal(rows, *pictures.shape[1:])
+        time = self._times(rows)
+        if self.config.objective == "mean":
+            return self._mean_terms(pictures, noise, time, conditions)
+        z = flows.between(pictures, noise, time)
+        velocity = self.velocity(self.network, z, time, tf.zeros_like(time), conditions, training=True)
+        return {"velocity": squared(velocity, noise - pictures)}
+
+    def _times(self, rows):
+        return tf.sigmoid(self.config.time_mean + self.config.time_deviation * self.random.normal(rows))
+
+    def generate(self, random, rows, conditions, *, training=False, steps=None, guidance=None):
+        """Draw pictures. See `models.tasks.Generation.generate`.
+
+        Args:
+            steps: float32 [rows], rounded and cut to 1 .. MOST * config.steps; None: `config.steps`.
+            guidance: float32 [rows], Ho and Salimans 2022 (arXiv 2207.12598), eq. 6, where it is 1 + w; None: `config.guidance`.
+        """
+        noise = random.normal(rows, *self.latent_shape)
+        return self.decode(noise, conditions, training=training, steps=steps, guidance=guidance)
+
+    def _mean_terms(self, pictures, noise, time, conditions):
+        """Every second row learns the mean velocity u from t to r by u + (t - r) du/dt = v, the others v itself, where r = t."""
+        other = self._times(pictures.shape[0])
+        columns = [pictures, noise, time, other, *conditions]
+        x, e, time, other, *told = (each[::2] for each in columns)
+        t, way = tf.maximum(time, other), tf.abs(time - other)
+        mean, change = self.mean_and_change(flows.between(x, e, t), t, way, told)
+        mean_error = squared(mean + flows.column(way, x) * change, e - x)
+        x, e, t, _, *told = (each[1::2] for each in columns)
+        velocity = self.velocity(self.network, flows.between(x, e, t), t, tf.zeros_like(t), told, training=True)
+        error = squared(velocity, e - x)
+        self.record(mean_error=tf.reduce_mean(mean_error), error=tf.reduce_mean(error))
+        errors = tf.concat([mean_error, error], axis=0)
+        return {"velocity": errors / tf.stop_gradient(errors + STEADY)}
+
+    def mean_and_change(self, z, time, way, conditions):
+        """(u, du/dt), float32 like z: the trained network's mean velocity from t - way to t, and how it changes with t while r stays and z
+        moves by the velocity that the network knows at t (2512.02012, section 4). No gradient goes through the change."""
+        along = tf.stop_gradient(self.velocity(self.network, z, time, tf.zeros_like(time), conditions, training=True))
+        moves = [along, tf.ones_like(time), tf.ones_like(way)]
+        with tf.autodiff.ForwardAccumulator([z, time, way], moves) as forward:
+            mean = self.velocity(self.network, z, time, way, conditions, training=True)
+        return mean, tf.stop_gradient(forward.jvp(mean))
+
+    def decode(self, latent, conditions, *, training=False, steps=None, guidance=None):
+        """Noise float32 [n, resolution, resolution, 3], [int32 [n]] -> pictures alike, in [-1, 1]; the numbers as in `generate`."""
+        network = self.network if training else self.ema
+        usual, every = float(self.config.steps), tf.ones([tf.shape(latent)[0]])
+        steps = every * usual if steps is None else tf.clip_by_value(tf.round(steps), 1.0, MOST * usual)
+        guidance = every * self.config.guidance if guidance is None else guidance
+
+        def plain(z, time, way):
+            return self.velocity(network, z, time, way, conditions, training=training)
+
+        def guided(z, time, way):
+            known = plain(z, time, way)
+            unknown = self.velocity(
+                network, z, time, way, [tf.fill(tf.shape(time), UNKNOWN)] * len(conditions), training=training
+            )
+            return known + flows.column(guidance - 1.0, z) * (known - unknown)
+
+        def velocity(z, time, until):
+            way = time - until if self.config.objective == "mean" else tf.zeros_like(time)
+            if not conditions:
+                return plain(z, time, way)
+            asked = tf.reduce_any(guidance != 1.0)
+            return tf.cond(asked, lambda: guided(z, time, way), lambda: plain(z, time, way))
+
+        pictures = SOLVERS[self.config.solver](velocity, latent, steps)
+        return tf.clip_by_value(pictures, -1.0, 1.0)
