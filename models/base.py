@@ -252,7 +252,18 @@ class ImageModel(keras.Model):
         else:
             optimizer.apply(gradients, variables)
 
+    def observe(self, logs):
+        """Keep statistics of a step: called at its end with what is logged, {name: float32 scalar} of this replica.
+
+        Of what happens in the hooks that give terms a variable cannot be told, since lazy terms are computed in a branch.
+        """
+
+    def mean_of_replicas(self, value):
+        """The mean of a float32 scalar over the replicas; not within the hooks that give terms."""
+        return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, value)
+
     def _finish(self, logs):
+        self.observe(logs)
         if self.ema is not self.network:
             self._follow()
         self.step.assign_add(1)
@@ -429,9 +440,7 @@ class TwoPlayer(ImageModel):
 
     def _adapt(self, confidence):
         """Change the ADA strength towards the target confidence; returns it, float32 scalar."""
-        context = tf.distribute.get_replica_context()
-        confidence = context.all_reduce(tf.distribute.ReduceOp.MEAN, confidence)
-        total = self.ada_confidence.value + confidence
+        total = self.ada_confidence.value + self.mean_of_replicas(confidence)
         due = (self.step.value + 1) % ADA_EVERY == 0
         change = tf.sign(total / ADA_EVERY - self._confidence_target) * (
             ADA_EVERY * self._global_rows / self.config.ada_images

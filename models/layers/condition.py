@@ -44,12 +44,16 @@ def logits(
     condition (the projection discriminator, Miyato & Koyama 2018, eq. 3; conditions taken as independent given the picture).
 
     Args:
-        initializer: function () -> a Keras initialiser.
+        initializer: function () -> a Keras initialiser; None for those that the layers have of themselves.
         use_bias: False for a relativistic game, in which a bias has no effect.
         dense, embedding: classes of layers, called as `keras.layers.Dense` and `KnownEmbedding` are.
     """
-    total = dense(1, use_bias=use_bias, kernel_initializer=initializer())(features)
+
+    def drawn(name):
+        return {name: initializer()} if initializer else {}
+
+    total = dense(1, use_bias=use_bias, **drawn("kernel_initializer"))(features)
     for column, condition in zip(inputs, facts, strict=True):
-        vector = embedding(condition.count, features.shape[-1], embeddings_initializer=initializer())(column)
+        vector = embedding(condition.count, features.shape[-1], **drawn("embeddings_initializer"))(column)
         total = total + keras.layers.Dot(axes=1)([features, vector])
     return keras.layers.Reshape((), dtype="float32")(total)

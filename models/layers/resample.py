@@ -52,6 +52,41 @@ class Downsample2x(keras.layers.Layer):
         return (batch, height // 2, width // 2, channels)
 
 
+def _blurring(size, change):
+    """float32 [size + change, size]: the filter between the pixels, one place less or one more than they are."""
+    matrix = np.zeros((size + change, size), np.float32)
+    pixel = np.arange(size + change)
+    for tap, weight in enumerate((1, 3, 3, 1)):
+        np.add.at(matrix, (pixel, (pixel + tap - (2 if change > 0 else 1)).clip(0, size - 1)), weight / 8)
+    return matrix
+
+
+@keras.saving.register_keras_serializable("packshot")
+class Blur(keras.layers.Layer):
+    """[batch, h, w, c] -> [batch, h + change, w + change, c], filtered with gain * [1, 3, 3, 1] / 8 per axis.
+
+    change: -1 behind a transposed convolution of stride 2 with three taps, with gain 2 for the zeros that it puts in; 1 before a
+    convolution of stride 2 (Karras et al. 2020, StyleGAN2, section 4.1; Zhang 2019).
+    """
+
+    def __init__(self, change, *, gain=1.0, **kwargs):
+        super().__init__(**kwargs)
+        if change not in (-1, 1):
+            raise ValueError(f"change must be -1 or 1, not {change}")
+        self.change = change
+        self.gain = gain
+
+    def call(self, inputs):
+        return _resample(inputs, *(self.gain * _blurring(side, self.change) for side in inputs.shape[1:3]))
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        return (batch, height + self.change, width + self.change, channels)
+
+    def get_config(self):
+        return super().get_config() | {"change": self.change, "gain": self.gain}
+
+
 @keras.saving.register_keras_serializable("packshot")
 class PixelShuffle(keras.layers.Layer):
     """[batch, h, w, c * block^2] -> [batch, h * block, w * block, c]: Shi et al. 2016, eq. 4."""

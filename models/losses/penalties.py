@@ -38,3 +38,26 @@ def gradient_penalty(critic, real, fake, mix, *, target=1.0, epsilon=1e-12):
     """
     _, squared = squared_gradient_norm(critic, mix * real + (1.0 - mix) * fake)
     return tf.square(tf.sqrt(squared + epsilon) - target)
+
+
+def path_lengths(synthesize, styles, directions):
+    """How far pictures move when their styles do, in random directions of the pictures: Karras et al. 2020 (StyleGAN2), eq. 4.
+
+    |J^T y|, where J is the derivative of a picture by its styles, divided by the root of the picture's pixels and of its layers. With
+    that, a weight of 2 is the one of the paper's appendix B, ln 2 / (r^2 (ln r - ln 2)) for r x r pixels and 2 log2(r) - 2 layers.
+
+    Args:
+        synthesize: function from styles to pictures float32 [batch, height, width, channels].
+        styles: float32 [batch, layers, n].
+        directions: standard normal, float32, as the pictures.
+
+    Returns:
+        float32 [batch], >= 0.
+    """
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(styles)
+        pictures = synthesize(styles)
+        moved = tf.reduce_sum(tf.cast(pictures, tf.float32) * directions)
+    slope = tf.cast(tape.gradient(moved, styles), tf.float32)
+    size = pictures.shape[1] * pictures.shape[2] * styles.shape[1]
+    return tf.sqrt(tf.reduce_sum(tf.square(slope), axis=[1, 2]) / size + 1e-12)
