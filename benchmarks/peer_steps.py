@@ -116,6 +116,68 @@ class R3gan(Adversarial):
         return F.softplus(real - self.critic_logits(fakes)).mean()
 
 
+class Stylegan2(Adversarial):
+    length = torch.tensor(0.0)  # of paths, on average
+
+    def styles(self, rows):
+        """w of each layer, of two z in many rows."""
+        generator, size = self.networks[0], self.config["latent_size"]
+        first, second = (generator.mapping(torch.randn(rows, size))[:, None] for _ in range(2))
+        cut = 1 + torch.floor(torch.rand(rows) * (generator.layers - 1))
+        cut = torch.where(torch.rand(rows) < self.config["mixing"], cut, torch.tensor(float(generator.layers)))
+        return torch.where((torch.arange(generator.layers) < cut[:, None])[..., None], first, second)
+
+    def noise(self, rows):
+        return torch.randn(
+            rows, sum(4 ** (2 + stage) * (2 if stage else 1) for stage in range(len(self.config["channels"])))
+        )
+
+    def fakes(self):
+        rows, generator = len(self.batch["image"]), self.networks[0]
+        styles = self.styles(rows)
+        generator.mapping.average.follow(styles[:, 0])
+        return generator.synthesis(styles, self.noise(rows))
+
+    def critic_loss(self, fakes):
+        every, pictures = self.config["penalty_every"], self.batch["image"]
+        loss = F.softplus(self.critic_logits(fakes)).mean()
+        if self.steps % every:
+            return loss + F.softplus(-self.critic_logits(pictures)).mean()
+        pictures = pictures.detach().requires_grad_()
+        real = self.critic_logits(pictures)
+        (slope,) = torch.autograd.grad(real.sum(), pictures, create_graph=True)
+        norm = slope.square().sum([1, 2, 3])
+        return loss + (F.softplus(-real) + 0.5 * self.config["gamma"] * every * norm).mean()
+
+    def generator_loss(self, fakes):
+        loss, every = F.softplus(-self.critic_logits(fakes)).mean(), self.config["path_every"]
+        if self.steps % every:
+            return loss
+        rows = max(len(fakes) // 2, 1)
+        styles = self.styles(rows)
+        pictures = self.networks[0].synthesis(styles, self.noise(rows)).float()
+        (slope,) = torch.autograd.grad((pictures * torch.randn_like(pictures)).sum(), styles, create_graph=True)
+        size = pictures.shape[2] * pictures.shape[3] * styles.shape[1]
+        lengths = torch.sqrt(slope.float().square().sum([1, 2]) / size + 1e-12)
+        weight, away = self.config["path_weight"] * every, lengths - self.length
+        self.length = self.length + 0.01 * (lengths.detach().mean() - self.length)
+        return loss + weight * away.square().mean()
+
+
+class Flow(Twin):
+    def step(self):
+        pictures = self.batch["image"]
+        rows, noise = len(pictures), torch.randn_like(pictures)
+        time = torch.sigmoid(self.config["time_mean"] + self.config["time_deviation"] * torch.randn(rows))
+        t = time[:, None, None, None]
+        left, z = 1 - t, (1 - t) * pictures + t * noise
+        variance = (left * 0.6) ** 2 + t**2
+        with self.autocast():
+            missed = self.networks[0](z, torch.stack([time, torch.zeros(rows)], 1)).float()
+        velocity = (t - left * 0.6**2) / variance * z - 0.6 * torch.rsqrt(variance) * missed
+        return self.descend(0, F.mse_loss(velocity, noise - pictures))
+
+
 class Pix2pix(Adversarial):
     def fakes(self):
         return self.networks[0](self.batch["source"])
@@ -155,7 +217,9 @@ class Nafnet(Twin):
         return self.descend(0, (10 / math.log(10) * torch.log(error + 1e-8)).mean())
 
 
-FAMILIES = {"dcgan": Dcgan, "r3gan": R3gan, "pix2pix": Pix2pix, "espcn": Espcn, "edsr": Edsr, "nafnet": Nafnet}
+FAMILIES = {
+    "dcgan": Dcgan, "r3gan": R3gan, "stylegan2": Stylegan2, "flow": Flow, "pix2pix": Pix2pix, "espcn": Espcn, "edsr": Edsr, "nafnet": Nafnet
+}  # fmt: skip
 
 
 def make(description, variant) -> Twin:

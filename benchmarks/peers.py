@@ -5,15 +5,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-
-def conv(inputs, outputs, side, stride=1, *, bias=False, groups=1):
-    """A convolution that gives 1 / stride of the pixels."""
-    padding = "same" if stride == 1 else (side - stride) // 2
-    return nn.Conv2d(inputs, outputs, side, stride, padding, bias=bias, groups=groups)
-
-
-def up(inputs, outputs, side=4, stride=2, bias=False):
-    return nn.ConvTranspose2d(inputs, outputs, side, stride, (side - stride) // 2, bias=bias)
+from benchmarks.peer_flow import flow
+from benchmarks.peer_layers import AsOurs, Blur, Double, ShuffledConv2d, conv, up
+from benchmarks.peer_stylegan2 import LearnedPicture, PatchedConv2d, stylegan2
 
 
 def dcgan(config):
@@ -31,7 +25,7 @@ def dcgan(config):
     return nn.Sequential(*generator, nn.Tanh()), nn.Sequential(*critic)
 
 
-class LearnedConstant(nn.Module):
+class LearnedConstant(AsOurs):
     """A learned 4x4 picture whose channels z scales."""
 
     def __init__(self, latent, channels):
@@ -58,25 +52,6 @@ class Block(nn.Sequential):
 
     def forward(self, x):
         return x + super().forward(x)
-
-
-class Double(nn.Module):
-    """Filtered with [1, 3, 3, 1] / 4 per axis, the edge pixel repeated: that is bilinear interpolation."""
-
-    def forward(self, x):
-        return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
-
-
-class Halve(nn.Module):
-    """Filtered with [1, 3, 3, 1] / 8 per axis, the edge pixel repeated, and every second pixel kept."""
-
-    def __init__(self, channels):
-        super().__init__()
-        taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
-        self.register_buffer("kernel", torch.outer(taps, taps).repeat(channels, 1, 1, 1))
-
-    def forward(self, x):
-        return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), self.kernel, stride=2, groups=x.shape[1])
 
 
 class Generator(nn.Module):
@@ -118,7 +93,7 @@ def r3gan(config):
         width, before = channels[stage], channels[stage - 1]
         critic += [Block(width, config) for _ in range(config["blocks"][stage])]
         if stage:
-            critic += [Halve(width)] + [conv(width, before, 1)] * (before != width)
+            critic += [Blur(width, stride=2)] + [conv(width, before, 1)] * (before != width)
     critic += [
         nn.Conv2d(channels[0], channels[0], 4, groups=channels[0], bias=False),
         nn.Conv2d(channels[0], 1, 1, bias=False),
@@ -168,14 +143,6 @@ def pix2pix(config):
             nn.LeakyReLU(0.2, inplace=True),
         ]
     return UNet(config), nn.Sequential(*critic, conv(outputs, 1, 4, bias=True), nn.Flatten(1, 2))
-
-
-class ShuffledConv2d(nn.Conv2d):
-    """Convolution before a pixel shuffle to `outputs` channels, for which PyTorch numbers the channels in another order than TensorFlow."""
-
-    def __init__(self, inputs, outputs, side, scale, bias=True):
-        super().__init__(inputs, outputs * scale**2, side, padding="same", bias=bias)
-        self.channels = outputs
 
 
 class Espcn(nn.Module):
@@ -335,7 +302,9 @@ def nafnet(config):
     return (Nafnet(config),)
 
 
-NETWORKS = {"dcgan": dcgan, "r3gan": r3gan, "pix2pix": pix2pix, "espcn": espcn, "edsr": edsr, "nafnet": nafnet}
+NETWORKS = {
+    "dcgan": dcgan, "r3gan": r3gan, "stylegan2": stylegan2, "flow": flow, "pix2pix": pix2pix, "espcn": espcn, "edsr": edsr, "nafnet": nafnet
+}  # fmt: skip
 
 
 def load(network, weights):
@@ -356,7 +325,7 @@ def load(network, weights):
                         for place, array in enumerate(left)
                         if array.size == tensor.numel() and (array.ndim == 1) == vector
                     )
-                    array = torch.from_numpy(np.ascontiguousarray(_turned(module, left.pop(place), tensor.shape)))
+                    array = torch.from_numpy(np.array(_turned(module, left.pop(place), tensor.shape), order="C"))
                     assert array.shape == tensor.shape, f"{module}: {array.shape} for {tensor.shape}"
                     tensor.copy_(array)
     assert not left, "weights are left over"
@@ -366,9 +335,14 @@ def _turned(module, array, shape):
     """An array of ours in PyTorch's layout."""
     if isinstance(module, LearnedConstant) and array.ndim == 3:
         return array.transpose(2, 0, 1)
+    if isinstance(module, LearnedPicture):
+        return array.transpose(0, 3, 1, 2)
+    if isinstance(module, PatchedConv2d) and array.ndim == 4:
+        array = array.reshape(2, 2, module.patch, module.patch, -1, array.shape[-1])
+        array = array.transpose(0, 2, 1, 3, 4, 5).reshape(2 * module.patch, 2 * module.patch, *array.shape[-2:])
     if isinstance(module, ShuffledConv2d):  # pixel by pixel, all channels of each, to channel by channel
         array = array.reshape(*array.shape[:-1], -1, module.channels).swapaxes(-1, -2).reshape(array.shape)
-    if array.ndim == 1 or isinstance(module, LearnedConstant):
+    if array.ndim < 2 or isinstance(module, AsOurs):
         return array
     if isinstance(module, nn.ConvTranspose2d):
         if array.ndim == 2:  # a dense layer in front of a reshape
@@ -392,7 +366,7 @@ def difference(network, inputs, outputs) -> float:
     """The largest absolute difference between the outputs of a peer and of ours, both in inference."""
     network.eval()
     with torch.no_grad():
-        answers = network(as_tensor(inputs))
+        answers = network(*map(as_tensor, inputs))
     network.train()
     return float((answers - as_tensor(outputs)).abs().max())
 

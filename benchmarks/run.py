@@ -50,6 +50,8 @@ class Family:
 FAMILIES = {
     "dcgan": Family("DCGAN-64, batch 64", "dcgan", "64", {"eager": 1.10, "channels_last, bf16": 1.00}),
     "r3gan": Family("R3GAN `cpu-64`, batch 16", "r3gan", "cpu-64", {"channels_last": 1.20}, unit=4),
+    "stylegan2": Family("StyleGAN2 `cpu-64`, batch 16", "stylegan2", "cpu-64", {"eager": 1.20}, unit=8),
+    "flow": Family("Flow `64`, batch 16", "flow", "64", {"channels_last, bf16": 1.10}),
     "pix2pix": Family("pix2pix-128, batch 4", "pix2pix", "128", {"eager": 1.10, "channels_last, bf16": 1.25}),
     "espcn-x2": Family(
         "ESPCN x2, batch 16", "espcn", "x2", {"channels_last, bf16": 1.10}, unit=8, together=8, path="fit"

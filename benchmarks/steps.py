@@ -82,14 +82,14 @@ class Ours:
     def _describe(self, network, random):
         weights = [w + random.normal(0, 0.01, w.shape).astype(np.float32) for w in network.get_weights()]
         network.set_weights(weights)
-        inputs = random.normal(0, 0.5, self._shape(network)).astype(np.float32)
-        outputs = network([inputs], training=False).numpy()
+        inputs = [random.normal(0, 0.5, self._shape(each)).astype(np.float32) for each in network.inputs]
+        outputs = network(inputs, training=False).numpy()
         count = sum(int(np.prod(w.shape)) for w in network.trainable_weights)
         return {"weights": weights, "parameters": count, "inputs": inputs, "outputs": outputs}
 
-    def _shape(self, network):
+    def _shape(self, given):
         side = self.config.resolution // getattr(self.config, "scale", 1)
-        return [size or side for size in (4, *network.inputs[0].shape[1:])]
+        return [size or side for size in (4, *given.shape[1:])]
 
     def bare(self, steps) -> float:
         """Seconds a step, alone on one batch."""
