@@ -7,13 +7,16 @@ from trainer.commands import (
     blend,
     bundle,
     canary,
+    directions,
     doctor,
     enhance,
     evaluate,
     export,
     families,
     inspect,
+    mix,
     prepare,
+    project,
     rate,
     request,
     sample,
@@ -35,6 +38,9 @@ def main():
 
 main.add_command(train.main, "train")
 main.add_command(sample.main, "sample")
+main.add_command(mix.main, "mix")
+main.add_command(project.main, "project")
+main.add_command(directions.main, "directions")
 main.add_command(apply.main, "apply")
 main.add_command(enhance.main, "enhance")
 main.add_command(export.main, "export")

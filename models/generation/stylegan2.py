@@ -16,6 +16,7 @@ import math
 from dataclasses import dataclass
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from data.errors import UserError
@@ -209,7 +210,7 @@ class AddNoise(keras.layers.Layer):
 
     def call(self, inputs):
         pictures, noise = inputs
-        return tf.nn.bias_add(pictures, tf.convert_to_tensor(self.bias)) + noise * self.strength
+        return pictures + (tf.convert_to_tensor(self.bias) + noise * self.strength)
 
     def compute_output_shape(self, input_shape):
         return input_shape[0]
@@ -281,12 +282,13 @@ def build_synthesis(config):
     for stage, channels in enumerate(config.channels):
         for enlarge in (True, False) if stage else (False,):
             w, side = styles[:, layer], config.sides[layer]
-            x = ModulatedConv2D(channels, 3, gain=ROOT2, enlarge=enlarge, use_bias=False)([x, w])
+            name = f"styled_{layer}"
+            x = ModulatedConv2D(channels, 3, gain=ROOT2, enlarge=enlarge, use_bias=False, name=name)([x, w])
             if enlarge:
                 x = Blur(-1, gain=2.0)(x)
             x = active(AddNoise()([x, keras.layers.Reshape((side, side, 1))(noise[:, used : used + side**2])]))
             layer, used = layer + 1, used + side**2
-        colours = ModulatedConv2D(3, 1, demodulate=False)([x, w])
+        colours = ModulatedConv2D(3, 1, demodulate=False, name=f"colours_{layer - 1}")([x, w])
         picture = colours if picture is None else Upsample2x()(picture) + colours
     return keras.Model([styles, noise], keras.layers.Activation("linear", dtype="float32")(picture), name="synthesis")
 
@@ -326,6 +328,7 @@ def build_critic(config, facts, name):
 class Model(Generation, TwoPlayer):
     """The game: minimise softplus(D(fake)) + softplus(-D(real)) + gamma/2 R1 against softplus(-D(fake)) + path lengths (paper, eq. 4)."""
 
+    GIVES = ("styles",)  # to `models.styles`: the methods `noise`, `styles`, `synthesize` and `style_matrices`
     KNOBS = {
         "truncation": ports.Number(
             1.0, 0.0, 2.0, "factor of w's distance from its average; below 1: more typical pictures"
@@ -373,6 +376,14 @@ class Model(Generation, TwoPlayer):
         """float32 [n, layers, latent_size], float32 [n, noise_size] -> float32 [n, resolution, resolution, 3], near [-1, 1]."""
         network = self.network if training else self.ema
         return network.get_layer("synthesis")([styles, noise], training=training)
+
+    def style_matrices(self):
+        """What the served network multiplies each layer's w by: a list of float32 [latent_size, channels of all that read that w]."""
+        readers = [[] for _ in self.config.sides]
+        for layer in self.ema.get_layer("synthesis").layers:
+            if isinstance(layer, ModulatedConv2D):
+                readers[int(layer.name.rpartition("_")[2])].append(layer.affine.numpy())
+        return [np.concatenate(matrices, axis=1) / math.sqrt(self.config.latent_size) for matrices in readers]
 
     def generate(self, random, rows, conditions, *, training=False, truncation=None):
         noise, latent = self.noise(random, rows), random.normal(rows, self.config.latent_size)

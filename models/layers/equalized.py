@@ -38,7 +38,7 @@ class _Equal(keras.layers.Layer):
         return tf.convert_to_tensor(self.kernel) * self._scale
 
     def _biased(self, outputs):
-        return tf.nn.bias_add(outputs, tf.convert_to_tensor(self.bias) * self.rate) if self.use_bias else outputs
+        return outputs + tf.convert_to_tensor(self.bias) * self.rate if self.use_bias else outputs
 
     def get_config(self):
         return super().get_config() | {
