@@ -165,7 +165,7 @@ def test_guidance_goes_from_what_is_said_untold_to_what_is_said_told_and_beyond(
     codes, label = tf.fill([3, 16], MASKED), tf.constant([0, 1, 2])
     apart = [model.ema([codes, column]).numpy() for column in (label, tf.fill([3], -1))]
     weights = np.array([0.0, 1.0, 2.5], np.float32)
-    found = model.logits(codes, [label], tf.constant(weights))
+    found = model.logits(codes, [label], guidance=tf.constant(weights))
     expected = apart[1] + weights[:, None, None] * (apart[0] - apart[1])
     np.testing.assert_allclose(found, expected, atol=1e-4)
     np.testing.assert_allclose(model.logits(codes, [label]), apart[0], atol=1e-4)

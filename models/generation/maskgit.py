@@ -211,7 +211,8 @@ class Model(Generation, OnePlayer):
         def step(codes, given):
             done, left, uniform = given
             free = codes == self.masked
-            drawn, confidence = draw(self.logits(codes, conditions, guidance, training=training), uniform[..., 0])
+            logits = self.logits(codes, conditions, guidance=guidance, training=training)
+            drawn, confidence = draw(logits, uniform[..., 0])
             inside = (uniform[..., 1] * 2.0**24 + 0.5) / 2.0**24  # never 0 or 1
             gumbel = -tf.math.log(-tf.math.log(inside))
             confidence += (temperature * (1.0 - done))[:, tf.newaxis] * gumbel
@@ -221,7 +222,7 @@ class Model(Generation, OnePlayer):
 
         return tf.foldl(step, (done, left, tf.transpose(uniform, [1, 0, 2, 3])), codes)
 
-    def logits(self, codes, conditions, guidance=None, *, training=False):
+    def logits(self, codes, conditions, *, guidance=None, training=False):
         """float32 [n, places, vocabulary]: those without conditions plus `guidance` [n] times what the conditions change."""
         network = self.network if training else self.ema
         if not conditions:

@@ -18,7 +18,7 @@ def table() -> list[dict]:
         family = catalogue.load(name)
         summary, paper = headline(family.__doc__)
         preset = catalogue.default_preset(family, None)
-        model = family.Model(family.PRESETS[preset])
+        model = _default(family)
         rows.append(
             {
                 "name": name,
@@ -31,6 +31,16 @@ def table() -> list[dict]:
             }
         )
     return rows
+
+
+def _default(family):
+    """The model of a family's default preset, with that of the first family that gives what it wants."""
+    config, wants = family.PRESETS[catalogue.default_preset(family, None)], family.Model.WANTS
+    if not wants:
+        return family.Model(config)
+    others = map(catalogue.load, catalogue.names())
+    parent = next(other for other in others if wants in other.Model.GIVES and not other.Model.WANTS)
+    return family.Model(config, parent=_default(parent))
 
 
 def headline(docstring: str) -> tuple[str, str]:
