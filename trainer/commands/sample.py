@@ -2,7 +2,7 @@
 
 import click
 
-from trainer.commands.options import PATH, conditions, numbers
+from trainer.commands.options import PATH, conditions, numbers, passed_over
 from trainer.console import CONTEXT, say
 from trainer.errors import refusing
 
@@ -14,20 +14,22 @@ Examples:
   packshot sample runs/r3gan-cpu-64-studio --n 64 --seed 7 --out grid.png
   packshot sample runs/photos --best --out best.png
   packshot sample models/r3gan/1 --label shoes --n 16 --out shoes.png
-  packshot sample models/r3gan/1 --label shoes --condition colour=red --out red-shoes.png
+  packshot sample models/r3gan/1 --label shoes --attribute colour=red --out red-shoes.png
+  packshot sample runs/words --text "a red striped mug" --n 16 --out mugs.png
 """)
 @click.argument("export_or_run", type=PATH)
 @click.option("--n",          help="Number of pictures", metavar="N", type=click.IntRange(1, 4096), default=64)
 @click.option("--seed",       help="Seed of the first picture; the next ones count up", metavar="N", type=click.IntRange(0), default=0)
 @click.option("--label",      help="Class by name, or by number from 0 if no class has that name [default: all in turn]", metavar="NAME")
-@click.option("--condition",  help="Value of another condition, by name or number; repeatable [default: drawn for each picture]",
+@click.option("--condition", "--attribute", "condition", help="Value of another condition, by name or number; repeatable [default: drawn for each picture, unknown with --text]",
               metavar="NAME=VALUE", multiple=True)
+@click.option("--text",       help="What the pictures show, in words, for a model of words [default: nothing is said]", metavar="WORDS")
 @click.option("--truncation", help="Below 1: more typical, less varied pictures [default: 1]", metavar="X", type=click.FloatRange(0, 2))
 @click.option("--set",        help="A number that the model takes; repeatable", metavar="NAME=X", multiple=True)
 @click.option("--best",       help="Of a run: the best checkpoint instead of the newest", is_flag=True)
 @click.option("--out",        help="Picture to write, .png or .jpg", metavar="FILE", type=PATH, default="samples.png")
 # fmt: on
-def main(export_or_run, n, seed, label, condition, truncation, best, out, **options):
+def main(export_or_run, n, seed, label, condition, text, truncation, best, out, **options):
     """Make a grid of pictures with an exported model or the newest export of a run."""
     from data import outputs
     from data.images import grid
@@ -39,6 +41,9 @@ def main(export_or_run, n, seed, label, condition, truncation, best, out, **opti
         encode = outputs.encoder(out)
         outputs.check([out], by)
         told, knobs = conditions(label, condition), numbers(options["set"], truncation=truncation)
-        made = offline.sample(find_export(export_or_run, say, at_best=best), n, seed, conditions=told, numbers=knobs)
+        export = find_export(export_or_run, say, at_best=best)
+        if text is not None and (unknown := offline.unknown_words(export, text)):
+            say(passed_over(unknown))
+        made = offline.sample(export, n, seed, conditions=told, text=text, numbers=knobs)
         outputs.write(out, encode(grid(made)), by)
     say(f"{n} pictures: {out}")
