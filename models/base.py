@@ -80,7 +80,9 @@ class ImageModel(keras.Model):
         if facts and not self.CONDITIONS:
             raise ValueError(f"{type(self).__module__} takes no conditions, and was given {', '.join(facts.keys)}")
         if facts.words and not self.WORDS or self.WORDS == "needed" and not facts.words:
-            raise ValueError(f"{type(self).__module__} takes {'words' if self.WORDS else 'no words'}, and was given {facts}")
+            raise ValueError(
+                f"{type(self).__module__} takes {'words' if self.WORDS else 'no words'}, and was given {facts}"
+            )
         self.config = config
         self.facts = facts
         self.seed = seed

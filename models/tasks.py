@@ -101,14 +101,20 @@ class Generation:
             return {"words": self.tokenizer.unknown(text)}
 
         latent = {"z": ports.Latent((self.config.latent_size,))}
-        asked = {"unknown_words": Endpoint(unknown_words, {"text": ports.Text()}, {"words": ports.Text()})} if text else {}
-        return {
-            "generate": Endpoint(generate, {"seed": ports.Seed()} | self.KNOBS | text | conditions, images),
-            "latents": Endpoint(decode, latent | text | conditions, images, files=False),
-        } | {
-            "classes" if condition.name == LABEL else f"{condition.name}_values": signatures.names_of(condition)
-            for condition in self.facts
-        } | asked
+        asked = (
+            {"unknown_words": Endpoint(unknown_words, {"text": ports.Text()}, {"words": ports.Text()})} if text else {}
+        )
+        return (
+            {
+                "generate": Endpoint(generate, {"seed": ports.Seed()} | self.KNOBS | text | conditions, images),
+                "latents": Endpoint(decode, latent | text | conditions, images, files=False),
+            }
+            | {
+                "classes" if condition.name == LABEL else f"{condition.name}_values": signatures.names_of(condition)
+                for condition in self.facts
+            }
+            | asked
+        )
 
     def signatures(self):
         return signatures.derive(self.endpoints())

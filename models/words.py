@@ -36,9 +36,13 @@ class Tokenizer:
     def unknown(self, texts):
         """string [n] -> string [n]: the words of each text that are not in the vocabulary, with spaces between them."""
         words = tf.strings.split(spaced(texts))
-        return tf.strings.reduce_join(tf.ragged.boolean_mask(words, self.layer(texts) == UNKNOWN_WORD), axis=1, separator=" ")
+        return tf.strings.reduce_join(
+            tf.ragged.boolean_mask(words, self.layer(texts) == UNKNOWN_WORD), axis=1, separator=" "
+        )
 
 
 def tokens(tokenizer: Tokenizer, captions: np.ndarray) -> np.ndarray:
     """Returns the numbers of the words of captions, bytes [n] in UTF-8: int32 [n, length]."""
-    return np.concatenate([tokenizer(tf.constant(part)).numpy() for part in np.array_split(captions, len(captions) // 4096 + 1)])
+    return np.concatenate(
+        [tokenizer(tf.constant(part)).numpy() for part in np.array_split(captions, len(captions) // 4096 + 1)]
+    )

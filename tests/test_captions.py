@@ -42,7 +42,9 @@ CSV = 'file,caption\ntrain/mug/2.png,"a red, striped mug"\ntrain/hat/1.png,ein H
 LINES = '{"file": "train/mug/2.png", "caption": "a red, striped mug", "author": "x"}\n\n{"file": "train/hat/1.png", "caption": "ein Hut"}\n'
 
 
-@pytest.mark.parametrize(("name", "text"), [("captions.csv", CSV), ("captions.csv", "\ufeff" + CSV), ("captions.jsonl", LINES)])
+@pytest.mark.parametrize(
+    ("name", "text"), [("captions.csv", CSV), ("captions.csv", "\ufeff" + CSV), ("captions.jsonl", LINES)]
+)
 def test_captions_of_a_file(shop, name, text):
     source = shop(name, text)
     assert source.keys == {"image", "label", "caption"} and not source.left_out.others
@@ -80,7 +82,11 @@ def test_attributes(shop, tmp_path):
 
 def test_the_fingerprint_tells_captions_and_attributes(shop):
     plain = shop("other.csv", "").fingerprint()
-    prints = {plain, shop("captions.csv", CSV).fingerprint(), shop("captions.csv", CSV + "val/hat/3.png,x\n").fingerprint()}
+    prints = {
+        plain,
+        shop("captions.csv", CSV).fingerprint(),
+        shop("captions.csv", CSV + "val/hat/3.png,x\n").fingerprint(),
+    }
     assert len(prints) == 2, "captions of another split change nothing"
     prints.add(shop("captions.csv", CSV.replace("ein", "kein")).fingerprint())
     prints.add(shop("attributes.csv", ATTRIBUTES).fingerprint())
@@ -90,15 +96,31 @@ def test_the_fingerprint_tells_captions_and_attributes(shop):
 @pytest.mark.parametrize(
     ("name", "text", "sentence"),
     [
-        ("captions.csv", "file,caption\nmug/9.png,x\n", r"names pictures that are not there, 1 of 1: mug/9.png; names start from its"),
+        (
+            "captions.csv",
+            "file,caption\nmug/9.png,x\n",
+            r"names pictures that are not there, 1 of 1: mug/9.png; names start from its",
+        ),
         ("captions.csv", CSV + CSV.split("\n")[1] + "\n", "names the picture train/mug/2.png that was named before"),
-        ("captions.csv", "picture;caption\n1.png;x\n", r"entry 1 has no file; it has: picture;caption. Columns are file and caption"),
-        ("captions.csv", "file,caption\ntrain/mug/2.png,a red, striped mug\n", "entry 1 has more values than there are columns"),
+        (
+            "captions.csv",
+            "picture;caption\n1.png;x\n",
+            r"entry 1 has no file; it has: picture;caption. Columns are file and caption",
+        ),
+        (
+            "captions.csv",
+            "file,caption\ntrain/mug/2.png,a red, striped mug\n",
+            "entry 1 has more values than there are columns",
+        ),
         ("captions.csv", "file,caption\ntrain/mug/2.png\n", "entry 1 has fewer values than there are columns"),
         ("captions.csv", "file,caption\n", "names no picture"),
         ("captions.jsonl", "{\n", r"captions.jsonl cannot be read: "),
         ("captions.jsonl", "[1]\n", "line 1 is no object of texts and numbers"),
-        ("attributes.csv", "file,Colour\ntrain/mug/2.png,red\n", "'Colour' cannot be an attribute: names are of small letters"),
+        (
+            "attributes.csv",
+            "file,Colour\ntrain/mug/2.png,red\n",
+            "'Colour' cannot be an attribute: names are of small letters",
+        ),
         ("attributes.csv", "file,label\ntrain/mug/2.png,red\n", "'label' cannot be an attribute"),
     ],
 )

@@ -18,7 +18,14 @@ def test_a_neighbour_lends_its_words():
 def test_words_are_wrong_where_they_are_known_and_others():
     words = tf.constant([[2, 3], [2, 4], [5, 0], [0, 0], [6, 0], [6, 0]])
     partners = _partners(6)
-    assert _mismatched([words], partners).numpy().tolist() == [1, 1, 0, 1, 0, 0]  # the third would be told nothing by the fourth
+    assert _mismatched([words], partners).numpy().tolist() == [
+        1,
+        1,
+        0,
+        1,
+        0,
+        0,
+    ]  # the third would be told nothing by the fourth
     colours = tf.constant([0, 0, 0, 1, -1, 2])
     assert _mismatched([words, colours], partners).numpy().tolist() == [1, 1, 1, 1, 1, 0]
 

@@ -60,7 +60,9 @@ def test_one_block_by_hand():
     tokens = np.array([4, 6, 8])
     x = one["embedding/embeddings"][tokens] + one["positions"][:3]
     y = norm(x, "norm_0")
-    query, key, value = (np.einsum("lw,whd->hld", y, one[f"attention/{name}/kernel"]) for name in ("query", "key", "value"))
+    query, key, value = (
+        np.einsum("lw,whd->hld", y, one[f"attention/{name}/kernel"]) for name in ("query", "key", "value")
+    )
     scores = np.exp(query @ key.transpose(0, 2, 1) / 2.0)  # the root of 4 numbers a head
     found = scores / scores.sum(-1, keepdims=True) @ value
     x = x + np.einsum("hld,hdw->lw", found, one["attention/attention_output/kernel"])

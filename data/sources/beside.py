@@ -35,7 +35,7 @@ class Beside:
     used: frozenset[str] = frozenset()
 
     def of(self, name: str) -> dict[str, str | int]:
-        """What an example of this picture holds: "caption" if there are any, and the number of its value of each attribute, -1 if unknown."""
+        """What an example of this picture holds: "caption" if any has one, and of each attribute the number of its value, -1 if unknown."""
         caption = {CAPTION: self.captions.get(name, "")} if self.captions else {}
         numbers = {
             attribute: known.index(value) if (value := self.values[attribute].get(name)) else -1
@@ -58,9 +58,11 @@ def read_beside(root: str, pictures: Sequence[str], others: Sequence[str], *, fo
     captions, tables = {}, {}
     for folder in folders:
         for kind, found in (("captions", captions), ("attributes", tables)):
-            there = [name for end in ("csv", "jsonl") if files.exists(join(root, name := join(folder, f"{kind}.{end}")))]
+            there = [
+                name for end in ("csv", "jsonl") if files.exists(join(root, name := join(folder, f"{kind}.{end}")))
+            ]
             if len(there) > 1:
-                raise SourceError(f"{root} has {there[0]} and {there[1]}: one of them must go")
+                raise SourceError(f"{root} has {' and '.join(there)}: one of them must go")
             for name in there:
                 used.add(name)
                 _add(found, _rows(join(root, name), kind), folder, known, where=join(root, name))
@@ -82,8 +84,8 @@ def _add(found, rows, folder, known, *, where):
     if missing:
         more = " ..." if len(missing) > _SHOWN else ""
         raise SourceError(
-            f"{where} names pictures that are not there, {len(missing):,} of {len(rows):,}: {', '.join(missing[:_SHOWN])}{more}; names start"
-            " from its folder, such as mugs/1.jpg"
+            f"{where} names pictures that are not there, {len(missing):,} of {len(rows):,}: {', '.join(missing[:_SHOWN])}{more};"
+            " names start from its folder, such as mugs/1.jpg"
         )
     for row in rows:
         name = join(folder, row.pop(FILE))
@@ -103,11 +105,13 @@ def _rows(path, kind):
         raise SourceError(f"{path} names no picture")
     for place, row in enumerate(rows, 1):
         if None in row or None in row.values():
-            raise SourceError(f"{path}: entry {place} has {'more' if None in row else 'fewer'} values than there are columns")
+            raise SourceError(
+                f"{path}: entry {place} has {'more' if None in row else 'fewer'} values than there are columns"
+            )
         if FILE not in row or kind == "captions" and CAPTION not in row:
             raise SourceError(
-                f"{path}: entry {place} has no {FILE if FILE not in row else CAPTION}; it has: {', '.join(map(str, row))}. Columns are {FILE} and"
-                f" {CAPTION if kind == 'captions' else 'one for each attribute'}"
+                f"{path}: entry {place} has no {FILE if FILE not in row else CAPTION}; it has: {', '.join(map(str, row))}. Columns are"
+                f" {FILE} and {CAPTION if kind == 'captions' else 'one for each attribute'}"
             )
         if kind == "attributes" and (bad := [n for n in row if n != FILE and (not _NAME.fullmatch(n) or n in _TAKEN)]):
             raise SourceError(

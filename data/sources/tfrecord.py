@@ -130,7 +130,12 @@ class TfRecord:
         import tensorflow as tf
 
         for _, record in self._records():
-            yield tf.train.Example.FromString(record).features.feature["caption"].bytes_list.value[0].decode(errors="replace")
+            yield (
+                tf.train.Example.FromString(record)
+                .features.feature["caption"]
+                .bytes_list.value[0]
+                .decode(errors="replace")
+            )
 
     def _records(self):
         import tensorflow as tf

@@ -24,7 +24,7 @@ from data.facts import Facts
 from models.base import Player, TwoPlayer
 from models.layers.condition import KnownEmbedding, condition_inputs
 from models.layers.conv import StridedConv2D
-from models.layers.initializers import fan_in, normal
+from models.layers.initializers import fan_in
 from models.layers.resample import Upsample2x
 from models.layers.text import TextEncoder
 from models.losses.penalties import matching_aware_penalty
@@ -61,9 +61,7 @@ class Config:
     ada_images: int = 100_000  # pictures in which ADA may go from 0 to 1
 
     def __post_init__(self):
-        check_numbers(
-            self, "latent_size", "channels", "hidden", "words_size", "words_depth", "heads", "embedding_size"
-        )
+        check_numbers(self, "latent_size", "channels", "hidden", "words_size", "words_depth", "heads", "embedding_size")
         sides = [4 * 2**stage for stage in range(len(self.channels))]
         if self.resolution != sides[-1] or len(sides) < 3:
             raise UserError(
@@ -159,8 +157,8 @@ def conv(channels, side=3, *, use_bias=True):
 
 
 def build_generator(config, facts, name):
-    """(latent [batch, latent_size], tokens [batch, length] [, a condition [batch] ...]) -> pictures float32 [batch, resolution, resolution, 3]
-    in [-1, 1]."""
+    """(latent [batch, latent_size], tokens [batch, length] [, a condition [batch] ...]) -> pictures float32 [batch, resolution,
+    resolution, 3] in [-1, 1]."""
     latent, inputs = keras.Input((config.latent_size,), name="latent"), condition_inputs(facts)
     told = keras.layers.Concatenate()([latent, description(config, facts, inputs)])
     told = keras.layers.Dense(config.hidden, "relu", kernel_initializer=fan_in(2**0.5))(told)
@@ -199,7 +197,8 @@ def build_answer(maps, told):
     maps, told = keras.Input(maps.shape[1:], name="maps"), keras.Input(told.shape[1:], name="told")
     everywhere = keras.layers.Reshape((4, 4, told.shape[-1]))(keras.layers.RepeatVector(16)(told))
     x = keras.layers.LeakyReLU(LEAK)(conv(maps.shape[-1])(keras.layers.Concatenate()([maps, everywhere])))
-    total = keras.layers.Dense(1, kernel_initializer=fan_in())(keras.layers.Flatten()(x))
+    # No bias: while no hinge is idle, its gradient is zero.
+    total = keras.layers.Dense(1, use_bias=False, kernel_initializer=fan_in())(keras.layers.Flatten()(x))
     shown = keras.layers.Dense(told.shape[-1], use_bias=False, kernel_initializer=fan_in(0.25))
     total = total + keras.layers.Dot(axes=1)([shown(keras.layers.GlobalAveragePooling2D()(maps)), told])
     return keras.Model([maps, told], keras.layers.Reshape((), dtype="float32")(total), name="answer")
@@ -265,6 +264,8 @@ def _mismatched(told, partners):
     for own in told:
         other = tf.gather(own, partners)
         known = other > 0 if len(own.shape) > 1 else other >= 0
-        differs = (other != own) & known if len(own.shape) == 1 else (other != own) & tf.reduce_any(known, 1, keepdims=True)
+        differs = (
+            (other != own) & known if len(own.shape) == 1 else (other != own) & tf.reduce_any(known, 1, keepdims=True)
+        )
         found.append(tf.reduce_any(tf.reshape(differs, [len(partners), -1]), axis=1))
     return tf.cast(tf.reduce_any(tf.stack(found), axis=0), tf.float32)

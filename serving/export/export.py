@@ -38,10 +38,11 @@ SCHEMA = 2  # of the report; 1 had `facts` for `metadata`, and no interface
 def export(model, to: str, name: str, *, version: int | None = None, metadata: Mapping) -> str:
     """Write `model` as `<to>/<name>/<version>` and return that path; `to` may be a folder or a URI such as gs://bucket/models.
 
-    `model` has `signatures()` and `serving_variables()`, and `serving_tables()` if its signatures read lookup tables. `version` defaults to the newest one plus 1. `metadata` goes into
-    export.json unchanged: task, classes, configuration, fingerprint of the data. Raises ExportRefused if no server could
-    serve the name or the version, if the version is not larger than the newest, if the model cannot be saved, or if the
-    gate finds a fault; OSError, with the path, for what cannot be written; UnknownScheme for `to`.
+    `model` has `signatures()` and `serving_variables()`, and `serving_tables()` if its signatures read lookup tables.
+    `version` defaults to the newest one plus 1. `metadata` goes into export.json unchanged: task, classes,
+    configuration, fingerprint of the data. Raises ExportRefused if no server could serve the name or the version, if
+    the version is not larger than the newest, if the model cannot be saved, or if the gate finds a fault; OSError, with
+    the path, for what cannot be written; UnknownScheme for `to`.
     """
     to = files.resolve(to).rstrip("/")
     if not files.is_remote(to):

@@ -79,7 +79,9 @@ class Asked(NamedTuple):
         if not aliases:
             raise Refused(f"the model {self.model} is told no words; leave --text out")
         text = np.array([given.encode()], object)
-        unknown = self.output("words", {"text": text}, UNKNOWN_WORDS)[0].decode().split() if UNKNOWN_WORDS in have else []
+        unknown = (
+            self.output("words", {"text": text}, UNKNOWN_WORDS)[0].decode().split() if UNKNOWN_WORDS in have else []
+        )
         return {alias: text.repeat(rows) for alias in aliases}, unknown
 
     def conditions(self, signature, given, have):
@@ -158,7 +160,8 @@ Examples:
 @click.option("--seed",       help="Seed of a picture; repeatable", metavar="N", type=click.IntRange(0, 2**62), multiple=True, default=[0])
 @click.option("--n",          help="Pictures per seed: it and the following ones", metavar="N", type=click.IntRange(1, 4096), default=1)
 @click.option("--label",      help="Class by name, or by number from 0 if no class has that name", metavar="NAME")
-@click.option("--condition", "--attribute", "condition", help="Value of another condition, by name or number; repeatable", metavar="NAME=VALUE", multiple=True)
+@click.option("--condition", "--attribute", "condition", help="Value of another condition, by name or number; repeatable",
+              metavar="NAME=VALUE", multiple=True)
 @click.option("--text",       help="What the pictures show, in words, for a model of words", metavar="WORDS")
 @click.option("--truncation", help="Below 1: more typical, less varied pictures [default: 1]", metavar="X", type=click.FloatRange(0, 2))
 @click.option("--set",        help="A number that the model takes; repeatable", metavar="NAME=X", multiple=True)

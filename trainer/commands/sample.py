@@ -21,7 +21,8 @@ Examples:
 @click.option("--n",          help="Number of pictures", metavar="N", type=click.IntRange(1, 4096), default=64)
 @click.option("--seed",       help="Seed of the first picture; the next ones count up", metavar="N", type=click.IntRange(0), default=0)
 @click.option("--label",      help="Class by name, or by number from 0 if no class has that name [default: all in turn]", metavar="NAME")
-@click.option("--condition", "--attribute", "condition", help="Value of another condition, by name or number; repeatable [default: drawn for each picture, unknown with --text]",
+@click.option("--condition", "--attribute", "condition",
+              help="Value of another condition, by name or number; repeatable [default: drawn for each picture, unknown with --text]",
               metavar="NAME=VALUE", multiple=True)
 @click.option("--text",       help="What the pictures show, in words, for a model of words [default: nothing is said]", metavar="WORDS")
 @click.option("--truncation", help="Below 1: more typical, less varied pictures [default: 1]", metavar="X", type=click.FloatRange(0, 2))

@@ -46,7 +46,7 @@ class EvaluatedModel:
         return catalogue.load(self.run.model).Model.EVALUATOR
 
     def generate(
-        self, count: int, seed: int, conditions: Mapping[str, np.ndarray], truncation: float, progress, text=None
+        self, count: int, seed: int, conditions: Mapping[str, np.ndarray], truncation: float, progress, *, text=None
     ) -> Iterator[np.ndarray]:
         """Makes `count` pictures, picture i from the seed `seed + i`, in blocks uint8 [n, height, width, 3].
 

@@ -24,7 +24,15 @@ from trainer.metrics.distribution import inception_score, kid
 from trainer.metrics.estimate import Estimate, format_estimate, of_mean
 from trainer.metrics.memorisation import nearest
 from trainer.metrics.neighbours import precision_recall, realism
-from trainer.metrics.table import ATTRIBUTE_ACCURACY, KID, MEMORISATION, PERIODIC_ARTIFACTS, PRECISION, RECALL, measure_of
+from trainer.metrics.table import (
+    ATTRIBUTE_ACCURACY,
+    KID,
+    MEMORISATION,
+    PERIODIC_ARTIFACTS,
+    PRECISION,
+    RECALL,
+    measure_of,
+)
 from trainer.runs.config import RunConfig
 
 MOST = 10_000  # made pictures, by default
@@ -206,7 +214,9 @@ def evaluate(model, reference: Reference, request: Request, progress) -> Evaluat
     if reference.classifier:
         accuracy, of_values = _attributes(model, reference, made, vectors)
         metrics, categories = metrics | accuracy, categories | of_values
-        baselines[REAL_ATTRIBUTES] = {_accuracy(n): of_mean(h) for n, h in reference.classifier.accuracy.items() if len(h)}
+        baselines[REAL_ATTRIBUTES] = {
+            _accuracy(n): of_mean(h) for n, h in reference.classifier.accuracy.items() if len(h)
+        }
     galleries, copies = [_extremes(real, made, vectors, labels)], []
     train = reference.train
     if train is not None:

@@ -39,7 +39,9 @@ class AttributeClassifier:
         """The number of the likeliest value of each condition, int64 [n] by name, of pictures uint8 [n, side, side, 3]."""
         found = [self.network(_floats(pictures[start : start + 256])) for start in range(0, len(pictures), 256)]
         names = [condition.name for condition in self.conditions]
-        return {name: np.concatenate([part[i].numpy().argmax(axis=1) for part in found]) for i, name in enumerate(names)}
+        return {
+            name: np.concatenate([part[i].numpy().argmax(axis=1) for part in found]) for i, name in enumerate(names)
+        }
 
 
 def train(pictures: np.ndarray, values: Mapping[str, np.ndarray], conditions, *, seed: int = 0, progress=silent):
@@ -57,7 +59,7 @@ def train(pictures: np.ndarray, values: Mapping[str, np.ndarray], conditions, *,
     apart = np.arange(len(pictures)) % HELD_OUT == HELD_OUT - 1
     rows = np.flatnonzero(~apart)
     if len(rows) < LEAST:
-        raise UserError(f"{len(pictures)} pictures are too few to train a classifier of attributes: {LEAST * HELD_OUT // (HELD_OUT - 1) + 1} are needed")
+        raise UserError(f"{len(pictures)} pictures are too few to train a classifier of attributes")
     conditions, steps = tuple(conditions), SHOWN // _BATCH
     network = _network(pictures.shape[1], conditions, seed)
     rate = keras.optimizers.schedules.CosineDecay(_RATE, steps)
@@ -97,11 +99,15 @@ def _network(side, conditions, seed):
     for place, channels in enumerate((32, 48, 96, 128)):
         if x.shape[1] >= 8 or not place:
             stride = 2 if place < 3 else 1
-            x = keras.layers.Conv2D(channels, 5 if not place else 3, stride, "same", use_bias=False, kernel_initializer=initial())(x)
+            x = keras.layers.Conv2D(
+                channels, 5 if not place else 3, stride, "same", use_bias=False, kernel_initializer=initial()
+            )(x)
             x = keras.layers.ReLU()(keras.layers.BatchNormalization(momentum=0.95)(x))
     x = keras.layers.GlobalAveragePooling2D()(x)
     x = keras.layers.Dense(192, "relu", kernel_initializer=initial())(x)
-    answers = [keras.layers.Dense(c.count, kernel_initializer=initial(), name=f"{c.name}_logits")(x) for c in conditions]
+    answers = [
+        keras.layers.Dense(c.count, kernel_initializer=initial(), name=f"{c.name}_logits")(x) for c in conditions
+    ]
     return keras.Model(picture, answers)
 
 

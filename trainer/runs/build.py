@@ -47,7 +47,9 @@ def find_words(run: RunConfig, source, known: Words | None) -> Words | None:
     if not reads_words(run):
         return None
     if CAPTION not in source.keys:
-        raise UserError(f"{run.data} has no captions (it has: {', '.join(sorted(source.keys))}), and {run.model} is told their words")
+        raise UserError(
+            f"{run.data} has no captions (it has: {', '.join(sorted(source.keys))}), and {run.model} is told their words"
+        )
     return known or learn(source.captions())
 
 
