@@ -68,6 +68,11 @@ class Rows:
                 )
         object.__setattr__(self, "count", len(next(iter(self.arrays.values()))))
 
+    def add(self, key: str, array: np.ndarray) -> None:
+        """Add a column made of others, such as the numbers of a caption's words. Raises ValueError as the class does."""
+        Rows({key: array}, (), True)
+        self.arrays[key] = array
+
     @property
     def nbytes(self) -> int:
         return sum(array.nbytes for array in self.arrays.values())

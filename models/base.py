@@ -17,6 +17,7 @@ from data import batch as contract
 from data.errors import UserError
 from data.facts import UNKNOWN, Facts
 from data.random import StepRandom
+from data.words import PADDING, TOKENS
 from models import augment as augmentations
 from models.catalogue import AUGMENTS
 from models.features.network import FeatureNetwork, digest
@@ -63,6 +64,7 @@ class ImageModel(keras.Model):
     """
 
     CONDITIONS = False  # whether it can be told facts of the data
+    WORDS = None  # "optional" if it can be told the words of captions too, "needed" if it must be
     KEYS = ()  # of `data.batch.KEYS`: what the family reads of a batch beside what its task does
     WANTS = None  # name of the interface that the model of another run has to lend it, as `self.parent`
     GIVES = ()  # names of the interfaces that its own runs lend: it has their methods
@@ -78,7 +80,11 @@ class ImageModel(keras.Model):
         if (parent is None) != (self.WANTS is None):
             raise ValueError(f"{type(self).__module__} wants {self.WANTS} of a parent, and was given {parent}")
         if facts and not self.CONDITIONS:
-            raise ValueError(f"{type(self).__module__} takes no conditions, and was given {', '.join(facts.names)}")
+            raise ValueError(f"{type(self).__module__} takes no conditions, and was given {', '.join(facts.keys)}")
+        if facts.words and not self.WORDS or self.WORDS == "needed" and not facts.words:
+            raise ValueError(
+                f"{type(self).__module__} takes {'words' if self.WORDS else 'no words'}, and was given {facts}"
+            )
         self.config = config
         self.facts = facts
         self.seed = seed
@@ -92,7 +98,7 @@ class ImageModel(keras.Model):
     @property
     def batch_keys(self):
         """Keys of the batches that it trains on, and no others: of `data.batch`."""
-        return (*contract.REQUIRED[self.task], *self.KEYS, *self.facts.names)
+        return (*contract.REQUIRED[self.task], *self.KEYS, *self.facts.keys)
 
     def with_ema(self, build):
         """(trained, served): two networks of one `build(name)`, alike at the start; or one and the same if nothing is averaged."""
@@ -197,8 +203,11 @@ class ImageModel(keras.Model):
         return self._with_unknowns(batch, rows)
 
     def _with_unknowns(self, batch, rows):
-        """The batch with `UNKNOWN_SHARE` of each optional condition hidden, so that the model learns to do without it."""
+        """The batch with `UNKNOWN_SHARE` of the captions and of each optional condition hidden, so that the model learns to do without."""
         hidden = {}
+        if self.facts.words:
+            known = self.random.uniform(rows, 1) >= UNKNOWN_SHARE
+            hidden[TOKENS] = tf.where(known, batch[TOKENS], PADDING)
         for condition in self.facts:
             if condition.optional:
                 known = self.random.uniform(rows) >= UNKNOWN_SHARE

@@ -272,10 +272,19 @@ class Codes(Port):
 
 @dataclass(frozen=True)
 class Text(Port):
-    """A text a row: string [n], UTF-8."""
+    """A text a row: string [n], UTF-8.
 
+    words: those that the model knows, () where it makes no difference. optional: a text that a request leaves out is "".
+    """
+
+    words: tuple[str, ...] = ()
+    optional: bool = False
     kind = "text"
     spec = tf.TensorSpec([None], tf.string)
+
+    @property
+    def absent(self):
+        return np.array([b""], object) if self.optional else None
 
     def read(self, name, value):
         return tf.ensure_shape(value, [None])
@@ -284,7 +293,12 @@ class Text(Port):
         return tf.ensure_shape(value, [None])
 
     def sample(self, rng, n):
-        return np.array([b"text %d" % number for number in rng.integers(1000, size=n)], object)
+        if not self.words:
+            return np.array([b"text %d" % number for number in rng.integers(1000, size=n)], object)
+        return np.array([" ".join(rng.choice(self.words, 3)).encode() for _ in range(n)], object)
+
+    def describe(self):
+        return {"kind": self.kind} | ({"words": list(self.words), "optional": self.optional} if self.words else {})
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,17 @@ A family may declare more than its task does: `endpoints()` returns a dict by na
 its own to it.
 """
 
+import functools
+
 import tensorflow as tf
 
 from data.batch import ENHANCEMENT, GENERATION, TRANSLATION
 from data.facts import LABEL, UNKNOWN
 from data.random import RowRandom
+from data.words import PADDING, TOKENS
 from models import ports, signatures
 from models.signatures import Endpoint
+from models.words import Tokenizer
 
 
 class Generation:
@@ -31,16 +35,31 @@ class Generation:
         return (self.config.latent_size,)
 
     def conditions(self, batch):
-        """[int32 [batch]] of each condition, in their order; one that a batch has not got is unknown."""
-        unknown = tf.fill(tf.shape(next(iter(batch.values())))[:1], UNKNOWN)
-        return [batch.get(name, unknown) for name in self.facts.names]
+        """What the model is told by `facts.keys`: words int32 [batch, length] if it is told any, and int32 [batch] of each condition.
+
+        One that a batch has not got is unknown.
+        """
+        rows = tf.shape(next(iter(batch.values())))[0]
+        unknown = {name: tf.fill([rows], UNKNOWN) for name in self.facts.names}
+        if self.facts.words:
+            unknown[TOKENS] = tf.fill([rows, self.facts.words.length], PADDING)
+        return [batch.get(key, unknown[key]) for key in self.facts.keys]
+
+    @functools.cached_property
+    def tokenizer(self):
+        """The `models.words.Tokenizer` of the words that the model knows."""
+        return Tokenizer(self.facts.words)
+
+    def serving_tables(self):
+        """Layers with lookup tables that the signatures read."""
+        return [self.tokenizer.layer] if self.facts.words else []
 
     def generate(self, random, rows, conditions, *, training=False, truncation=None):
         """Draw pictures: the one function by which they are drawn in training, sample grids, evaluations and the export.
 
         Args:
             random: a `StepRandom` or a `RowRandom`. rows: how many pictures, an int or an int32 scalar tensor.
-            conditions: [int32 [rows]], as `self.conditions` has them.
+            conditions: tensors of `rows` rows, as `self.conditions` has them.
             training: True for the trained network in training mode, False for the served one.
             truncation: float32 [rows], which multiplies z; None: 1.
 
@@ -53,7 +72,7 @@ class Generation:
         return self.decode(latent, conditions, training=training)
 
     def decode(self, latent, conditions, *, training=False):
-        """float32 [n, *latent_shape], [int32 [n]] -> float32 [n, resolution, resolution, 3] in [-1, 1]."""
+        """float32 [n, *latent_shape], what the model is told -> float32 [n, resolution, resolution, 3] in [-1, 1]."""
         network = self.network if training else self.ema
         return network([latent, *conditions], training=training)
 
@@ -62,27 +81,37 @@ class Generation:
         return self.generate(self.random, batch["image"].shape[0], self.conditions(batch), training=True)
 
     def sample(self, batch):
-        """`seed` int64 [n] and conditions int32 [n] -> pictures float32 [n, resolution, resolution, 3], as the export draws them."""
+        """`seed` int64 [n] and what the model is told -> pictures float32 [n, resolution, resolution, 3], as the export draws them."""
         random = RowRandom(batch["seed"])
         return self.generate(random, random.rows, self.conditions(batch))
 
     def endpoints(self):
-        """generate: seed, knobs, conditions -> images. latents: z, conditions -> images. classes (for a condition `colour`:
-        colour_values): the names of a condition's values."""
+        """generate: seed, knobs, text, conditions -> images. latents: z, text, conditions -> images. classes (for a condition `colour`:
+        colour_values): the names of a condition's values. unknown_words: text -> the words in it that the model does not know."""
         conditions = {condition.name: ports.Condition(condition) for condition in self.facts}
         images = {"images": ports.Picture(self.config.resolution)}
+        text = {"text": ports.Text(self.facts.words.vocabulary, optional=True)} if self.facts.words else {}
+
+        def told(given):
+            words = [self.tokenizer(given.pop("text"))] if text else []
+            return words + [given.pop(name) for name in conditions]
 
         def generate(seed, **given):
-            columns = [given.pop(name) for name in conditions]
+            columns = told(given)
             return {"images": self.generate(seed, seed.rows, columns, **given)}  # what is left are the knobs
 
         def decode(z, **given):
-            return {"images": self.decode(z, [given[name] for name in conditions])}
+            return {"images": self.decode(z, told(given))}
 
-        made = {"generate": Endpoint(generate, {"seed": ports.Seed()} | self.KNOBS | conditions, images)}
+        def unknown_words(text):
+            return {"words": self.tokenizer.unknown(text)}
+
+        made = {"generate": Endpoint(generate, {"seed": ports.Seed()} | self.KNOBS | text | conditions, images)}
         if self.latent_shape:
             latent = {"z": ports.Latent(self.latent_shape)}
-            made["latents"] = Endpoint(decode, latent | conditions, images, files=False)
+            made["latents"] = Endpoint(decode, latent | text | conditions, images, files=False)
+        if text:
+            made["unknown_words"] = Endpoint(unknown_words, {"text": ports.Text()}, {"words": ports.Text()})
         return made | {
             "classes" if condition.name == LABEL else f"{condition.name}_values": signatures.names_of(condition)
             for condition in self.facts

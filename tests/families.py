@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from data import batch as contract
 from data.facts import Condition, Facts
+from data.words import TOKENS, Words
 from models import catalogue
 from models.base import TwoPlayer
 from trainer import tasks
@@ -15,20 +16,24 @@ from trainer import tasks
 FAMILIES = catalogue.names()
 LABEL = Condition("label", ("bags", "hats", "shoes"))
 COLOUR = Condition("colour", ("red", "blue"), optional=True)
+WORDS = Words(("a", "red", "blue", "hat", "shoe", "striped"), 5)
 CONDITIONS = {"none": (), "one": (LABEL,), "two": (LABEL, COLOUR)}
 
 
 def told(name, conditions=(LABEL,)):
-    """Facts of these conditions, or of none for a family that is told nothing."""
-    return Facts(conditions if catalogue.load(name).Model.CONDITIONS else ())
+    """Facts of these conditions, or of none for a family that is told nothing; with words for one that can be told them."""
+    family = catalogue.load(name).Model
+    return Facts(conditions if family.CONDITIONS else (), WORDS if family.WORDS else None)
 
 
 def tiny(name, *, facts=Facts(), seed=5, augment="none", **changes):
     """The family's "tiny" model, with some settings changed; `augment` is for two players only.
 
-    One that wants an interface gets the tiny model of one that gives it.
+    One that wants an interface gets the tiny model of one that gives it, and one that needs words is told `WORDS`.
     """
     family = catalogue.load(name)
+    if family.Model.WORDS == "needed":
+        facts = dataclasses.replace(facts, words=WORDS)
     options = {"augment": augment} if issubclass(family.Model, TwoPlayer) else {}
     if family.Model.WANTS:
         options["parent"] = tiny(giving(family.Model.WANTS))
@@ -57,6 +62,11 @@ def batch(model, number=0, rows=None):
             return tf.image.resize(coarse.astype("float32"), [side, side])
         if kind is contract.TEXT:
             return tf.constant([f"text {word}" for word in random.integers(0, 99, rows)])
+        if key == TOKENS:
+            words = model.facts.words
+            lengths = random.integers(0, words.length + 1, (rows, 1))
+            numbers = random.integers(1, words.count, (rows, words.length))
+            return tf.constant(np.where(np.arange(words.length) < lengths, numbers, 0), kind.dtype)
         told = model.facts.get(key)
         low, high = (-told.optional, told.count) if told else (0, 99)
         return tf.constant(random.integers(low, high, (rows, 5)[: kind.rank]), kind.dtype)

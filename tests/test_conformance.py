@@ -105,7 +105,8 @@ def test_a_family_says_what_it_is(name):
 def test_a_family_reads_the_keys_that_it_declares_and_no_others(name):
     """Declared by its task, by its `KEYS` and, where it is told categories, by `label`; its docstring lists the same."""
     family = catalogue.load(name)
-    required = {*REQUIRED[FAMILIES[name]], *family.Model.KEYS}
+    words = {"tokens"} if family.Model.WORDS == "needed" else set()
+    required = {*REQUIRED[FAMILIES[name]], *family.Model.KEYS, *words}
     label = {"label"} if family.Model.CONDITIONS else set()
     assert required <= KEYS.keys()
     written = re.search(r"^Batch: ([^.]*)\.", family.__doc__, re.MULTILINE)[1]
@@ -115,7 +116,7 @@ def test_a_family_reads_the_keys_that_it_declares_and_no_others(name):
     for facts in (Facts(), told(name)):
         model = tiny(name, facts=facts)
         given = batch(model)
-        assert set(given) == {*required, *facts.names}
+        assert set(given) == {*required, *facts.keys}
         model.train_step(Declared(given))
         for key in given:
             with pytest.raises(ValueError, match=f"missing: {key}; not asked for: none"):
@@ -151,7 +152,7 @@ def test_a_generator_draws_by_the_row_and_by_one_function(name):
     model = tiny(name, facts=told(name))
     if not hasattr(model, "generate"):
         pytest.skip("makes pictures from pictures")
-    columns = [tf.constant([0, 1, 2])] if model.facts else []
+    columns = [batch(model, rows=3)[key] for key in model.facts.keys]
 
     def drawn(seeds, columns, **knobs):
         return model.generate(RowRandom(tf.constant(seeds, tf.int64)), len(seeds), columns, **knobs).numpy()
@@ -166,7 +167,7 @@ def test_a_generator_draws_by_the_row_and_by_one_function(name):
         np.testing.assert_allclose(alone[0], together[row], atol=1e-5)
     for knob, port in model.KNOBS.items():
         np.testing.assert_array_equal(drawn([3, 2**40, -1], columns, **{knob: tf.fill([3], port.default)}), together)
-    batch_ = {"seed": tf.constant([3, 2**40, -1], tf.int64), **dict(zip(model.facts.names, columns, strict=True))}
+    batch_ = {"seed": tf.constant([3, 2**40, -1], tf.int64), **dict(zip(model.facts.keys, columns, strict=True))}
     np.testing.assert_array_equal(model.sample(batch_), together)
 
 

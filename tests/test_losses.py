@@ -126,3 +126,19 @@ def test_pixel_losses_by_hand():
     np.testing.assert_allclose(
         reconstruction.charbonnier(prediction, prediction, epsilon=0.25), [0.25, 0.25], rtol=1e-6
     )
+
+
+def test_matching_aware_penalty_of_a_critic_with_a_known_slope():
+    """f(x, e) = sum(a x) + sum(b e)^2: slopes |a| and 2 |b| |sum(b e)|."""
+    a, b = np.linspace(-1, 1, 12).reshape(2, 2, 3), np.array([0.3, -0.2])
+    vectors = np.array([[1.0, 2.0], [3.0, -1.0]])
+
+    def critic(pictures, told):
+        return tf.reduce_sum(pictures * a, axis=[1, 2, 3]) + tf.reduce_sum(told * b, axis=1) ** 2, "more"
+
+    pictures = tf.ones([2, 2, 2, 3], tf.float64)
+    (logits, more), penalty = penalties.matching_aware_penalty(critic, pictures, tf.constant(vectors), power=3.0)
+    expected = (np.linalg.norm(a) + 2 * np.linalg.norm(b) * np.abs(vectors @ b)) ** 3
+    np.testing.assert_allclose(penalty, expected, rtol=1e-5)
+    np.testing.assert_allclose(logits, a.sum() + (vectors @ b) ** 2)
+    assert more == "more"

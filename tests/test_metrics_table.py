@@ -24,6 +24,7 @@ def built():
     found |= of_pairs.measure(PICTURES, TARGETS, shave=2, extractor=extractor, masks=masks)
     found |= grey_cards.measure(lambda cards: cards)
     found |= of_pictures.measure(PICTURES, period=4)
+    found |= {"attribute_accuracy_colour_cnn-v1": None}  # `trainer.evaluation.sets` names it
     found |= {"lpips_alex_443c5bc3": None}  # `trainer.features.lpips` names it
     return [*found, *names.of_naturalness(PICTURES, Naturalness(np.zeros(36), np.eye(36), patch=16))]
 

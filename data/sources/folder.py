@@ -2,10 +2,14 @@
 
 `<root>/<class>/*` (deeper folders belong to their class), `<root>/<split>/<class>/*`, or pictures flat in one folder
 without classes. Of several splits, train is read unless another is named: `folder:PATH#validation`. The classes are those
-of all splits together, so that the labels of all splits agree.
+of all splits together, so that the labels of all splits agree. Captions and attributes are read from files beside the pictures, see
+`beside`; those of a file above the splits have the same values in all of them.
 """
 
+from dataclasses import replace
+
 from data.images import decode
+from data.sources.beside import read_beside
 from data.sources.layout import check_classes, choose_split, in_class_folders, split_folders
 from data.sources.listing import Listing, list_folder
 from data.sources.parallel import file_sizes, read_good, read_picture
@@ -37,9 +41,13 @@ class Folder:
         self.classes = tuple(sorted({name.split("/")[0] for name in everywhere if "/" in name})) if classed else ()
         check_classes(self.classes, root)
         self.count = len(self._names)
-        self.keys = frozenset({"image", "label"} if self.classes else {"image"})
+        self._beside = read_beside(root, names, listing.others, folders=dict.fromkeys(("", self._split)))
+        self.attributes = self._beside.attributes
+        known = {"caption"} if self._beside.captions else set()
+        self.keys = frozenset({"image", *(["label"] if self.classes else []), *known, *self.attributes})
 
-        self.left_out = listing.left_out(self._split)
+        others = [name for name in listing.others if name not in self._beside.used]
+        self.left_out = replace(listing, others=others).left_out(self._split)
         for name in inside if classed else ():
             if "/" not in name:
                 self.left_out.add(join(self._split, name), "lies beside the class folders")
@@ -49,18 +57,28 @@ class Folder:
                 self.left_out.add(top + folder, "no split" if folder else "lies beside the splits")
 
     def fingerprint(self) -> str:
-        """Digest of names, file sizes and classes; a picture exchanged for one of as many bytes goes unseen."""
-        return digest("folder", self.classes, self._names, file_sizes(self.root, self._names))
+        """Digest of names, file sizes, classes, captions and attributes; a picture exchanged for one of as many bytes goes unseen."""
+        told = [self._told(name) for name in self._names] if self._beside.used else []
+        beside = [{name: list(values) for name, values in self.attributes.items()}, told] if told else []
+        return digest("folder", self.classes, self._names, file_sizes(self.root, self._names), *beside)
+
+    def captions(self):
+        """Yield the caption of each picture, "" where there is none, without reading the pictures."""
+        return (self._beside.captions.get(join(self._split, name), "") for name in self._names)
+
+    def _told(self, name):
+        return self._beside.of(join(self._split, name))
 
     def examples(self, size, fit, quarantine):
-        """Yield {"image": uint8 [size, size, 3]} with "label" (int) when there are classes; see `protocol.Source`."""
+        """Yield {"image": uint8 [size, size, 3]} with "label" (int) when there are classes, "caption" and attributes when they are written
+        beside the pictures; see `protocol.Source`."""
         label = {name: index for index, name in enumerate(self.classes)}
 
         def load(name):
             example = {"image": decode(read_picture(join(self.root, name)), size, fit=fit)}
             if self.classes:
                 example["label"] = label[name.split("/")[0]]
-            return example
+            return example | self._told(name)
 
         yield from read_good(load, ((join(self._split, name), name) for name in self._names), quarantine, self.root)
 

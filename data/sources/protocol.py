@@ -29,6 +29,9 @@ class Source(Protocol):
     def fingerprint(self) -> str:
         """Hex digest of what `examples` would yield."""
 
+    def captions(self) -> Iterator[str]:
+        """Yield the captions, without reading pictures. Only sources with the key `caption` have this."""
+
     def examples(
         self, size: int | None, fit: str, quarantine: Quarantine
     ) -> Iterator[dict[str, np.ndarray | int | str]]:

@@ -5,15 +5,23 @@ listed in studio_products.py, drawn in studio_clothes.py and studio_goods.py, an
 """
 
 import hashlib
+from typing import NamedTuple
 
 import numpy as np
 
 from data.quarantine import Quarantine
 from data.sources.studio_paint import Canvas, Look, Pattern, blur
-from data.sources.studio_products import ANY, KINDS
+from data.sources.studio_products import ANY, KINDS, Kind
 
-VERSION = 1
+VERSION = 2
 NATIVE = 128
+# Ways to say the same; {words} are such as "red striped mug".
+CAPTIONS = (
+    "{article} {words} on a {backdrop} background",
+    "{article} {words} on a {backdrop} background",
+    "{article} {words}",
+    "{words}, {backdrop} background",
+)
 
 COLOURS = {
     "red": (0.80, 0.16, 0.18),
@@ -92,6 +100,16 @@ def _placed(rng, kind, parts):
     return turn * scale, 0.5 + shift - scale * (low + high) / 2
 
 
+class _Chosen(NamedTuple):
+    rng: np.random.Generator
+    label: int
+    kind: Kind
+    colour: str
+    second: str
+    backdrop: str
+    print_name: str
+
+
 class Studio:
     """`count` drawn product photos, balanced over ten kinds of product. `seed` chooses which."""
 
@@ -109,6 +127,30 @@ class Studio:
         """Hex digest of what `examples` would yield."""
         return hashlib.sha256(f"studio {VERSION} {self.count} {self.seed}".encode()).hexdigest()
 
+    def captions(self):
+        """Yield the caption of each example, in order, without drawing it."""
+        for index in range(self.count):
+            yield self._caption(index, self._choose(index))
+
+    def _choose(self, index):
+        """What example `index` shows, and the generator that draws the rest."""
+        rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([self.seed, index])))
+        label = index % len(self.classes)
+        kind = KINDS[self.classes[label]]
+        colour = _pick(rng, tuple(COLOURS))
+        main = COLOURS[colour]
+        second = _pick(rng, [other for other in SECONDS if _apart(COLOURS[other], main) > 0.7])
+        backdrop = _pick(rng, [key for key, shade in BACKGROUNDS.items() if _apart(shade, main) > 0.15])
+        print_name = _pick(rng, kind.prints) if rng.random() < 0.5 else ""
+        return _Chosen(rng, label, kind, colour, second, backdrop, print_name)
+
+    def _caption(self, index, chosen):
+        """One of `CAPTIONS`, by a generator of its own: the pictures do not depend on how they are described."""
+        rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([self.seed, index, 1])))
+        words = chosen.kind.noun.format(f"{chosen.colour} {chosen.print_name}".strip())
+        article = "an" if words[0] in "aeiou" else "a"
+        return _pick(rng, CAPTIONS).format(article=article, words=words, backdrop=chosen.backdrop)
+
     def examples(self, size: int | None = None, fit: str = "crop", quarantine=None):
         """Yield the examples in order, as `example` gives them. All are square and sound: `fit` changes nothing."""
         for index in range(self.count):
@@ -120,20 +162,13 @@ class Studio:
         `colour` is that of most of the product. In the mask 255 is product and 0 is background or shadow. `size` None is 128.
         """
         size = size or NATIVE
-        rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([self.seed, index])))
-        label = index % len(self.classes)
-        kind = KINDS[self.classes[label]]
-
-        name = _pick(rng, tuple(COLOURS))
-        main = COLOURS[name]
-        second = COLOURS[_pick(rng, [other for other in SECONDS if _apart(COLOURS[other], main) > 0.7])]
-        backdrop = _pick(rng, [key for key, colour in BACKGROUNDS.items() if _apart(colour, main) > 0.15])
-        pattern, print_name = None, ""
-        if rng.random() < 0.5:
-            print_name = _pick(rng, kind.prints)
-            angle = _pick(rng, (0.0, 0.0, 0.0, np.pi / 2, np.pi / 4)) if print_name == "striped" else 0.0
-            pattern = Pattern(print_name, rng.uniform(0.12, 0.19), angle, rng.uniform())
-        parts = kind.draw(rng, Look(main, second, pattern))
+        chosen = self._choose(index)
+        rng, kind, backdrop = chosen.rng, chosen.kind, chosen.backdrop
+        main, pattern = COLOURS[chosen.colour], None
+        if chosen.print_name:
+            angle = _pick(rng, (0.0, 0.0, 0.0, np.pi / 2, np.pi / 4)) if chosen.print_name == "striped" else 0.0
+            pattern = Pattern(chosen.print_name, rng.uniform(0.12, 0.19), angle, rng.uniform())
+        parts = kind.draw(rng, Look(main, COLOURS[chosen.second], pattern))
         horizon = rng.uniform(0.62, 0.72) if kind.stands and rng.random() < 0.6 else None
         wall = _background(size, BACKGROUNDS[backdrop], horizon)
         canvas = Canvas(wall, *_placed(rng, kind, parts), rng.uniform(0, 2 * np.pi, 3))
@@ -146,14 +181,12 @@ class Studio:
         for part, (window, cover) in zip(parts, covers, strict=True):
             canvas.paint(part, window, cover)
 
-        words = kind.noun.format(f"{name} {print_name}".strip())
-        article = "an" if words[0] in "aeiou" else "a"
         return {
             "image": (np.clip(canvas.image, 0.0, 1.0) * 255 + 0.5).astype(np.uint8),
-            "label": label,
-            "colour": self.attributes["colour"].index(name),
-            "print": self.attributes["print"].index(print_name or "plain"),
-            "backdrop": self.attributes["backdrop"].index(backdrop),
-            "caption": f"{article} {words} on a {backdrop} background",
+            "label": chosen.label,
+            "colour": self.attributes["colour"].index(chosen.colour),
+            "print": self.attributes["print"].index(chosen.print_name or "plain"),
+            "backdrop": self.attributes["backdrop"].index(chosen.backdrop),
+            "caption": self._caption(index, chosen),
             "mask": (np.clip(canvas.alpha, 0.0, 1.0) * 255 + 0.5).astype(np.uint8)[..., None],
         }

@@ -125,15 +125,31 @@ class TfRecord:
         """Digest of what was written (see `write`) and of the names of the shards that are read."""
         return digest(self._written, [posixpath.basename(shard) for shard in self._shards])
 
-    def examples(self, size, fit, quarantine):
-        """Yield the examples as the first source did, pictures fitted anew; see `protocol.Source`."""
+    def captions(self):
+        """Yield the caption of each record."""
+        import tensorflow as tf
+
+        for _, record in self._records():
+            yield (
+                tf.train.Example.FromString(record)
+                .features.feature["caption"]
+                .bytes_list.value[0]
+                .decode(errors="replace")
+            )
+
+    def _records(self):
         import tensorflow as tf
 
         shards = tf.data.Dataset.from_tensor_slices(self._shards)
         records = shards.interleave(tf.data.TFRecordDataset, cycle_length=len(self._shards), block_length=1)
-        named = ((f"record {i}", record) for i, record in enumerate(records.as_numpy_iterator()))
+        return ((f"record {i}", record) for i, record in enumerate(records.as_numpy_iterator()))
+
+    def examples(self, size, fit, quarantine):
+        """Yield the examples as the first source did, pictures fitted anew; see `protocol.Source`."""
+        import tensorflow as tf
+
         try:
-            yield from read_good(lambda record: self._parse(record, size, fit), named, quarantine, self.spec)
+            yield from read_good(lambda record: self._parse(record, size, fit), self._records(), quarantine, self.spec)
         except tf.errors.OpError as error:
             raise SourceError(f"{self.spec} is damaged: {error.message.splitlines()[0]}") from error
 

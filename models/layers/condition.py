@@ -5,6 +5,8 @@ A condition is an int32 [batch] input under its name, and -1 in it is unknown an
 
 import keras
 
+from data.words import TOKENS
+
 
 @keras.saving.register_keras_serializable("packshot")
 class KnownEmbedding(keras.layers.Embedding):
@@ -16,8 +18,10 @@ class KnownEmbedding(keras.layers.Embedding):
 
 
 def condition_inputs(facts):
-    """One int32 input [batch] a condition of a `data.facts.Facts`, by its name; to be put behind the other inputs."""
-    return [keras.Input((), dtype="int32", name=condition.name) for condition in facts]
+    """Inputs by `facts.keys` of a `data.facts.Facts`, to be put behind the others: the numbers of words int32 [batch, length] where there
+    are any, and an int32 [batch] for each condition."""
+    words = [keras.Input((facts.words.length,), dtype="int32", name=TOKENS)] if facts.words else []
+    return words + [keras.Input((), dtype="int32", name=condition.name) for condition in facts]
 
 
 def join(latent, inputs, facts, size):

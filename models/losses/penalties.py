@@ -61,3 +61,27 @@ def path_lengths(synthesize, styles, directions):
     slope = tf.cast(tape.gradient(moved, styles), tf.float32)
     size = pictures.shape[1] * pictures.shape[2] * styles.shape[1]
     return tf.sqrt(tf.reduce_sum(tf.square(slope), axis=[1, 2]) / size + 1e-12)
+
+
+def matching_aware_penalty(critic, pictures, vectors, *, power=6.0, epsilon=1e-12):
+    """Logits, and (|gradient by the picture| + |gradient by its words|)^power: MA-GP, Tao et al. 2022 (DF-GAN, arXiv 2008.05865), eq. 2.
+
+    On real pictures with their own words it makes the critic flat there, so that what matches is a place to arrive at, and no slope.
+
+    Args:
+        critic: function of pictures [batch, height, width, channels] and vectors [batch, n] to logits float32 [batch].
+        epsilon: added under the roots, so that the derivative at a zero gradient is finite.
+
+    Returns:
+        (whatever `critic` returns, whose first part is the logits; float32 [batch], >= 0).
+    """
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch([pictures, vectors])
+        answers = critic(pictures, vectors)
+        logits = answers[0] if isinstance(answers, tuple) else answers
+        total = SLOPE_SCALE * tf.reduce_sum(logits)
+    slopes = [tf.cast(slope, tf.float32) / SLOPE_SCALE for slope in tape.gradient(total, [pictures, vectors])]
+    by_picture, by_vector = (
+        tf.sqrt(tf.reduce_sum(tf.square(slope), axis=list(range(1, len(slope.shape)))) + epsilon) for slope in slopes
+    )
+    return answers, tf.pow(by_picture + by_vector, power)

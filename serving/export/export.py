@@ -38,10 +38,11 @@ SCHEMA = 2  # of the report; 1 had `facts` for `metadata`, and no interface
 def export(model, to: str, name: str, *, version: int | None = None, metadata: Mapping) -> str:
     """Write `model` as `<to>/<name>/<version>` and return that path; `to` may be a folder or a URI such as gs://bucket/models.
 
-    `model` has `signatures()` and `serving_variables()`. `version` defaults to the newest one plus 1. `metadata` goes into
-    export.json unchanged: task, classes, configuration, fingerprint of the data. Raises ExportRefused if no server could
-    serve the name or the version, if the version is not larger than the newest, if the model cannot be saved, or if the
-    gate finds a fault; OSError, with the path, for what cannot be written; UnknownScheme for `to`.
+    `model` has `signatures()` and `serving_variables()`, and `serving_tables()` if its signatures read lookup tables.
+    `version` defaults to the newest one plus 1. `metadata` goes into export.json unchanged: task, classes,
+    configuration, fingerprint of the data. Raises ExportRefused if no server could serve the name or the version, if
+    the version is not larger than the newest, if the model cannot be saved, or if the gate finds a fault; OSError, with
+    the path, for what cannot be written; UnknownScheme for `to`.
     """
     to = files.resolve(to).rstrip("/")
     if not files.is_remote(to):
@@ -51,8 +52,9 @@ def export(model, to: str, name: str, *, version: int | None = None, metadata: M
     _models_config(to)  # an unreadable one is reported before the work
     with _staging(f"{to}/{name}") as staged:
         signatures, variables = model.signatures(), model.serving_variables()
+        tables = model.serving_tables() if hasattr(model, "serving_tables") else []
         with _errors_of(path):
-            _save(signatures, variables, staged)
+            _save(signatures, variables, staged, tables=tables)
         figures, exchanges = gate.inspect(staged, signatures, np.random.default_rng(version))
         with _errors_of(path):
             warmup.write(staged, name, exchanges)
@@ -144,9 +146,9 @@ def _errors_of(path):
         raise OSError(error.errno, error.strerror, path) from error
 
 
-def _save(signatures, variables, folder):
+def _save(signatures, variables, folder, *, tables=()):
     module = tf.Module()
-    module.variables_to_serve = list(variables)
+    module.variables_to_serve, module.tables_to_serve = list(variables), list(tables)
     traced, functions = {}, {}
     for name, signature in signatures.items():
         if id(signature) not in traced:

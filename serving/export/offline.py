@@ -2,7 +2,7 @@
 
 import contextlib
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -21,6 +21,8 @@ from serving.wire.errors import BadCall
 from serving.wire.interface import Interface, Signature, decoder, described, encoder, for_files, generator, inferred
 
 BATCH = 16  # pictures in one call
+UNKNOWN_WORDS = "unknown_words"  # signature that tells which words of a text the model does not know
+_WORDLESS = "the model in {} is told no words; leave the text out"
 NETWORK = "network"  # signature of the model alone, in an export that holds edits
 
 
@@ -51,10 +53,11 @@ def sample(
     seed: int,
     *,
     conditions: Mapping[str, str | int | np.ndarray] | None = None,
+    text: str | Sequence[str] | None = None,
     numbers: Mapping[str, float] | None = None,
 ) -> np.ndarray:
     """Draw `n` pictures from the newest version under `export`: uint8 [n, H, W, 3]; see `samples`."""
-    return np.concatenate(list(samples(export, n, seed, conditions=conditions, numbers=numbers)))
+    return np.concatenate(list(samples(export, n, seed, conditions=conditions, text=text, numbers=numbers)))
 
 
 def samples(
@@ -63,6 +66,7 @@ def samples(
     seed: int,
     *,
     conditions: Mapping[str, str | int | np.ndarray] | None = None,
+    text: str | Sequence[str] | None = None,
     numbers: Mapping[str, float] | None = None,
 ) -> Iterator[np.ndarray]:
     """Yield `n` pictures from the newest version under `export`, `BATCH` at a time: uint8 [<= BATCH, H, W, 3].
@@ -71,11 +75,13 @@ def samples(
 
     Args:
         conditions: for a condition (such as "label") a value by name or number, or int [n], one for each picture. Of a condition
-            that is left out, all values are taken in turn; where it may be unknown, each picture's seed draws one of them.
+            that is left out, all values are taken in turn; where it may be unknown, each picture's seed draws one of them, unless words
+            say what the picture shows.
+        text: what the pictures show, in words, or one text for each picture; None: nothing is said.
         numbers: values of the model's numbers (such as "truncation") that differ from the default.
 
     Raises:
-        CannotServe: the model makes no pictures from seeds, or does not have a condition, a value or a number.
+        CannotServe: the model makes no pictures from seeds, is told no words, or does not have a condition, a value or a number.
         FileNotFoundError: there is no export.
     """
     path = latest(export)
@@ -86,7 +92,9 @@ def samples(
             _require(known, "generate", path)
         signature = known[name]
         request = {alias: np.arange(seed, seed + n, dtype=np.int64) for alias in signature.taking("seed")}
-        given = _drawn(signature, seed + np.arange(n)) | dict(conditions or {})
+        drawn = _drawn(signature, seed + np.arange(n)) if text is None else {}
+        given = drawn | dict(conditions or {})
+        request |= _texts(signature, text, n, path)
         request |= _numbers(signature, numbers or {}, n, path) | _conditions(signature, given, n, path)
         images = signature.giving("picture")[0]
         for start in range(0, n, BATCH):
@@ -160,6 +168,18 @@ def _latent(session, known, end, shape, path):
         return session.run(name, {alias: _file(end)})[known[name].giving("latent")[0]][0]
     except BadPicture as error:
         raise BadPicture(f"{end}: {error}") from error
+
+
+def unknown_words(export: str, text: str) -> list[str]:
+    """The words of a text that the newest version under `export` does not know, in their order.
+
+    Raises CannotServe if it is told no words, and FileNotFoundError if there is no export.
+    """
+    path = latest(export)
+    with _session(path) as session:
+        if UNKNOWN_WORDS not in session.signatures:
+            raise CannotServe(_WORDLESS.format(path))
+        return session.run(UNKNOWN_WORDS, {"text": np.array([text.encode()], object)})["words"][0].decode().split()
 
 
 def apply(
@@ -307,6 +327,17 @@ def _numbers(signature: Signature, given, n, path):
             raise CannotServe(f"{name} must be between {low:g} and {high:g}, not {value:g}")
     values = {name: given.get(name, signature.inputs[name].default) for name in known}
     return {name: np.full(n, value, np.float32) for name, value in values.items() if value is not None}
+
+
+def _texts(signature, text, n, path):
+    """A column of the texts, if they are given."""
+    aliases = signature.taking("text")
+    if text is None:
+        return {}
+    if not aliases:
+        raise CannotServe(_WORDLESS.format(path))
+    texts = [text] * n if isinstance(text, str) else text
+    return {alias: np.array([each.encode() for each in texts], object) for alias in aliases}
 
 
 def _conditions(signature, given, n, path):

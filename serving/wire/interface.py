@@ -12,7 +12,7 @@ class Port(NamedTuple):
 
     kind: "picture", "mask", "condition", "number", "seed", "latent", "codes", "text" or "count".
     file: True for a picture or mask that is an encoded file. size: side in px of pictures of a fixed size. values: names
-    of a condition's values, () if not known. optional: True for a condition that may be unknown. default, low, high: of a
+    of a condition's values, () if not known. optional: True for a condition or a text that may be unknown. default, low, high: of a
     number, None if not known. shape: of a row of a latent or of codes, () if not known.
     """
 
@@ -126,7 +126,7 @@ def _port(alias, tensor, default):
     if dtype == "string":
         if alias.endswith("_bytes"):
             return Port("mask" if alias in ("mask_bytes", "alpha_bytes") else "picture", file=True)
-        return Port("text")
+        return Port("text", optional=default is not None)
     if dtype == "uint8" and len(shape) == 4:
         return Port("mask" if shape[3] == 1 else "picture", size=shape[1])
     if len(shape) != 1:

@@ -18,6 +18,7 @@ OPTIONS = (
     click.option("--lpips",      help="Also measure LPIPS of pairs: alexnet:PATH or vgg16:PATH", metavar="SPEC"),
     click.option("--n", "count", help="Pictures [default: as many as in the data; at most 10,000 made pictures or 1,000 pairs]", metavar="N", type=click.IntRange(1)),
     click.option("--seed",       help="Seed of the first made picture; the next ones count up", metavar="N", type=click.IntRange(0), default=0),
+    click.option("--attributes", help="Also measure whether pictures show the class, the attributes and the words that were asked for, by a classifier trained on real ones", is_flag=True),
     click.option("--truncation", help="Below 1: more typical, less varied pictures", metavar="X", type=click.FloatRange(0, 2), default=1.0),
 )
 # fmt: on
@@ -36,6 +37,7 @@ def options(command):
 Examples:
   packshot evaluate runs/photos
   packshot evaluate runs/photos --held-out folder:photos/validation --n 3000
+  packshot evaluate runs/words --attributes
   packshot evaluate models/espcn/3 --data pairs:Set5/x4 --out set5.html --json set5.json
   packshot evaluate runs/edges --lpips alexnet:alexnet.ckpt
 """)

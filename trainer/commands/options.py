@@ -83,6 +83,11 @@ def conditions(label: str | None, texts: Iterable[str]) -> dict[str, str]:
     return ({} if label is None else {"label": label}) | named(texts, "--condition")
 
 
+def passed_over(words: Iterable[str]) -> str:
+    """The sentence on words that a model does not know."""
+    return f"warning: the model does not know, and passes over: {', '.join(dict.fromkeys(words))}"
+
+
 def numbers(texts: Iterable[str], **options: float | None) -> dict[str, float]:
     """Numbers for a model by name, from each --set NAME=X and from `options` that are not None. Raises UserError."""
     values = {name: value for name, value in options.items() if value is not None}

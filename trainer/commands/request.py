@@ -12,12 +12,13 @@ import click
 
 from data.errors import UserError
 from trainer.commands import connection
-from trainer.commands.options import PATH, VERSION, conditions, named, numbers
+from trainer.commands.options import PATH, VERSION, conditions, named, numbers, passed_over
 from trainer.console import CONTEXT, progress, say
 from trainer.errors import Refused
 
 ROWS = 16  # pictures in a request
 GENERATE = "packshot request generate"
+UNKNOWN_WORDS = "unknown_words"  # signature that tells which words of a text the model does not know
 
 
 class Asked(NamedTuple):
@@ -64,6 +65,24 @@ class Asked(NamedTuple):
         if missing := [name for name, value in values.items() if value is None]:
             raise Refused(f"the model {self.model} takes a number {missing[0]}; give it by --set {missing[0]}=X")
         return {name: np.full(rows, value, np.float32) for name, value in values.items()}
+
+    def text(self, signature, given, have, rows):
+        """Returns (a column of `rows` rows for each text that the signature takes, the words of it that the model does not know).
+
+        Raises Refused.
+        """
+        import numpy as np
+
+        aliases = signature.taking("text")
+        if given is None:
+            return {alias: np.full(rows, b"", object) for alias in aliases}, []
+        if not aliases:
+            raise Refused(f"the model {self.model} is told no words; leave --text out")
+        text = np.array([given.encode()], object)
+        unknown = (
+            self.output("words", {"text": text}, UNKNOWN_WORDS)[0].decode().split() if UNKNOWN_WORDS in have else []
+        )
+        return {alias: text.repeat(rows) for alias in aliases}, unknown
 
     def conditions(self, signature, given, have):
         """Returns {name: (number, name of the value)} for each condition of the signature; -1 for optional ones that are not given.
@@ -136,17 +155,20 @@ def _asking(context):
 Examples:
   packshot request --model r3gan generate --seed 7 --n 64 --out pictures/
   packshot request --model r3gan generate --seed 7 --label shoes --truncation 0.7
+  packshot request --model text_gan generate --n 8 --text "a red striped mug"
 """)
 @click.option("--seed",       help="Seed of a picture; repeatable", metavar="N", type=click.IntRange(0, 2**62), multiple=True, default=[0])
 @click.option("--n",          help="Pictures per seed: it and the following ones", metavar="N", type=click.IntRange(1, 4096), default=1)
 @click.option("--label",      help="Class by name, or by number from 0 if no class has that name", metavar="NAME")
-@click.option("--condition",  help="Value of another condition, by name or number; repeatable", metavar="NAME=VALUE", multiple=True)
+@click.option("--condition", "--attribute", "condition", help="Value of another condition, by name or number; repeatable",
+              metavar="NAME=VALUE", multiple=True)
+@click.option("--text",       help="What the pictures show, in words, for a model of words", metavar="WORDS")
 @click.option("--truncation", help="Below 1: more typical, less varied pictures [default: 1]", metavar="X", type=click.FloatRange(0, 2))
 @click.option("--set",        help="A number that the model takes; repeatable", metavar="NAME=X", multiple=True)
 @click.option("--out",        help="Folder for the PNG files", metavar="DIR", type=PATH, default="generated")
 # fmt: on
 @click.pass_context
-def generate(context, seed, n, label, condition, truncation, out, **options):
+def generate(context, seed, n, label, condition, text, truncation, out, **options):
     """Make one PNG file for each seed. The same seed gives the same picture."""
     import numpy as np
 
@@ -165,7 +187,11 @@ def generate(context, seed, n, label, condition, truncation, out, **options):
         signature = known[name]
         (seed_alias,), images = signature.taking("seed"), signature.giving("picture")[0]
         values = asked.conditions(signature, told, have)
+        texts, unknown = asked.text(signature, text, have, ROWS)
+        if unknown:
+            say(passed_over(unknown))
         suffix = "".join(f"-{key}-{_in_a_name(value)}" for key, (_, value) in values.items() if value is not None)
+        suffix += f"-{_in_a_name('-'.join(text.split()))}" if text else ""
         targets = {one: os.path.join(out, f"seed-{one}{suffix}.png") for one in seeds}
         outputs.check(targets.values(), GENERATE, folder=out)
 
@@ -174,6 +200,7 @@ def generate(context, seed, n, label, condition, truncation, out, **options):
                 part = np.array(seeds[start : start + ROWS], np.int64)
                 inputs = {seed_alias: part} | asked.numbers(signature, knobs, len(part))
                 inputs |= {key: np.full(len(part), number, np.int64) for key, (number, _) in values.items()}
+                inputs |= {alias: column[: len(part)] for alias, column in texts.items()}
                 contents = asked.output(images, inputs, name)
                 if not signature.outputs[images].file:
                     contents = map(encode_png, contents)

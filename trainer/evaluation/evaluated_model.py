@@ -7,6 +7,7 @@ import numpy as np
 
 from data import files
 from data.errors import UserError
+from data.facts import Facts
 from models import catalogue
 from serving.export import offline
 from serving.export.export import report
@@ -22,7 +23,7 @@ class EvaluatedModel:
 
     name: for people. classes: of a conditional model, else (). fingerprint: of the training source. history: lines of the run's
     metrics.jsonl, () for an export alone. root: the run's folder, None for an export alone. borrowed: names of the frozen networks that
-    it was trained with.
+    it was trained with. words: whether it is told words.
     """
 
     name: str
@@ -37,6 +38,7 @@ class EvaluatedModel:
     history: tuple[dict, ...]
     root: str | None
     borrowed: tuple[str, ...] = ()
+    words: bool = False
 
     @property
     def EVALUATOR(self) -> str | None:
@@ -44,16 +46,16 @@ class EvaluatedModel:
         return catalogue.load(self.run.model).Model.EVALUATOR
 
     def generate(
-        self, count: int, seed: int, conditions: Mapping[str, np.ndarray], truncation: float, progress
+        self, count: int, seed: int, conditions: Mapping[str, np.ndarray], truncation: float, progress, *, text=None
     ) -> Iterator[np.ndarray]:
         """Makes `count` pictures, picture i from the seed `seed + i`, in blocks uint8 [n, height, width, 3].
 
         Args:
             conditions: int [count] of each condition of the model, by name; one left out is unknown.
-            progress: see `data.progress`.
+            progress: see `data.progress`. text: what each picture shows, [count] texts, for a model of words.
         """
         numbers = {} if truncation == 1 else {"truncation": truncation}
-        parts = offline.samples(self.path, count, seed, conditions=conditions, numbers=numbers)
+        parts = offline.samples(self.path, count, seed, conditions=conditions, text=text, numbers=numbers)
         return progress(parts, -(-count // offline.BATCH), "making")
 
     def change(self, pictures: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
@@ -97,6 +99,7 @@ def open_model(path: str, say) -> EvaluatedModel:
             history=tuple(history.lines(folder.metrics)) if is_run else (),
             root=folder.root if is_run else None,
             borrowed=tuple(written["metadata"].get("borrowed", ())),
+            words=Facts.from_json(written["metadata"].get("conditions", [])).words is not None,
         )
     except (KeyError, TypeError, Damaged) as error:
         raise UserError(f"the export.json of {version} does not say how the model was made ({error})") from error

@@ -11,7 +11,8 @@ class Request:
     """Options of an evaluation.
 
     data: source to measure with; None: by task. held_out: real pictures not trained on; None: the sibling split, if there is one. count:
-    pictures at most. seed: of the first made picture. truncation: of made pictures. lpips: `trainer.features.lpips.Lpips` for pairs, or
+    pictures at most. seed: of the first made picture. truncation: of made pictures. attributes: whether to measure if they show what was
+    asked for. lpips: `trainer.features.lpips.Lpips` for pairs, or
     None.
     """
 
@@ -20,6 +21,7 @@ class Request:
     count: int | None = None
     seed: int = 0
     truncation: float = 1.0
+    attributes: bool = False
     lpips: object = None
 
     def held_out_of(self, run: RunConfig) -> str | None:

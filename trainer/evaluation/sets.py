@@ -9,22 +9,35 @@ import numpy as np
 from data.cache import load_rows
 from data.catalogue import open_source
 from data.errors import UserError
-from data.facts import LABEL
+from data.facts import LABEL, Facts, facts_of
 from data.quarantine import Quarantine
 from data.sources.protocol import SourceError
+from data.words import CAPTION
 from trainer.evaluation.report import Evaluation, Example, Gallery, Row
 from trainer.evaluation.request import Request
+from trainer.features import attributes
+from trainer.features.attributes import AttributeClassifier
 from trainer.metrics import names, of_pictures, of_sets
+from trainer.metrics.accuracy import hits
 from trainer.metrics.categories import by_category
 from trainer.metrics.distribution import inception_score, kid
-from trainer.metrics.estimate import Estimate, format_estimate
+from trainer.metrics.estimate import Estimate, format_estimate, of_mean
 from trainer.metrics.memorisation import nearest
 from trainer.metrics.neighbours import precision_recall, realism
-from trainer.metrics.table import KID, MEMORISATION, PERIODIC_ARTIFACTS, PRECISION, RECALL, measure_of
+from trainer.metrics.table import (
+    ATTRIBUTE_ACCURACY,
+    KID,
+    MEMORISATION,
+    PERIODIC_ARTIFACTS,
+    PRECISION,
+    RECALL,
+    measure_of,
+)
 from trainer.runs.config import RunConfig
 
 MOST = 10_000  # made pictures, by default
 REAL, HELD_OUT = "real", "real, held out"
+REAL_ATTRIBUTES = "real, by the classifier of attributes, held out from it"
 _SHOWN, _EXTREMES = 8, 4  # pictures of a class; best and worst of it
 _COPIES = 12  # pairs of made and training picture
 
@@ -73,7 +86,7 @@ class Pictures:
     """Real pictures uint8 [n, side, side, 3], their vectors [n, d], and labels int [n] when they have any.
 
     sources: uint8 [n, height, width, 3], of which the model makes pictures; None where it makes them from nothing.
-    attributes: int [n] of each attribute the source has, by name.
+    attributes: int [n] of each attribute the source has, by name. facts: the conditions of the source. captions: texts [n], or None.
     """
 
     spec: str
@@ -84,17 +97,26 @@ class Pictures:
     left_out: str | None
     sources: np.ndarray | None = None
     attributes: Mapping[str, np.ndarray] = field(default_factory=dict)
+    facts: Facts = Facts()
+    captions: Sequence[str] | None = None
+
+    @property
+    def values(self) -> dict[str, np.ndarray]:
+        """The label, if any, and the attributes by name."""
+        return ({} if self.labels is None else {LABEL: self.labels}) | dict(self.attributes)
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Real pictures to measure with. `held_out` is None if there are none, `train` if they are not on this machine."""
+    """Real pictures to measure with. `held_out` is None if there are none, `train` if they are not on this machine. `classifier` is that of
+    the attributes of the real pictures, if it is asked for."""
 
     extractor: object
     real: Pictures
     train: Pictures | None
     held_out: Pictures | None
     period: int
+    classifier: AttributeClassifier | None = None
 
     @functools.cached_property
     def evaluator(self) -> SetEvaluator:
@@ -140,8 +162,11 @@ def gather(
         vectors = extractor.vectors(chosen[key])
         classes = rows.classes if labels is not None else ()
         left_out = f"{spec}: {quarantine.sentence()}" if quarantine else None
-        attributes = {name: chosen[name] for name in rows.attributes if name in chosen}
-        return Pictures(spec, chosen[key], vectors, labels, classes, left_out, chosen.get(source), attributes)
+        told = {name: chosen[name] for name in rows.attributes if name in chosen}
+        captions = [text.decode() for text in chosen[CAPTION]] if CAPTION in chosen else None
+        return Pictures(
+            spec, chosen[key], vectors, labels, classes, left_out, chosen.get(source), told, facts_of(rows), captions
+        )
 
     held_out = request.held_out_of(run)
     real = read(request.data or run.data)
@@ -149,7 +174,12 @@ def gather(
         train = read(run.data)
     except (SourceError, OSError):
         train = None
-    return Reference(extractor, real, train, read(held_out) if held_out else None, period)
+    classifier = None
+    if request.attributes:
+        if not real.values:
+            raise UserError(f"--attributes: {real.spec} has no classes and no attributes")
+        classifier = attributes.train(real.pictures, real.values, real.facts.select(real.values), progress=progress)
+    return Reference(extractor, real, train, read(held_out) if held_out else None, period, classifier)
 
 
 def evaluate(model, reference: Reference, request: Request, progress) -> Evaluation:
@@ -167,7 +197,8 @@ def evaluate(model, reference: Reference, request: Request, progress) -> Evaluat
         made = np.stack(list(model.change(progress(real.sources, count, "changing"))))
     else:
         conditions = _conditions(model, real, count)
-        blocks = model.generate(count, request.seed, conditions, request.truncation, progress)
+        text = np.resize(real.captions, count).tolist() if model.words else None
+        blocks = model.generate(count, request.seed, conditions, request.truncation, progress, text=text)
         made = np.concatenate(list(blocks))
     metrics, vectors = evaluator.measure([made], count)
     if extractor.classes:
@@ -180,6 +211,12 @@ def evaluate(model, reference: Reference, request: Request, progress) -> Evaluat
     if labels is not None and not conditional:
         labels = real.labels[nearest(vectors, real.vectors)[0]]
     categories = _categories(extractor.name, real, vectors, labels, conditional)
+    if reference.classifier:
+        accuracy, of_values = _attributes(model, reference, made, vectors)
+        metrics, categories = metrics | accuracy, categories | of_values
+        baselines[REAL_ATTRIBUTES] = {
+            _accuracy(n): of_mean(h) for n, h in reference.classifier.accuracy.items() if len(h)
+        }
     galleries, copies = [_extremes(real, made, vectors, labels)], []
     train = reference.train
     if train is not None:
@@ -210,7 +247,40 @@ def evaluate(model, reference: Reference, request: Request, progress) -> Evaluat
     )
 
 
+def _attributes(model, reference, made, vectors):
+    """Whether pictures show what was asked for: ({full name: Estimate} of each condition, {"colour: red": as in `_categories`}).
+
+    Asked for are the conditions that the model is told. One that is told words is asked for all that is known of the real picture whose
+    caption it is given.
+    """
+    real, classifier = reference.real, reference.classifier
+    asked = real.values if model.words else _conditions(model, real, len(made))
+    asked = {name: np.resize(values, len(made)) for name, values in asked.items()}
+    if not asked:
+        raise UserError(f"--attributes: {model.name} is told neither words nor any of {', '.join(real.values)}")
+    found, metrics, categories = classifier.values(made), {}, {}
+    for condition in classifier.conditions:
+        if condition.name not in asked or not (asked[condition.name] >= 0).any():
+            continue
+        column, shown = asked[condition.name], found[condition.name]
+        metrics[_accuracy(condition.name)] = of_mean(hits(shown, column))
+        for number, value in enumerate(condition.values):
+            ours, theirs = column == number, real.values[condition.name] == number
+            if min(ours.sum(), theirs.sum()) >= of_sets.LEAST:
+                distance = names.of_sets(kid, reference.extractor.name, real.vectors[theirs], vectors[ours])
+                right = {_accuracy(condition.name): of_mean(hits(shown[ours], column[ours]))}
+                counts = {"real": int(theirs.sum()), "made": int(ours.sum())}
+                categories[f"{condition.name}: {value}"] = counts | distance | right
+    return metrics, categories
+
+
+def _accuracy(name):
+    return f"attribute_accuracy_{name}_{attributes.VERSION}"
+
+
 def _check(model, reference):
+    if model.words and reference.real.captions is None:
+        raise UserError(f"{model.name} is told words, and {reference.real.spec} has no captions")
     if model.classes and reference.real.classes != model.classes:
         have = ", ".join(reference.real.classes) or "no classes"
         raise UserError(
@@ -286,10 +356,19 @@ def _notes(metrics, baselines, categories, conditional):
             yield f"{near}: no sign of copying."
     else:
         yield "Copying was not measured: that needs the training pictures and held-out pictures (--held-out)."
+    yield from _attribute_notes(metrics, baselines.get(REAL_ATTRIBUTES, {}))
     yield from grid_notes(metrics, baselines.get(REAL, {}))
     ranked = _ranked(categories) if conditional else []
     if len(ranked) > 1:
         yield f"Best class: {ranked[0]}. Worst: {ranked[-1]}."
+
+
+def _attribute_notes(metrics, real):
+    for name, value in metrics.items():
+        if measure_of(name) is ATTRIBUTE_ACCURACY:
+            what = name.removeprefix("attribute_accuracy_").removesuffix(f"_{attributes.VERSION}")
+            right = f"; the classifier is right about {real[name].value:.1%} of real ones" if name in real else ""
+            yield f"{value.value:.1%} ± {value.error:.1%} of the made pictures show the {what} that was asked for{right}."
 
 
 def grid_notes(metrics: dict[str, Estimate], real: dict[str, Estimate]):
@@ -311,6 +390,7 @@ def _ranked(categories):
     scores = {
         category: [value.value for name, value in found.items() if measure_of(name) is KID]
         for category, found in categories.items()
+        if not any(measure_of(name) is ATTRIBUTE_ACCURACY for name in found)
     }
     return sorted((category for category, score in scores.items() if score), key=scores.get)
 

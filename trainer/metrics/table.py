@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from trainer.metrics.accuracy import hits
 from trainer.metrics.artifacts import periodic_artifacts
 from trainer.metrics.distribution import fid, inception_score, kid, kid_subsets
 from trainer.metrics.fidelity import delta_e_2000, delta_e_2000_product, grey_cast, ms_ssim, psnr, ssim, white_lost
@@ -69,6 +70,10 @@ MEASURES = (
     INCEPTION_SCORE := Measure(
         "inception_score", inception_score, 1, "confident classes for each picture, even over all; does not use real pictures",
         "Salimans et al. 2016",
+    ),
+    ATTRIBUTE_ACCURACY := Measure(
+        "attribute_accuracy", hits, 1, "share of made pictures that show what was asked for, by a small classifier trained on real ones",
+        "classifier of trainer/features/attributes.py",
     ),
     PERIODIC_ARTIFACTS := Measure(
         "periodic_artifacts", periodic_artifacts, -1,

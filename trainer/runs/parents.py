@@ -11,7 +11,7 @@ from data.catalogue import open_source
 from data.errors import UserError
 from models import catalogue
 from trainer.runs import record
-from trainer.runs.build import make_facts, make_model
+from trainer.runs.build import find_words, make_facts, make_model
 from trainer.runs.checkpoints import Checkpoints, best_facts, named, newest_step, prefix, read
 from trainer.runs.config import RunConfig
 from trainer.runs.folder import RunDir
@@ -147,12 +147,17 @@ def build(run: RunConfig, folder: RunDir) -> tuple[object, record.Record, Parent
 
     Of a run that is older than records, the record is what the data hold now. Raises UserError where a network that it borrows has changed.
     """
-    known = record.read(folder.record) or record.Record(record.Data.of(open_source(run.data, run.seed)))
+    known = record.read(folder.record) or _record_of(run)
     place = lender(run, folder)
     parent = place and open_parent(place)
     model = make_model(run, make_facts(run, known.data), parent=parent and parent.model)
     record.check_frozen(folder.record, known, model)
     return model, known, parent
+
+
+def _record_of(run):
+    source = open_source(run.data, run.seed)
+    return record.Record(record.Data.of(source, find_words(run, source, None)))
 
 
 def _lent(model):

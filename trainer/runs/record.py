@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from data import files
 from data.errors import UserError
 from data.facts import LABEL, facts_of
+from data.words import CAPTION, Words
 
 
 @dataclass(frozen=True)
@@ -13,7 +14,7 @@ class Data:
     """Content of a source.
 
     classes: names in label order. count: examples, None if unknown without reading them. attributes: names of the values of other
-    conditions, by name; see `data.facts.facts_of`.
+    conditions, by name; see `data.facts.facts_of`. words: those of the captions, of a run that is told them; else None.
     """
 
     spec: str
@@ -21,12 +22,13 @@ class Data:
     count: int | None
     fingerprint: str
     attributes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    words: Words | None = None
 
     @staticmethod
-    def of(source) -> "Data":
+    def of(source, words: Words | None = None) -> "Data":
         """Returns the current content of a source."""
         attributes = {name: tuple(values) for name, values in getattr(source, "attributes", {}).items()}
-        return Data(source.spec, tuple(source.classes), source.count, source.fingerprint(), attributes)
+        return Data(source.spec, tuple(source.classes), source.count, source.fingerprint(), attributes, words)
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,8 @@ def read(path: str) -> Record | None:
         values = json.loads(files.read(path))
         data = values["data"]
         attributes = {name: tuple(known) for name, known in data.get("attributes", {}).items()}
-        data = Data(**data | {"classes": tuple(data["classes"]), "attributes": attributes})
+        words = Words.from_json(data["words"]) if data.get("words") else None
+        data = Data(**data | {"classes": tuple(data["classes"]), "attributes": attributes, "words": words})
         frozen = values.get("frozen")
         return Record(
             data=data,
@@ -97,7 +100,7 @@ def difference(old: Data, new: Data, *, conditions: tuple[str, ...] = ()) -> str
 
     Raises UserError if the values of one of the `conditions` differ: the model's numbers mean the old values.
     """
-    for name in conditions:
+    for name in set(conditions) - {CAPTION}:  # what captions say now is read by the words of then
         before, now = (facts_of(data).get(name) for data in (old, new))
         if before != now:
             what = "classes" if name == LABEL else f"values of {name}"

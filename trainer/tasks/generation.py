@@ -67,4 +67,4 @@ def _conditions(model, rows, count):
     if not model.facts:
         return {}
     some = rows.take(evenly(rows.count, count))
-    return {name: some[name] for name in model.facts.names}
+    return {key: some[key] for key in model.facts.keys}

@@ -17,11 +17,13 @@ from data.catalogue import open_source
 from data.errors import UserError
 from data.facts import LABEL
 from data.quarantine import Quarantine
+from data.words import CAPTION, TOKENS
 from models import catalogue
+from models.words import tokens
 from trainer import console, tasks
 from trainer.errors import Refused, Stopped, refusing
 from trainer.runs import history, parents, record
-from trainer.runs.build import configuration, make_facts, make_model
+from trainer.runs.build import configuration, find_words, make_facts, make_model
 from trainer.runs.checkpoints import Checkpoints, best_facts, newest_step, steps
 from trainer.runs.cluster import workers
 from trainer.runs.config import EvaluationOptions, RunConfig
@@ -211,12 +213,13 @@ def _prepare(run, folder, strategy, *, evaluation_options, accept_new_data, say)
     _check_batch(config, strategy)
     source = open_source(run.data, run.seed)
     folder.check_apart(source)
-    facts = make_facts(run, source)
+    begun, known, changed = bool(steps(folder.checkpoints)), record.read(folder.record), None
+    data = record.Data.of(source, find_words(run, source, known.data.words if begun and known else None))
+    facts = make_facts(run, data)
     family = catalogue.load(run.model).Model
     view = tasks.of(family).view(config, run.view, keys=family.KEYS)
     view.check(source.keys)
-    data, known, changed = record.Data.of(source), record.read(folder.record), None
-    if steps(folder.checkpoints):
+    if begun:
         if not files.exists(folder.config):
             say(f"{folder.config} is missing: the settings of this command are assumed to be those of the run")
         if known:
@@ -240,7 +243,7 @@ def _prepare(run, folder, strategy, *, evaluation_options, accept_new_data, say)
             model = make_model(run, facts, parent=parent and parent.model)
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
         raise UserError(f"the model is too large for the memory of this machine: {_first_line(error)}") from error
-    begun, init = bool(steps(folder.checkpoints)), None
+    init = None
     if begun:
         record.check_frozen(folder.record, known, model)
     elif run.init:
@@ -279,6 +282,8 @@ def _load(ready) -> Job:
         say=ready.say,
     )
     _check_values(run, model.facts, rows, quarantine)
+    if model.facts.words:
+        rows.add(TOKENS, tokens(model.tokenizer, rows.arrays[CAPTION]))
     checkpoints = Checkpoints(folder.checkpoints, model.state())
     restored = checkpoints.restore(ready.say)
     if not restored:
