@@ -1,4 +1,4 @@
-"""What can be done with the styles of a trained generator: put a photo into them, and find what they change most.
+"""Tools for the styles of a trained generator: put a photo into them, and find what they change most.
 
 For families that give `styles`: they have the methods `styles`, `synthesize` and `style_matrices` of `models.generation.stylegan2`.
 """
