@@ -56,14 +56,14 @@ def _solve(step, noise, steps):
     return tf.while_loop(lambda number, z: number < most, forward, (tf.constant(0.0), noise))[1]
 
 
-def gaussian_velocity(time, deviation):
-    """(a, b), float32 like `time`: of data with mean 0 and that deviation, the velocity nearest to the true one is a(t) z, and what it
-    misses has the deviation b(t).
+def gaussian_velocity(time, until, variance):
+    """(a, b) of data that are normal with mean 0 and this variance: their mean velocity from t to r is a z, and e - x misses that at t by b
+    times a normal number, all tensors or arrays that broadcast.
 
-    The preconditioning of Karras et al. 2022 (EDM, arXiv 2206.00364, appendix B.6), written for a velocity: where a network gives
-    v = a z - b F, the best F has variance 1 at all times. With q = (1 - t)^2 s^2 + t^2, the variance of z:
-    a = (t - (1 - t) s^2) / q and b = s / sqrt(q).
+    With q(t) = (1 - t)^2 s^2 + t^2, the variance of z, its flow is z(r) = z(t) sqrt(q(r) / q(t)). So a = (1 - sqrt(q(r) / q(t))) / (t - r),
+    here without the difference below the line, and b = s / sqrt(q(t)). Where a network gives v = a z - b F, the best F has variance 1 at
+    all times: the preconditioning of Karras et al. 2022 (EDM, arXiv 2206.00364, appendix B.6), written for velocities.
     """
-    left = 1.0 - time
-    q = tf.square(left * deviation) + tf.square(time)
-    return (time - left * deviation**2) / q, deviation * tf.math.rsqrt(q)
+    here, there = (tf.sqrt(tf.square(1.0 - each) * variance + tf.square(each)) for each in (time, until))
+    slope = (1.0 + variance) * (time + until) - 2.0 * variance  # of q between the times
+    return slope / (here * (here + there)), tf.sqrt(variance) / here

@@ -172,12 +172,12 @@ def test_a_block_by_loops():
 
 
 def test_parameters_by_hand():
-    """18 w^2 and 12 w a block, of which a third is adaLN's; patches of 16x16 px, since they overlap."""
+    """18 w^2 and 11 w a block, of which a third is adaLN's; patches of 16x16 px, since they overlap, and 6 channels."""
     w, c, p, config = 192, 16, 8, flow.PRESETS["64"]
     times = 64 * w + w + w * w + w
-    tokens = 16 * 16 * 3 * w + w + 64 * w
+    tokens = 16 * 16 * 6 * w + w + 64 * w
     blocks = 6 * (18 * w * w + 6 * w + w + 4 * w + w)
-    head = 2 * (w * w + w) + (w + 1) * p * p * c + (27 + 1) * c + (9 * c + 1) * c + (9 * c + 1) * 3
+    head = 2 * (w * w + w) + (w + 1) * p * p * c + (54 + 1) * c + (9 * c + 1) * c + (9 * c + 1) * 3
     assert flow.build(config, Facts(), "n").count_params() == times + tokens + blocks + head
     assert flow.build(config, Facts((LABEL,)), "n").count_params() == times + tokens + blocks + head + 3 * w
 

@@ -73,8 +73,8 @@ def test_the_calls_of_a_solver():
     assert asked == [(1, 0.5), (0.5, 0), (1, 1), (0.5, 0.5), (0.5, 0.5), (0, 0)]
 
 
-def test_the_velocity_nearest_to_that_of_gaussian_data():
-    """Against least squares on drawn pairs: the slope of e - x on z, and the deviation of what is left."""
+def test_the_velocity_of_gaussian_data():
+    """Against least squares on drawn pairs (the slope of e - x on z, and the deviation of what is left), and against the path."""
     rng = np.random.default_rng(1)
     x, e = DEVIATION * rng.normal(size=200_000), rng.normal(size=200_000)
     for time in (0.0, 0.2, 0.5, 0.9, 1.0):
@@ -82,5 +82,11 @@ def test_the_velocity_nearest_to_that_of_gaussian_data():
         np.testing.assert_allclose(z, (1 - time) * x + time * e)
         slope = (z * (e - x)).mean() / (z * z).mean()
         left = (e - x - slope * z).std()
-        found = flows.gaussian_velocity(tf.constant(time), DEVIATION)
-        np.testing.assert_allclose(found, (slope, left), rtol=0.02, atol=0.02)
+        np.testing.assert_allclose(
+            flows.gaussian_velocity(time, time, DEVIATION**2), (slope, left), rtol=0.02, atol=0.02
+        )
+        for until in (0.0, 0.1, 0.7):
+            if until < time:
+                mean, _ = flows.gaussian_velocity(time, until, DEVIATION**2)
+                stays = np.sqrt(moments(until)[1] / moments(time)[1])
+                assert float(mean) == pytest.approx((1 - stays) / (time - until))

@@ -32,9 +32,9 @@ from models.losses.reconstruction import squared
 from models.optimizers import adam
 from models.schedules import Cosine
 from models.settings import check_numbers
+from models.spectrum import photo_power, to_pictures, to_waves
 from models.tasks import Generation
 
-DEVIATION = 0.6  # of pictures in [-1, 1], nearly: photos of clothes have 0.55
 HEAD_SIZE = 32  # numbers of a query
 MOST = 4  # times the usual number of steps: as many as a request may ask for
 STEADY = 1e-2  # added to a squared error by which MeanFlow divides it (2505.13447, section 4.3)
@@ -179,8 +179,8 @@ class Block(keras.layers.Layer):
 
 
 def build(config, facts, name):
-    """(z [batch, resolution, resolution, 3], t and t - r [batch, 2] [, a condition [batch] ...]) -> a field float32 like z."""
-    noisy = keras.Input((config.resolution, config.resolution, 3), name="noisy")
+    """(z and a filtered z [batch, resolution, resolution, 6], t and t - r [batch, 2] [, a condition [batch] ...]) -> float32 like z."""
+    noisy = keras.Input((config.resolution, config.resolution, 6), name="noisy")
     times, conditions = keras.Input((2,), name="times", dtype="float32"), condition_inputs(facts)
     told = keras.layers.Dense(config.width, "silu", kernel_initializer=fan_in())(Waves()(times))
     told = keras.layers.Dense(config.width, kernel_initializer=fan_in())(told)
@@ -213,6 +213,7 @@ class Model(Generation, OnePlayer):
     def __init__(self, config, *, facts=Facts(), seed=0):
         super().__init__(config, facts=facts, seed=seed)
         self.network, self.ema = self.with_ema(lambda name: build(config, facts, name))
+        self.power = photo_power(config.resolution)
         rate = Cosine(config.learning_rate, config.learning_rate_end, config.decay_images // config.batch_size)
         self.network_optimizer = adam("adam", self.network, rate=rate, beta_2=config.beta_2)
 
@@ -230,9 +231,17 @@ class Model(Generation, OnePlayer):
         return (self.config.resolution, self.config.resolution, 3)
 
     def velocity(self, network, z, time, way, conditions, *, training=False):
-        """The mean velocity from t - way to t, float32 like z [n, resolution, resolution, 3]; times float32 [n]."""
-        near, missed = (flows.column(each, z) for each in flows.gaussian_velocity(time, DEVIATION))
-        return near * z - missed * network([z, tf.stack([time, way], axis=1), *conditions], training=training)
+        """The mean velocity from t to t - way, float32 like z [n, resolution, resolution, 3]; times float32 [n].
+
+        That of normal pictures with the power of photos, which filters noise as well as any linear filter can, and of the network what
+        it misses, in units of what there is to be missed.
+        """
+        waves, t, r = to_waves(z), flows.column(time, z), flows.column(time - way, z)
+        mean, missed = flows.gaussian_velocity(t, r, self.power)
+        instant, _ = flows.gaussian_velocity(t, t, self.power)
+        inputs = [tf.concat([z, z - t * to_pictures(instant * waves)], axis=3), tf.stack([time, way], axis=1)]
+        found = network([*inputs, *conditions], training=training)
+        return to_pictures(mean * waves - missed * to_waves(found))
 
     def terms(self, batch):
         pictures, conditions = batch["image"], self.conditions(batch)
