@@ -1,4 +1,4 @@
-"""Tools for the styles of a trained generator: put a photo into them, and find what they change most.
+"""Uses of the styles of a trained generator: a photo put into them, and the directions that change most.
 
 For families that give `styles`: they have the methods `styles`, `synthesize` and `style_matrices` of `models.generation.stylegan2`.
 """
@@ -18,6 +18,7 @@ from data.random import RowRandom
 from models.schedules import Cosine
 
 INTERFACE = "styles"
+RATE = 0.1  # of Adam in `project`, at the start; a hundredth of it at the end
 LEVELS = 3  # sizes at which a photo and its projection are compared
 TOGETHER = 32  # pictures in one call of a network
 SPREAD = 1_000  # styles of which the deviation along a direction is taken
@@ -42,9 +43,7 @@ def average_styles(model, conditions) -> tf.Tensor:
     return model.styles(tf.zeros([1, model.config.latent_size]), conditions, truncation=tf.zeros([1]))
 
 
-def project(
-    model, photo: np.ndarray, conditions, *, steps: int, rate: float = 0.1, one: bool = False
-) -> Iterator[Projected]:
+def project(model, photo: np.ndarray, conditions, *, steps: int, one: bool = False) -> Iterator[Projected]:
     """Fit styles to a photo, from the average ones, and yield after each step.
 
     Minimises the mean squared difference over `LEVELS` sizes by Adam with a falling rate (Abdal, Qin and Wonka 2019, arXiv 1904.03189,
@@ -57,7 +56,7 @@ def project(
     noise, target = fixed_noise(model, 1), tf.constant(photo[np.newaxis])
     start = average_styles(model, conditions)
     w = keras.Variable(start[:, :1] if one else start, name="w")
-    optimizer = keras.optimizers.Adam(Cosine(rate, rate / 100, steps), 0.9, 0.99, name="projection")
+    optimizer = keras.optimizers.Adam(Cosine(RATE, RATE / 100, steps), 0.9, 0.99, name="projection")
     optimizer.build([w])
 
     def repeated():

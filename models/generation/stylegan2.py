@@ -378,7 +378,7 @@ class Model(Generation, TwoPlayer):
         return network.get_layer("synthesis")([styles, noise], training=training)
 
     def style_matrices(self):
-        """Matrices by which the served network multiplies each layer's w: a list of float32 [latent_size, channels of all that read that w]."""
+        """The affine maps of the served network, a list of float32 [latent_size, channels of all that read that layer's w]."""
         readers = [[] for _ in self.config.sides]
         for layer in self.ema.get_layer("synthesis").layers:
             if isinstance(layer, ModulatedConv2D):

@@ -41,7 +41,7 @@ def gradient_penalty(critic, real, fake, mix, *, target=1.0, epsilon=1e-12):
 
 
 def path_lengths(synthesize, styles, directions):
-    """Lengths that pictures move when their styles do, in random directions of the pictures: Karras et al. 2020 (StyleGAN2), eq. 4.
+    """Lengths by which pictures move with their styles, in random directions of the pictures: Karras et al. 2020 (StyleGAN2), eq. 4.
 
     |J^T y|, where J is the derivative of a picture by its styles, divided by the root of the picture's pixels and of its layers. With
     that, a weight of 2 is the one of the paper's appendix B, ln 2 / (r^2 (ln r - ln 2)) for r x r pixels and 2 log2(r) - 2 layers.

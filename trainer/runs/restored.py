@@ -49,6 +49,6 @@ def columns(model, told: Mapping[str, str], rows: int) -> list[tf.Tensor]:
 
 
 def with_first_class(model, told: Mapping[str, str]) -> Mapping[str, str]:
-    """Conditions that are told, and the first value of each condition that must be known and is not told."""
+    """Adds to what is told the first value of each condition that must be known."""
     first = {each.name: each.values[0] for each in model.facts if not each.optional}
     return first | dict(told)
