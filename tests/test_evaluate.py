@@ -73,6 +73,7 @@ def runs(photos, tmp_path_factory):
         "edges": ["--model", "pix2pix"],
         "larger": ["--model", "espcn", "--seed", 1],
         "larger2": ["--model", "espcn", "--seed", 2],
+        "codes": ["--model", "vqgan"],
     }.items():
         options = [*options, "--preset", "tiny", "--images", 16, "--data", data, "--job-dir", root / name]
         assert CliRunner().invoke(task.main, [str(o) for o in options]).exit_code == 0
@@ -227,6 +228,19 @@ def test_changed_pictures_are_measured_as_a_set_where_the_family_says_so(runs, p
     assert found["metrics"][found["headline"]]["value"] == pytest.approx(expected.value)
 
 
+def test_what_is_reconstructed_is_measured_against_its_photo(runs, photos, tmp_path):
+    """On the held-out ones, by a page as of pairs."""
+    result = invoke("evaluate", runs / "codes", "--out", tmp_path / "p.html")
+    assert result.exit_code == 0, result.output
+    found = of(tmp_path, "p")
+    pictures = [decode(path.read_bytes()) for path in sorted((photos / "validation").rglob("*.png"))]
+    made = list(offline.changed(runs / "codes" / "export", pictures))
+    assert found["headline"] == "psnr_rgb" and len(found["each"]["psnr_rgb"]) == 42
+    expected = psnr(np.stack(made), np.stack(pictures), space="rgb", shave=0)
+    np.testing.assert_allclose(found["each"]["psnr_rgb"], expected, rtol=1e-6)
+    assert "validation" in found["protocol"]["data"] and is_one_file(tmp_path / "p.html")
+
+
 def test_models_are_ranked_with_the_difference_picture_by_picture(runs, tmp_path):
     out = tmp_path / "c.html"
     result = invoke("compare", runs / "larger", runs / "larger2", "--n", 10, "--out", out)
@@ -267,6 +281,7 @@ def test_what_cannot_be_measured_is_said_in_a_sentence(runs, photos, tmp_path):
     flat = f"folder:{photos}/train/hats"
     assert "was trained on the classes hats, shoes" in refused("evaluate", runs / "told", "--data", flat)
     assert "do not compare" in refused("compare", runs / "told", runs / "edges")
+    assert "are measured in different ways: they do not compare" in refused("compare", runs / "told", runs / "codes")
     assert "packshot evaluate" in refused("compare", runs / "told")
     assert "not 2 times as large" in refused("evaluate", runs / "larger", "--data", _alike(tmp_path))
     both = ["compare", runs / "told", runs / "untold", "--ratings"]

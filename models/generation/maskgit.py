@@ -43,11 +43,11 @@ class Config:
     """Hyperparameters. Counts of pictures are pictures shown."""
 
     resolution: int = 64  # px, that of the parent
-    batch_size: int = 8  # pictures a step
+    batch_size: int = 16  # pictures a step
     images: int = 200_000  # length of training, pictures
     patch: int = 2  # codes along a side that are one place of the transformer
     code_size: int = 64  # numbers in the embedding of a code
-    width: int = 128  # numbers of a place
+    width: int = 192  # numbers of a place
     depth: int = 4  # blocks
     heads: int = 4  # of attention
     steps: int = 10  # in which a picture is drawn
@@ -56,7 +56,7 @@ class Config:
     learning_rate_end: float = 1e-5  # at the end of decay_images
     decay_images: int = 200_000  # length of the cosine from the one to the other
     beta_2: float = 0.99  # Adam
-    ema_images: int = 3_000  # half-life of the averaged network, pictures; 0: serve the trained one
+    ema_images: int = 5_000  # half-life of the averaged network, pictures; 0: serve the trained one
 
     def __post_init__(self):
         check_numbers(self, "patch", "code_size", "width", "depth", "heads", "steps")
@@ -223,15 +223,18 @@ class Model(Generation, OnePlayer):
         return tf.foldl(step, (done, left, tf.transpose(uniform, [1, 0, 2, 3])), codes)
 
     def logits(self, codes, conditions, *, guidance=None, training=False):
-        """float32 [n, places, vocabulary]: those without conditions plus `guidance` [n] times what the conditions change."""
+        """float32 [n, places, vocabulary]: those without conditions plus `guidance` [n] times what the conditions change; None: 1."""
         network = self.network if training else self.ema
-        if not conditions:
-            return network([codes], training=training)
-        guidance = tf.ones(tf.shape(codes)[:1]) if guidance is None else guidance
-        unknown = [tf.fill(tf.shape(column), UNKNOWN) for column in conditions]
-        both = [tf.concat(pair, axis=0) for pair in zip([codes, *conditions], [codes, *unknown], strict=True)]
-        told, free = tf.split(network(both, training=training), 2)
-        return free + guidance[:, tf.newaxis, tf.newaxis] * (told - free)
+        told = network([codes, *conditions], training=training)
+        if guidance is None:
+            return told
+
+        def guided():
+            unknown = [tf.fill(tf.shape(column), UNKNOWN) for column in conditions]
+            free = network([codes, *unknown], training=training)
+            return told + (guidance - 1.0)[:, tf.newaxis, tf.newaxis] * (told - free)
+
+        return tf.cond(tf.reduce_all(guidance == 1.0), lambda: told, guided)
 
     def endpoints(self):
         """Beside its task's: fill: images, mask, seed, knobs, conditions -> images, redrawn wherever the mask is not 0. What a request
