@@ -47,7 +47,7 @@ class AttributeClassifier:
 def train(pictures: np.ndarray, values: Mapping[str, np.ndarray], conditions, *, seed: int = 0, progress=silent):
     """Train an `AttributeClassifier`, the same every time on one machine.
 
-    One picture in `HELD_OUT` is held out, at random. Pictures are mirrored and moved by up to a sixteenth of their side at random. Adam follows a
+    One picture in `HELD_OUT` is held out. Pictures are mirrored and moved by up to a sixteenth of their side at random. Adam follows a
     cosine (Loshchilov & Hutter 2017), the loss is the sum of the cross entropies of the values that are known.
 
     Args:
@@ -56,7 +56,9 @@ def train(pictures: np.ndarray, values: Mapping[str, np.ndarray], conditions, *,
 
     Raises UserError for too few pictures.
     """
-    apart = np.zeros(len(pictures), bool)  # by chance: every eighth of goods that are listed in turn would be of some kinds only
+    apart = np.zeros(
+        len(pictures), bool
+    )  # by chance: every eighth of goods that are listed in turn would be of some kinds only
     apart[np.random.default_rng(0).permutation(len(pictures))[: len(pictures) // HELD_OUT]] = True
     rows = np.flatnonzero(~apart)
     if len(rows) < LEAST:
