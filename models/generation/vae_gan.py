@@ -11,8 +11,7 @@ Newer than the paper are the relativistic game with penalties on reals and fakes
 every fourth step; an averaged network, which is served; residual blocks, smooth resampling and pictures from all stages (Karras et al.
 2020, arXiv 1912.04958) in place of batch normalisation and strides; and the best deviation of the critic's features for each picture
 (Rybkin et al. 2021, arXiv 2006.13202), since the critic changes their scale all the time. Half of the fakes of a step are
-reconstructions and half are drawn, where the paper has a batch of each. With a penalty on reals alone, and twice the learning rate, the
-game was lost within a hundred steps.
+reconstructions and half are drawn, where the paper has a batch of each.
 
 Batch: `image` [, `label`]. Conditions are told to the decoder and the critic, so pictures are encoded without them. Beside `generate`,
 an export answers `encode` (the mean of z) and `reconstruct`.
