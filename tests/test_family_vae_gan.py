@@ -99,6 +99,7 @@ def test_settings_must_fit():
     for changes, sentence in (
         ({"resolution": 32}, "2 stages from 4x4 px make pictures of 16 px, not resolution=32"),
         ({"critic_channels": (8, 8, 8)}, "critic_channels=.* begin at 16 px; the most is 8"),
+        ({"seen_share": 1.5}, "seen_share is a share, between 0 and 1, not 1.5"),
         ({"similarity": 16}, "similarity must be one of 4, 8 px, not 16"),
     ):
         with pytest.raises(UserError, match=sentence):

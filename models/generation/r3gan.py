@@ -23,6 +23,7 @@ from models.base import Player, TwoPlayer
 from models.layers.condition import condition_inputs, join, logits
 from models.layers.conv import GroupedConv2D, StridedConv2D, StridedConv2DTranspose
 from models.layers.initializers import fan_in, normal
+from models.layers.pool import DepthwisePool
 from models.layers.resample import Downsample2x, Upsample2x
 from models.layers.skips import colours, skip_pictures
 from models.losses import penalties
@@ -136,21 +137,6 @@ class LearnedConstant(keras.layers.Layer):
 
     def call(self, inputs):
         return (inputs @ self.scale)[:, None, None, :] * self.basis
-
-
-class DepthwisePool(keras.layers.Layer):
-    """The sum of each channel's pixels under learned weights: [batch, 4, 4, channels] -> [batch, channels].
-
-    The paper's 4x4 depthwise convolution, of which one pixel is left; TensorFlow's own is many times slower backward on CPU.
-    """
-
-    def build(self, input_shape):
-        # A critic that begins with small answers: drawn as if the pixels of all channels were a weight's inputs.
-        small = normal(math.prod(input_shape[1:]) ** -0.5)
-        self.kernel = self.add_weight(shape=input_shape[1:], initializer=small, name="kernel")
-
-    def call(self, inputs):
-        return keras.ops.sum(inputs * self.kernel, axis=(1, 2))
 
 
 def block(x, config, layers):

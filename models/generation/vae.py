@@ -4,7 +4,7 @@ Kingma and Welling, "Auto-Encoding Variational Bayes", ICLR 2014 (arXiv 1312.611
 picture, the decoder the mean of a normal distribution of the picture for z. The deviation of the latter is the best one for each picture,
 which has a closed form (Rybkin, Daniilidis and Levine 2021, arXiv 2006.13202). `beta` weighs the divergence (Higgins et al. 2017,
 section 2): on photos of clothes, pictures made from z were patches of colour after 48,000 pictures at 1 with z of 128 numbers, and had
-the blurred outlines of garments after 32,000 at 10 with z of 64.
+the blurred outlines of garments after 32,000 at 10 with z of 64. The preset `64` has 3 and 128, for reconstruction.
 
 Batch: `image` [, `label`]. Conditions are told to the decoder alone, so pictures are encoded without them. Beside `generate`, an export
 answers `encode` (the mean of z) and `reconstruct`.

@@ -11,8 +11,7 @@ Newer than the paper are the relativistic game with penalties on reals and fakes
 every fourth step; an averaged network, which is served; residual blocks, smooth resampling and pictures from all stages (Karras et al.
 2020, arXiv 1912.04958) in place of batch normalisation and strides; and the best deviation of the critic's features for each picture
 (Rybkin et al. 2021, arXiv 2006.13202), since the critic changes their scale all the time. Half of the fakes of a step are
-reconstructions and half are drawn, where the paper has a batch of each. With a penalty on reals alone, and twice the learning rate, the
-game was lost within a hundred steps.
+reconstructions and half are drawn, where the paper has a batch of each.
 
 Batch: `image` [, `label`]. Conditions are told to the decoder and the critic, so pictures are encoded without them. Beside `generate`,
 an export answers `encode` (the mean of z) and `reconstruct`.
@@ -33,6 +32,7 @@ from models.layers.autoencoders import block, build_autoencoder, check_stages, m
 from models.layers.condition import condition_inputs, logits
 from models.layers.conv import StridedConv2D
 from models.layers.initializers import fan_in
+from models.layers.pool import DepthwisePool
 from models.layers.resample import Downsample2x
 from models.losses import penalties
 from models.losses.adversarial import objective
@@ -53,13 +53,9 @@ class Config:
     batch_size: int = 16  # pictures a step
     images: int = 100_000  # length of training, pictures
     latent_size: int = 64  # numbers in z
-    channels: tuple[int, ...] = (192, 96, 48, 24)  # of encoder and decoder, from 4x4 px upwards, to half the resolution
+    channels: tuple[int, ...] = (192, 96, 48, 24)  # of both networks' stages, from 4x4 px to half the resolution
     embedding_size: int = 32  # numbers in the embedding of a condition
-    critic_channels: tuple[int, ...] = (
-        192,
-        96,
-        64,
-    )  # from 4x4 px upwards; its first convolution steps over what is left
+    critic_channels: tuple[int, ...] = (192, 96, 64)  # from 4x4 px up to where its first convolution leads
     similarity: int = 16  # px, side of the critic's maps in which reconstructions are measured
     gamma: float = 1.0  # weight of reconstruction and divergence against the game
     beta: float = 2.0  # weight of the KL divergence against the reconstruction
@@ -70,7 +66,7 @@ class Config:
     learning_rate: float = 5e-4  # of both Adams at the start
     learning_rate_end: float = 5e-5  # at the end of decay_images
     decay_images: int = 100_000  # length of the cosine from the one to the other
-    beta_1: float = 0.0  # Adam
+    beta_1: float = 0.5  # Adam
     beta_2: float = 0.99  # Adam
     ema_images: int = 3_000  # half-life of the averaged encoder and decoder, pictures; 0: serve the trained ones
     ada_images: int = 100_000  # pictures in which ADA may go from 0 to 1
@@ -78,6 +74,8 @@ class Config:
     def __post_init__(self):
         check_numbers(self, "latent_size", "channels", "critic_channels", "embedding_size")
         check_stages(self.channels, self.resolution)
+        if self.seen_share > 1:
+            raise UserError(f"seen_share is a share, between 0 and 1, not {self.seen_share}")
         sides = [4 * 2**stage for stage in range(len(self.critic_channels))]
         if 2 * sides[-1] > self.resolution:
             raise UserError(
@@ -119,7 +117,7 @@ def build_critic(config, facts, name):
         x = block(Downsample2x()(match(x, channels)))
         stages.append(x)
     maps = next(x for x in stages if x.shape[1] == config.similarity)
-    x = keras.layers.Flatten()(keras.layers.Activation("silu")(x))
+    x = DepthwisePool()(keras.layers.Activation("silu")(x))
     total = logits(x, conditions, facts, initializer=fan_in, use_bias=False)
     return keras.Model(
         [picture, *conditions], [total, keras.layers.Activation("linear", dtype="float32")(maps)], name=name
