@@ -13,6 +13,7 @@ from data.images import to_float
 from data.random import RowRandom
 from models import catalogue
 from models.generation import maskgit
+from serving.export import offline
 from serving.export.export import export
 from serving.export.session import Session
 
@@ -203,7 +204,17 @@ def test_it_fills_what_is_masked_and_nothing_else(tmp_path):
         first = session.run("fill", {"images": images, "mask": mask})["images"]
         png = session.run("fill_bytes", files | {"seed": seed})["image_bytes"]
         again = session.run("fill", {"images": images, "mask": mask, "seed": seed})["images"]
+    masks = {"mask": files["mask_bytes"][:1]}
+    photo = offline.apply(
+        str(tmp_path / "maskgit"),
+        files["image_bytes"][:1],
+        signature="fill",
+        others=masks,
+        conditions={"label": "hats"},
+    )
     inside = mask[..., 0] > 0
+    alone = tf.io.decode_png(next(photo)).numpy()
+    np.testing.assert_array_equal(alone[~inside[0]], images[0][~inside[0]])
     for made in (filled, other, first, again):
         np.testing.assert_array_equal(made[~inside], images[~inside])
     assert (filled[inside] != images[inside]).mean() > 0.5 and (again[inside] != other[inside]).any()
