@@ -1,5 +1,7 @@
 """What is particular to MaskGIT."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from data.images import to_float
 from data.random import RowRandom
 from models import catalogue
 from models.generation import maskgit
+from serving.export import offline
 from serving.export.export import export
 from serving.export.session import Session
 
@@ -58,6 +61,18 @@ def test_codes_side_by_side_are_one_place_of_the_transformer():
     y, x = np.divmod(np.arange(16), 4)
     same = (y[:, None] // 2 == y // 2) & (x[:, None] // 2 == x // 2)
     np.testing.assert_array_equal(changed, same)
+
+
+def test_codes_that_look_alike_begin_alike():
+    """Angles of their vectors, read and told, are those of the entries: here of 500 numbers, so that chance hardly matters."""
+    entries = normal(16, 4)
+    entries /= np.linalg.norm(entries, axis=1, keepdims=True)
+    config = dataclasses.replace(maskgit.PRESETS["tiny"], code_size=500)
+    network = maskgit.build(config, 4, entries, Facts(), "network")
+    read, told = network.layers[1].embeddings.numpy()[:16], network.layers[-2].kernel.numpy().T
+    for table in (read, told):
+        vectors = table / np.linalg.norm(table, axis=1, keepdims=True)
+        np.testing.assert_allclose(vectors @ vectors.T, entries @ entries.T, atol=0.25)
 
 
 def test_a_step_computes_the_cross_entropy_of_what_is_masked():
@@ -179,7 +194,7 @@ def test_parameters_by_hand():
     dense = 2 * width + 4 * width * width + 4 * width + 4 * width * width + width
     ends = 17 * size + (4 * size * width + width) + 4 * width  # codes; to places; places
     ends += 2 * width + width * 4 * size + 4 * size + size * 16 + 16
-    network = maskgit.build(maskgit.PRESETS["tiny"], 4, 16, Facts((LABEL,)), "network")
+    network = maskgit.build(maskgit.PRESETS["tiny"], 4, np.eye(16, 3), Facts((LABEL,)), "network")
     assert network.count_params() == ends + attention + dense + 3 * width
 
 
@@ -203,7 +218,17 @@ def test_it_fills_what_is_masked_and_nothing_else(tmp_path):
         first = session.run("fill", {"images": images, "mask": mask})["images"]
         png = session.run("fill_bytes", files | {"seed": seed})["image_bytes"]
         again = session.run("fill", {"images": images, "mask": mask, "seed": seed})["images"]
+    masks = {"mask": files["mask_bytes"][:1]}
+    photo = offline.apply(
+        str(tmp_path / "maskgit"),
+        files["image_bytes"][:1],
+        signature="fill",
+        others=masks,
+        conditions={"label": "hats"},
+    )
     inside = mask[..., 0] > 0
+    alone = tf.io.decode_png(next(photo)).numpy()
+    np.testing.assert_array_equal(alone[~inside[0]], images[0][~inside[0]])
     for made in (filled, other, first, again):
         np.testing.assert_array_equal(made[~inside], images[~inside])
     assert (filled[inside] != images[inside]).mean() > 0.5 and (again[inside] != other[inside]).any()

@@ -5,8 +5,10 @@ share cos(pi u / 2) of the codes that another model makes of a picture is masked
 codes from the others (eq. 1); pictures are drawn from masks alone, in `steps` steps (section 3.2). Conditions are added to every place, and
 hidden now and then, so that the drawing can be guided (Ho and Salimans 2022, arXiv 2207.12598).
 
-It departs in three things, for CPU cores: `patch` x `patch` codes are one place of the transformer, which at 2 is a quarter of the work,
-while each is masked and told on its own; no dropout and no smoothed labels; the rate falls along a cosine.
+It departs in four things, for CPU cores: the vectors of codes begin as alike as the entries of the parent's codebook, without which the
+transformer learned next to nothing of clothes in 8,000 pictures (a cross-entropy of 5.9 nats, 5.5 after 1,500 with it); `patch` x
+`patch` codes are one place of the transformer, a quarter of the work at 2, while each is masked and told on its own; no dropout and
+no smoothed labels; the rate falls along a cosine.
 
 Batch: `image` [, `label`]. The codes are those of a parent that gives tokens, such as a run of `vqgan` at the same resolution. Beside
 `generate`, an export answers `fill`: the masked region of a picture, drawn anew.
@@ -116,14 +118,21 @@ def block(x, heads):
     return x + keras.layers.Dense(width, kernel_initializer="zeros")(y)
 
 
-def build(config, side, vocabulary, facts, name):
+def spread(entries, size):
+    """The directions `entries` [n, d] in `size` numbers of deviation 1, float32 [n, size]; those that are alike stay alike."""
+    return entries @ np.asarray(normal(1.0)((entries.shape[1], size)))
+
+
+def build(config, side, entries, facts, name):
     """(codes int32 [batch, places], `vocabulary` where masked [, a condition [batch] ...]) -> logits float32 [batch, places, vocabulary].
 
-    There are side * side places.
+    There are side * side places. Codes begin as alike as their `entries` float32 [vocabulary, d], of length 1, both where they are read
+    and where they are told.
     """
     codes, conditions = keras.Input((side * side,), dtype="int32", name="codes"), condition_inputs(facts)
     patch, coarse, size = config.patch, side // config.patch, config.code_size
-    x = keras.layers.Embedding(vocabulary + 1, size, normal(1.0))(codes)
+    vocabulary, table = len(entries), spread(np.pad(entries, ((0, 1), (0, 0))), size)
+    x = keras.layers.Embedding(vocabulary + 1, size, keras.initializers.Constant(table))(codes)
     x = keras.layers.Permute((1, 3, 2, 4))(keras.layers.Reshape((coarse, patch, coarse, patch * size))(x))
     x = Places()(keras.layers.Dense(config.width)(keras.layers.Reshape((coarse**2, patch**2 * size))(x)))
     for column, condition in zip(conditions, facts, strict=True):
@@ -132,8 +141,8 @@ def build(config, side, vocabulary, facts, name):
         x = block(x, config.heads)
     x = keras.layers.Dense(patch**2 * size)(keras.layers.LayerNormalization(epsilon=1e-5)(x))
     x = keras.layers.Permute((1, 3, 2, 4))(keras.layers.Reshape((coarse, coarse, patch, patch * size))(x))
-    x = keras.layers.Activation("gelu")(keras.layers.Reshape((side * side, size))(x))
-    x = keras.layers.Dense(vocabulary)(x)
+    x = keras.layers.Reshape((side * side, size))(x)
+    x = keras.layers.Dense(vocabulary, kernel_initializer=keras.initializers.Constant(table[:-1].T / size))(x)
     return keras.Model([codes, *conditions], keras.layers.Activation("linear", dtype="float32")(x), name=name)
 
 
@@ -167,7 +176,8 @@ class Model(Generation, OnePlayer):
         if parent.side % config.patch:
             raise UserError(f"patch={config.patch} does not divide the parent's {parent.side} codes a side")
         self.side, self.masked = parent.side, parent.vocabulary  # the number after the last code stands for a mask
-        self.network, self.ema = self.with_ema(lambda name: build(config, self.side, self.masked, facts, name))
+        entries = np.asarray(parent.entries())
+        self.network, self.ema = self.with_ema(lambda name: build(config, self.side, entries, facts, name))
         rate = Cosine(config.learning_rate, config.learning_rate_end, config.decay_images // config.batch_size)
         self.network_optimizer = adam("adam", self.network, rate=rate, beta_2=config.beta_2)
 

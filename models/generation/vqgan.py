@@ -220,7 +220,8 @@ def build_critic(config, name):
 class Model(Reconstruction, TwoPlayer):
     """Absolute and perceptual differences, the game and the commitment: paper, eq. 4 to 6; van den Oord et al., eq. 3.
 
-    Gives "tokens": `encode`, `decode`, and `side` and `vocabulary`, which say what codes there are.
+    Gives "tokens": `encode`, `decode`, `side` and `vocabulary`, which say what codes there are, and `entries`, which say how alike they
+    are.
     """
 
     GIVES = ("tokens",)
@@ -280,6 +281,10 @@ class Model(Reconstruction, TwoPlayer):
         self.network.get_layer("codebook").follow(*places, self.config.code_decay)
         used = tf.reduce_max(tf.one_hot(places[1], self.vocabulary), axis=0)
         self.record(usage=tf.reduce_mean(used))
+
+    def entries(self):
+        """The directions that the codes stand for, float32 [vocabulary, code_size], of length 1."""
+        return self.ema.get_layer("codebook").entries()
 
     def encode(self, pictures):
         """The codes, int32 [n, side * side], of pictures float32 [n, resolution, resolution, 3] in [-1, 1]."""
