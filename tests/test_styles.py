@@ -135,7 +135,7 @@ def test_commands(run, tmp_path):
         out = tmp_path / f"{name}.png"
         done = invoke(cli.main, *words, "--out", out)
         assert done.exit_code == 0, done.output
-        sides[name] = Image.open(out).size
+        sides[name] = np.asarray(Image.open(out)).shape[1::-1]
     assert sides["mixed"] == (4 * 18 - 2, 3 * 18 - 2) and sides["way"] == (3 * 18 - 2, 2 * 18 - 2)
     assert sides["drawn"] == sides["edits"] and sides["drawn"][1] == 2 * 18 - 2
 

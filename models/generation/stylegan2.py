@@ -105,6 +105,7 @@ PRESETS = {
         latent_size=8,
         mapping_layers=2,
         channels=(16, 12, 8),
+        patch=2,
         gamma=1.0,
         penalty_every=2,
         path_every=2,
