@@ -1,6 +1,6 @@
 """Uses of the styles of a trained generator: a photo put into them, and the directions that change most.
 
-For families that give `styles`: they have the methods `styles`, `synthesize` and `style_matrices` of `models.generation.stylegan2`.
+For families that give `styles`: they have the methods `noise`, `styles`, `synthesize` and `style_matrices`.
 """
 
 import itertools

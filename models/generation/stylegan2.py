@@ -128,7 +128,7 @@ PRESETS = {
         ema_images=5_000,
         ada_images=100_000,
     ),
-    "64": Config(gamma=0.05),
+    "64": Config(),
     "256": Config(256, channels=(512,) * 5 + (256, 128), gamma=1.0),
 }
 
@@ -316,9 +316,8 @@ def build_critic(config, facts, name):
         x = active(EqualConv2D(last, 2, padding="valid", gain=ROOT2)(Patches(config.patch)(picture)))
     for channels in reversed(others):
         y = active(EqualConv2D(x.shape[-1], 3, gain=ROOT2)(x))
-        y = active(
-            EqualConv2D(channels, 3, stride=2, padding="valid")(Blur(1)(y))
-        )  # gain sqrt(2), and 1 / sqrt(2) for the sum
+        # The gain of the nonlinearity, sqrt(2), and that of the sum, 1 / sqrt(2), leave 1.
+        y = active(EqualConv2D(channels, 3, stride=2, padding="valid")(Blur(1)(y)))
         x = y + EqualConv2D(channels, 1, gain=1 / ROOT2, use_bias=False)(Downsample2x()(x))
     x = active(EqualConv2D(config.channels[0], 3, gain=ROOT2)(MinibatchDeviation()(x)))
     x = active(EqualDense(config.channels[0], gain=ROOT2)(keras.layers.Flatten()(x)))
@@ -356,6 +355,7 @@ class Model(Generation, TwoPlayer):
         }
 
     def noise(self, random, rows):
+        """The noise of all layers of `rows` pictures, float32 [rows, noise_size], from a `StepRandom` or a `RowRandom`."""
         return random.normal(rows, self.config.noise_size)
 
     def styles(self, latent, conditions, *, training=False, truncation=None):
