@@ -144,10 +144,14 @@ def test_averages_follow_the_steps():
         assert all(np.abs(weight.numpy()).max() > 0 for weight in (layer.mean, *layer.tables))
     np.testing.assert_array_equal(averages[0].mean.numpy(), averages[1].mean.numpy())
     first, mean = float(logged["generator_path_length"]), averages[0].mean.numpy()
-    assert float(model.path_length.value) == pytest.approx(stylegan2.PATH_RATE * first) and first > 0
-    before = float(model.path_length.value)
+    assert float(model.path_length.value) == pytest.approx(first) and first > 0
     model.train_step(batch(model, 1))
-    assert float(model.path_length.value) == before and np.abs(averages[0].mean.numpy() - mean).max() > 0
+    assert float(model.path_length.value) == pytest.approx(first) and np.abs(averages[0].mean.numpy() - mean).max() > 0
+    for number, expected in ((2, (first + 5.0) / 2), (2 * 500, 0.99 * first + 0.01 * 5.0)):
+        model.path_length.assign(first)
+        model.step.assign(number)
+        model.observe({"generator_path_length": tf.constant(5.0)})
+        assert float(model.path_length.value) == pytest.approx(expected)
 
 
 def test_parameters_by_hand():

@@ -39,7 +39,7 @@ from models.tasks import Generation
 LEAK = 0.2
 ROOT2 = math.sqrt(2.0)  # gain of a leaky ReLU in this paper
 GROUP = 4  # rows over which the critic sees a deviation: Karras et al. 2018, section 3
-CENTRE_RATE = 0.01  # share of a batch in the average of w
+CENTRE_RATE = 0.05  # share of a batch in the average of w
 PATH_RATE = 0.01  # share of a batch in the average path length: paper, section 3.2
 
 
@@ -446,10 +446,12 @@ class Model(Generation, TwoPlayer):
         return penalties.path_lengths(lambda w: self.synthesize(w, noise, training=True), styles, directions)
 
     def observe(self, logs):
-        """Let the average path length follow, on the steps that measured it."""
+        """Let the average path length follow, on the steps that measured it; at first it is their plain mean."""
         length = self.mean_of_replicas(logs["generator_path_length"])
-        due = self.step.value % self.config.path_every == 0
-        self.path_length.assign_add(tf.where(due, PATH_RATE * (length - self.path_length.value), 0.0))
+        every = self.config.path_every
+        rate = tf.maximum(PATH_RATE, 1.0 / tf.cast(self.step.value // every + 1, tf.float32))
+        due = self.step.value % every == 0
+        self.path_length.assign_add(tf.where(due, rate * (length - self.path_length.value), 0.0))
 
     def endpoints(self):
         """Beside its task's: styles: seed, truncation, conditions -> w of every layer. synthesize: w, seed of the noise -> images."""
