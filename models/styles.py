@@ -1,6 +1,6 @@
 """Uses of the styles of a trained generator: a photo put into them, and the directions that change most.
 
-For families that give `styles`: they have the methods `styles`, `synthesize` and `style_matrices` of `models.generation.stylegan2`.
+For families that give `styles`: they have the methods `noise`, `styles`, `synthesize` and `style_matrices`.
 """
 
 import itertools
@@ -101,8 +101,8 @@ def directions(model, layers: range) -> np.ndarray:
 
 def deviations(model, vectors: np.ndarray, conditions) -> np.ndarray:
     """Standard deviation of w along each of the vectors float32 [k, n], over styles of random z with conditions [int32 [1]]: [k]."""
-    latent = RowRandom(tf.range(SPREAD, dtype=tf.int64)).normal(SPREAD, model.config.latent_size)
-    w = model.styles(latent, [tf.repeat(column, SPREAD) for column in conditions])[:, 0].numpy()
+    latent = np.random.default_rng(0).standard_normal((SPREAD, model.config.latent_size), np.float32)
+    w = model.styles(tf.constant(latent), [tf.repeat(column, SPREAD) for column in conditions])[:, 0].numpy()
     return (w @ vectors.T).std(axis=0)
 
 

@@ -14,8 +14,6 @@ from data.random import RowRandom
 from models import catalogue
 from models.generation import stylegan2
 from models.layers.equalized import ModulatedConv2D
-from serving.export.export import export
-from serving.export.session import Session
 
 
 def normal(*shape, seed=0):
@@ -146,10 +144,14 @@ def test_averages_follow_the_steps():
         assert all(np.abs(weight.numpy()).max() > 0 for weight in (layer.mean, *layer.tables))
     np.testing.assert_array_equal(averages[0].mean.numpy(), averages[1].mean.numpy())
     first, mean = float(logged["generator_path_length"]), averages[0].mean.numpy()
-    assert float(model.path_length.value) == pytest.approx(stylegan2.PATH_RATE * first) and first > 0
-    before = float(model.path_length.value)
+    assert float(model.path_length.value) == pytest.approx(first) and first > 0
     model.train_step(batch(model, 1))
-    assert float(model.path_length.value) == before and np.abs(averages[0].mean.numpy() - mean).max() > 0
+    assert float(model.path_length.value) == pytest.approx(first) and np.abs(averages[0].mean.numpy() - mean).max() > 0
+    for number, expected in ((2, (first + 5.0) / 2), (2 * 500, 0.99 * first + 0.01 * 5.0)):
+        model.path_length.assign(first)
+        model.step.assign(number)
+        model.observe({"generator_path_length": tf.constant(5.0)})
+        assert float(model.path_length.value) == pytest.approx(expected)
 
 
 def test_parameters_by_hand():
@@ -166,18 +168,18 @@ def test_parameters_by_hand():
     assert stylegan2.build_critic(config, Facts(), "critic").count_params() == critic
 
 
-def test_styles_and_synthesis_make_the_picture_of_generate(tmp_path):
-    """In C++: the styles of a seed, given back with that seed, are its picture."""
+def test_styles_and_synthesis_make_the_picture_of_generate():
+    """As the export answers: the styles of a seed, given back with that seed, are its picture."""
     keras.utils.set_random_seed(0)
     model = tiny("stylegan2", facts=told("stylegan2"))
-    seed, label, truncation = np.array([5, 6, 7]), np.array([2, 0, 1]), np.array([0.5, 1.0, 0.7], np.float32)
-    with Session(export(model, str(tmp_path), "stylegan2", metadata={"task": model.task})) as session:
-        asked = {"seed": seed, "label": label, "truncation": truncation}
-        expected = session.run("generate", asked)["images"].astype(int)
-        w = session.run("styles", asked)["w"]
-        found = session.run("synthesize", {"w": w, "seed": seed})["images"].astype(int)
+    answer = {name: signature.function for name, signature in model.signatures().items()}
+    seed = tf.constant([5, 6, 7], tf.int64)
+    asked = {"seed": seed, "label": tf.constant([2, 0, 1], tf.int64), "truncation": tf.constant([0.5, 1.0, 0.7])}
+    expected = answer["generate"](**asked)["images"].numpy().astype(int)
+    w = answer["styles"](**asked)["w"]
+    found = answer["synthesize"](w=w, seed=seed)["images"].numpy().astype(int)
     assert w.shape == (3, len(model.config.sides), model.config.latent_size)
-    assert np.abs(found - expected).max() <= 1
+    assert np.abs(found - expected).max() <= 1 and np.abs(np.diff(found, axis=0)).max() > 1
 
 
 def test_modulated_convolutions_have_the_sizes_of_their_stages():

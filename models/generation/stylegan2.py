@@ -39,7 +39,7 @@ from models.tasks import Generation
 LEAK = 0.2
 ROOT2 = math.sqrt(2.0)  # gain of a leaky ReLU in this paper
 GROUP = 4  # rows over which the critic sees a deviation: Karras et al. 2018, section 3
-CENTRE_RATE = 0.01  # share of a batch in the average of w
+CENTRE_RATE = 0.05  # share of a batch in the average of w
 PATH_RATE = 0.01  # share of a batch in the average path length: paper, section 3.2
 
 
@@ -105,6 +105,7 @@ PRESETS = {
         latent_size=8,
         mapping_layers=2,
         channels=(16, 12, 8),
+        patch=2,
         gamma=1.0,
         penalty_every=2,
         path_every=2,
@@ -127,7 +128,7 @@ PRESETS = {
         ema_images=5_000,
         ada_images=100_000,
     ),
-    "64": Config(gamma=0.05),
+    "64": Config(),
     "256": Config(256, channels=(512,) * 5 + (256, 128), gamma=1.0),
 }
 
@@ -315,9 +316,8 @@ def build_critic(config, facts, name):
         x = active(EqualConv2D(last, 2, padding="valid", gain=ROOT2)(Patches(config.patch)(picture)))
     for channels in reversed(others):
         y = active(EqualConv2D(x.shape[-1], 3, gain=ROOT2)(x))
-        y = active(
-            EqualConv2D(channels, 3, stride=2, padding="valid")(Blur(1)(y))
-        )  # gain sqrt(2), and 1 / sqrt(2) for the sum
+        # The gain of the nonlinearity, sqrt(2), and that of the sum, 1 / sqrt(2), leave 1.
+        y = active(EqualConv2D(channels, 3, stride=2, padding="valid")(Blur(1)(y)))
         x = y + EqualConv2D(channels, 1, gain=1 / ROOT2, use_bias=False)(Downsample2x()(x))
     x = active(EqualConv2D(config.channels[0], 3, gain=ROOT2)(MinibatchDeviation()(x)))
     x = active(EqualDense(config.channels[0], gain=ROOT2)(keras.layers.Flatten()(x)))
@@ -355,6 +355,7 @@ class Model(Generation, TwoPlayer):
         }
 
     def noise(self, random, rows):
+        """The noise of all layers of `rows` pictures, float32 [rows, noise_size], from a `StepRandom` or a `RowRandom`."""
         return random.normal(rows, self.config.noise_size)
 
     def styles(self, latent, conditions, *, training=False, truncation=None):
@@ -445,10 +446,12 @@ class Model(Generation, TwoPlayer):
         return penalties.path_lengths(lambda w: self.synthesize(w, noise, training=True), styles, directions)
 
     def observe(self, logs):
-        """Let the average path length follow, on the steps that measured it."""
+        """Let the average path length follow, on the steps that measured it; at first it is their plain mean."""
         length = self.mean_of_replicas(logs["generator_path_length"])
-        due = self.step.value % self.config.path_every == 0
-        self.path_length.assign_add(tf.where(due, PATH_RATE * (length - self.path_length.value), 0.0))
+        every = self.config.path_every
+        rate = tf.maximum(PATH_RATE, 1.0 / tf.cast(self.step.value // every + 1, tf.float32))
+        due = self.step.value % every == 0
+        self.path_length.assign_add(tf.where(due, rate * (length - self.path_length.value), 0.0))
 
     def endpoints(self):
         """Beside its task's: styles: seed, truncation, conditions -> w of every layer. synthesize: w, seed of the noise -> images."""

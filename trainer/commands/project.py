@@ -51,7 +51,6 @@ def main(run, photo, steps, one, label, condition, out):
         residual = np.uint8(np.clip(np.round(128 + (wanted.astype(float) - made) / 2), 0, 255))
         outputs.write(targets["projected.png"], encode_png(made), BY)
         outputs.write(targets["residual.png"], encode_png(residual), BY)
-
         decibels = psnr(made[np.newaxis], wanted[np.newaxis], space="rgb", shave=0)[0]
         numbers = {"photo": photo, "psnr": decibels, "styles": best.styles.tolist()}
         outputs.write_json(targets["styles.json"], numbers, BY)
