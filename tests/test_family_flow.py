@@ -37,7 +37,7 @@ def test_the_objective_by_hand():
 
     def still(network, z, time, way, conditions, training):
         asked.append((z, time, way))
-        return 0.0 * network([z, tf.stack([time, way], axis=1)])
+        return 0.0 * network([tf.concat([z, z], axis=3), tf.stack([time, way], axis=1)])
 
     model.velocity = still
     rows = batch(model)
@@ -72,7 +72,7 @@ def test_the_change_is_the_slope_of_the_mean_velocity():
         return model.velocity(model.network, z + far * along, time + far, way + far, column)
 
     np.testing.assert_allclose(mean, moved(0.0), atol=1e-5)
-    slope = (moved(5e-3) - moved(-5e-3)) / 1e-2
+    slope = (moved(2e-3) - moved(-2e-3)) / 4e-3
     np.testing.assert_allclose(change, slope, atol=0.01 * np.abs(slope).max())
     assert np.abs(change).max() > 0.1
 
@@ -136,7 +136,7 @@ def test_steps_are_rounded_and_cut():
     def drawn(steps):
         return model.generate(RowRandom(tf.constant([3], tf.int64)), 1, [], steps=tf.constant([steps])).numpy()
 
-    for given, taken in ((0.0, 1.0), (-3.0, 1.0), (2.4, 2.0), (1e9, 8.0)):
+    for given, taken in ((0.0, 1.0), (-3.0, 1.0), (2.4, 2.0), (1e9, 4.0)):
         np.testing.assert_array_equal(drawn(given), drawn(taken))
     assert np.abs(drawn(1.0) - drawn(2.0)).max() > 1e-3
 
@@ -187,14 +187,15 @@ def test_it_learns_what_kinds_look_like(objective, steps):
     """Of dark, grey and bright pictures it makes those it is asked for: in one step, where it learned means."""
     model = tiny(facts=told("flow"), objective=objective, learning_rate=3e-3, ema_images=1, steps=steps)
     step = tf.function(model.train_step, reduce_retracing=True)
-    shades = np.array([-0.8, 0.0, 0.8], np.float32)
-    for number in range(100):
+    shades = np.array([-0.5, 0.0, 0.5], np.float32)
+    for number in range(200):
         rows = batch(model, number)
         shade = shades[rows["label"].numpy()][:, None, None, None]
         step(rows | {"image": tf.constant(np.broadcast_to(shade, rows["image"].shape))})
     label = tf.constant([0, 1, 2] * 4)
     made = model.generate(RowRandom(tf.range(12, dtype=tf.int64)), 12, [label]).numpy()
-    assert (np.diff(made.reshape(4, 3, -1).mean(axis=(0, 2))) > 0.2).all()
+    dark, grey, bright = made.reshape(4, 3, -1).mean(axis=(0, 2))
+    assert dark + 0.4 < bright and dark < grey < bright
 
 
 def test_both_objectives_train_the_same_network():

@@ -36,7 +36,7 @@ from models.spectrum import photo_power, to_pictures, to_waves
 from models.tasks import Generation
 
 HEAD_SIZE = 32  # numbers of a query
-MOST = 4  # times the usual number of steps: as many as a request may ask for
+MOST = 2  # times the usual number of steps: as many as a request may ask for
 STEADY = 1e-2  # added to a squared error by which MeanFlow divides it (2505.13447, section 4.3)
 SOLVERS = {"euler": flows.euler, "heun": flows.heun}
 
@@ -234,14 +234,15 @@ class Model(Generation, OnePlayer):
         """The mean velocity from t to t - way, float32 like z [n, resolution, resolution, 3]; times float32 [n].
 
         That of normal pictures with the power of photos, which filters noise as well as any linear filter can, and of the network what
-        it misses, in units of what there is to be missed.
+        it misses, in units of the deviation over all waves of what there is to be missed.
         """
         waves, t, r = to_waves(z), flows.column(time, z), flows.column(time - way, z)
         mean, missed = flows.gaussian_velocity(t, r, self.power)
         instant, _ = flows.gaussian_velocity(t, t, self.power)
         inputs = [tf.concat([z, z - t * to_pictures(instant * waves)], axis=3), tf.stack([time, way], axis=1)]
         found = network([*inputs, *conditions], training=training)
-        return to_pictures(mean * waves - missed * to_waves(found))
+        scale = tf.sqrt(tf.reduce_mean(tf.square(missed), axis=[1, 2, 3], keepdims=True))
+        return to_pictures(mean * waves) - scale * found
 
     def terms(self, batch):
         pictures, conditions = batch["image"], self.conditions(batch)
