@@ -1,4 +1,4 @@
-"""What is written beside the pictures of a folder: captions and named attributes.
+"""Files beside the pictures of a folder: captions and named attributes.
 
 `captions.csv` has the columns file and caption; `attributes.csv` has the column file and one for each attribute, such as colour. Both may
 be JSON lines instead, `captions.jsonl` and `attributes.jsonl`, an object a line with the same names. They lie in the folder that holds the
@@ -35,7 +35,7 @@ class Beside:
     used: frozenset[str] = frozenset()
 
     def of(self, name: str) -> dict[str, str | int]:
-        """What an example of this picture holds: "caption" if any has one, and of each attribute the number of its value, -1 if unknown."""
+        """Values in an example of this picture: "caption" if any has one, and of each attribute the number of its value, -1 if unknown."""
         caption = {CAPTION: self.captions.get(name, "")} if self.captions else {}
         numbers = {
             attribute: known.index(value) if (value := self.values[attribute].get(name)) else -1

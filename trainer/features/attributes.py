@@ -96,15 +96,21 @@ def _network(side, conditions, seed):
         return keras.initializers.HeNormal(next(seeds))
 
     picture = x = keras.Input((side, side, 3))
-    for place, channels in enumerate((32, 48, 96, 128)):
+    # How much of the picture has which colour, wherever it is.
+    y = keras.layers.AveragePooling2D(2)(x) if side >= 64 else x
+    for channels in (32, 64):
+        y = keras.layers.Conv2D(channels, 1, use_bias=False, kernel_initializer=initial())(y)
+        y = keras.layers.ReLU()(keras.layers.BatchNormalization(momentum=0.95)(y))
+    for place, channels in enumerate((32, 64, 96, 128)):
         if x.shape[1] >= 8 or not place:
-            stride = 2 if place < 3 else 1
+            stride = 1 if place == 3 or side < 64 and not place else 2
             x = keras.layers.Conv2D(
-                channels, 5 if not place else 3, stride, "same", use_bias=False, kernel_initializer=initial()
+                channels, 3 if place else 5, stride, "same", use_bias=False, kernel_initializer=initial()
             )(x)
             x = keras.layers.ReLU()(keras.layers.BatchNormalization(momentum=0.95)(x))
-    x = keras.layers.GlobalAveragePooling2D()(x)
-    x = keras.layers.Dense(192, "relu", kernel_initializer=initial())(x)
+    pooled = [keras.layers.GlobalAveragePooling2D()(y), keras.layers.GlobalAveragePooling2D()(x)]
+    x = keras.layers.Concatenate()([*pooled, keras.layers.GlobalMaxPooling2D()(x)])
+    x = keras.layers.Dense(256, "relu", kernel_initializer=initial())(x)
     answers = [
         keras.layers.Dense(c.count, kernel_initializer=initial(), name=f"{c.name}_logits")(x) for c in conditions
     ]
