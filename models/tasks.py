@@ -29,7 +29,7 @@ class Generation:
     KNOBS = {"truncation": ports.Number(1.0, 0.0, 2.0, "factor of z; below 1: more typical, less varied pictures")}
 
     def conditions(self, batch):
-        """The facts that the model is told, by `facts.keys`: words int32 [batch, length] if it is told any, and int32 [batch] of each condition.
+        """Facts that it is told, by `facts.keys`: words int32 [batch, length] if it is told any, and int32 [batch] of each condition.
 
         One that a batch has not got is unknown.
         """

@@ -39,9 +39,7 @@ class AttributeClassifier:
         """The number of the likeliest value of each condition, int64 [n] by name, of pictures uint8 [n, side, side, 3]."""
         found = [self.network(_floats(pictures[start : start + 256])) for start in range(0, len(pictures), 256)]
         names = [condition.name for condition in self.conditions]
-        return {
-            name: np.concatenate([part[i].numpy().argmax(axis=1) for part in found]) for i, name in enumerate(names)
-        }
+        return {name: np.concatenate([part[name].numpy().argmax(axis=1) for part in found]) for name in names}
 
 
 def train(pictures: np.ndarray, values: Mapping[str, np.ndarray], conditions, *, seed: int = 0, progress=silent):
@@ -65,31 +63,33 @@ def train(pictures: np.ndarray, values: Mapping[str, np.ndarray], conditions, *,
     rate = keras.optimizers.schedules.CosineDecay(_RATE, steps)
     optimizer = keras.optimizers.Adam(rate)
     optimizer.build(network.trainable_weights)
-    columns = [np.asarray(values[condition.name]) for condition in conditions]
+    columns = {condition.name: np.asarray(values[condition.name]) for condition in conditions}
     rng = np.random.default_rng(seed)
 
     @tf.function
-    def step(batch, *wanted):
+    def step(batch, wanted):
         with tf.GradientTape() as tape:
             answers = network(batch, training=True)
             losses = [
-                tf.where(w >= 0, tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(w, 0), a), 0.0)
-                for w, a in zip(wanted, answers, strict=True)
+                tf.where(
+                    known >= 0, tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(known, 0), answers[name]), 0.0
+                )
+                for name, known in wanted.items()
             ]
             loss = tf.reduce_mean(tf.add_n(losses))
         optimizer.apply(tape.gradient(loss, network.trainable_weights), network.trainable_weights)
 
     for _ in progress(range(steps), steps, "training a classifier of attributes"):
         chosen = rng.choice(rows, _BATCH)
-        step(_floats(_moved(pictures[chosen], rng)), *(tf.constant(column[chosen], tf.int32) for column in columns))
-    trained = AttributeClassifier(network, conditions)
-    found = trained.values(pictures[apart])
-    right = {c.name: hits(found[c.name], column[apart]) for c, column in zip(conditions, columns, strict=True)}
+        wanted = {name: tf.constant(column[chosen], tf.int32) for name, column in columns.items()}
+        step(_floats(_moved(pictures[chosen], rng)), wanted)
+    found = AttributeClassifier(network, conditions).values(pictures[apart])
+    right = {name: hits(found[name], column[apart]) for name, column in columns.items()}
     return AttributeClassifier(network, conditions, right)
 
 
 def _network(side, conditions, seed):
-    """Pictures float32 [n, side, side, 3] in [-1, 1] -> logits [n, count] of each condition."""
+    """Pictures float32 [n, side, side, 3] in [-1, 1] -> logits [n, count] of each condition, by name."""
     seeds = iter(range(seed * 100, seed * 100 + 100))
 
     def initial():
@@ -111,9 +111,10 @@ def _network(side, conditions, seed):
     pooled = [keras.layers.GlobalAveragePooling2D()(y), keras.layers.GlobalAveragePooling2D()(x)]
     x = keras.layers.Concatenate()([*pooled, keras.layers.GlobalMaxPooling2D()(x)])
     x = keras.layers.Dense(256, "relu", kernel_initializer=initial())(x)
-    answers = [
-        keras.layers.Dense(c.count, kernel_initializer=initial(), name=f"{c.name}_logits")(x) for c in conditions
-    ]
+    answers = {
+        c.name: keras.layers.Dense(c.count, kernel_initializer=initial(), name=f"{c.name}_logits")(x)
+        for c in conditions
+    }
     return keras.Model(picture, answers)
 
 
