@@ -93,7 +93,7 @@ PRESETS = {
         32,
         10_000_000,
         latent_size=100,
-        channels=(256, 256, 256, 128, 64),
+        channels=(256, 256, 128, 64, 32),
         hidden=256,
         words_size=256,
         words_depth=4,

@@ -17,7 +17,7 @@ from data.progress import silent
 from trainer.metrics.accuracy import hits
 
 VERSION = "cnn-v1"  # of the network and its training; part of the names of measures
-SHOWN = 48_000  # pictures in its training
+SHOWN = 96_000  # pictures in its training
 HELD_OUT = 8  # one picture of so many is held out
 LEAST = 64  # pictures to train on
 _BATCH, _RATE = 64, 3e-3
