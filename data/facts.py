@@ -34,7 +34,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class Facts:
-    """Everything a model is told: words, if any, and conditions, in the order of its inputs. True when there is anything."""
+    """Facts that a model is told: words, if any, and conditions, in the order of its inputs. True when there is anything."""
 
     conditions: tuple[Condition, ...] = ()
     words: Words | None = None

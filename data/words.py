@@ -20,7 +20,7 @@ _WORD = re.compile(r"[^\W_]+")
 
 @dataclass(frozen=True)
 class Words:
-    """Vocabulary of a model that is told words.
+    """Words that a model knows.
 
     vocabulary: words in the order of their numbers, the first of which is `FIRST_WORD`. length: words that it reads of a caption; later
     ones are cut off.
@@ -31,7 +31,7 @@ class Words:
 
     @property
     def count(self) -> int:
-        """Count of numbers: the words, `PADDING` and `UNKNOWN_WORD`."""
+        """Number of numbers: the words, `PADDING` and `UNKNOWN_WORD`."""
         return FIRST_WORD + len(self.vocabulary)
 
     def to_json(self) -> dict:

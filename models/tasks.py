@@ -35,7 +35,7 @@ class Generation:
         return (self.config.latent_size,)
 
     def conditions(self, batch):
-        """Inputs of what the model is told: words int32 [batch, length] if it is told any, and int32 [batch] of each condition.
+        """Facts that it is told, by `facts.keys`: words int32 [batch, length] if it is told any, and int32 [batch] of each condition.
 
         One that a batch has not got is unknown.
         """

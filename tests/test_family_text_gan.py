@@ -86,7 +86,7 @@ def test_parameters_of_the_presets():
     for before, after in zip(config.channels, config.channels[1:], strict=False):
         blocks += 2 * 257 * 2 * before + 2 * 257 * 2 * after + 9 * before * after + 9 * after**2 + 2 * after
         blocks += before * after if before != after else 0
-    assert network.count_params() == first + text + hidden + blocks + 9 * 64 * 3 + 3
+    assert network.count_params() == first + text + hidden + blocks + 9 * 32 * 3 + 3
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from PIL import Image
 from toy_models import generator
 from watching import watched
 
-from data.facts import Condition
+from data.facts import Condition, Facts
 from models import ports
 from models.signatures import Endpoint, derive, names_of
 from models.tasks import Generation, Translation
@@ -30,7 +30,7 @@ COLOUR = Condition("colour", ("red", "blue"), optional=True)
 class Autoencoder(Generation):
     """Keeps one grey a row: encode gives it twice, decode paints it. Reconstructs a picture as its mean."""
 
-    facts = ()
+    facts = Facts()
     config = types.SimpleNamespace(latent_size=2, resolution=SIZE)
     serving_variables = list
 

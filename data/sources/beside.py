@@ -35,7 +35,7 @@ class Beside:
     used: frozenset[str] = frozenset()
 
     def of(self, name: str) -> dict[str, str | int]:
-        """Entries of an example of this picture: "caption" if any has one, and of each attribute the number of its value, -1 if unknown."""
+        """Values in an example of this picture: "caption" if any has one, and of each attribute the number of its value, -1 if unknown."""
         caption = {CAPTION: self.captions.get(name, "")} if self.captions else {}
         numbers = {
             attribute: known.index(value) if (value := self.values[attribute].get(name)) else -1

@@ -133,7 +133,7 @@ class Studio:
             yield self._caption(index, self._choose(index))
 
     def _choose(self, index):
-        """Contents of example `index`, and the generator that draws the rest."""
+        """Facts of example `index`, and the generator that draws the rest."""
         rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([self.seed, index])))
         label = index % len(self.classes)
         kind = KINDS[self.classes[label]]

@@ -93,7 +93,7 @@ PRESETS = {
         32,
         10_000_000,
         latent_size=100,
-        channels=(256, 256, 256, 128, 64),
+        channels=(256, 256, 128, 64, 32),
         hidden=256,
         words_size=256,
         words_depth=4,
@@ -130,7 +130,7 @@ class Gate(keras.layers.Layer):
 
 
 def description(config, facts, inputs):
-    """Description of a picture, [batch, n]: the vector of the sentence, with an embedding of each condition behind it."""
+    """A vector of all that a picture should show, [batch, n]: the vector of the sentence, with an embedding of each condition behind it."""
     tokens, *columns = inputs
     words = facts.words
     encoder = TextEncoder(
@@ -187,13 +187,13 @@ def build_maps(config):
 
 
 def build_description(config, facts):
-    """Network of what the critic reads: the inputs of `facts` -> [batch, n]."""
+    """The critic's reading: the inputs of `facts` -> [batch, n]."""
     inputs = condition_inputs(facts)
     return keras.Model(inputs, description(config, facts, inputs), name="description")
 
 
 def build_answer(maps, told):
-    """Judge of whether they fit: maps [batch, 4, 4, channels] and a description [batch, n] -> logits float32 [batch]."""
+    """The critic's answer, larger where they fit: maps [batch, 4, 4, channels] and a description [batch, n] -> logits float32 [batch]."""
     maps, told = keras.Input(maps.shape[1:], name="maps"), keras.Input(told.shape[1:], name="told")
     everywhere = keras.layers.Reshape((4, 4, told.shape[-1]))(keras.layers.RepeatVector(16)(told))
     x = keras.layers.LeakyReLU(LEAK)(conv(maps.shape[-1])(keras.layers.Concatenate()([maps, everywhere])))

@@ -248,7 +248,7 @@ def evaluate(model, reference: Reference, request: Request, progress) -> Evaluat
 
 
 def _attributes(model, reference, made, vectors):
-    """Accuracy of pictures as to what was asked for: ({full name: Estimate} of each condition, {"colour: red": as in `_categories`}).
+    """Measures whether pictures show what was asked for: ({full name: Estimate} of each condition, {"colour: red": as in `_categories`}).
 
     Asked for are the conditions that the model is told. One that is told words is asked for all that is known of the real picture whose
     caption it is given.

@@ -17,7 +17,7 @@ from data.progress import silent
 from trainer.metrics.accuracy import hits
 
 VERSION = "cnn-v1"  # of the network and its training; part of the names of measures
-SHOWN = 48_000  # pictures in its training
+SHOWN = 96_000  # pictures in its training
 HELD_OUT = 8  # one picture of so many is held out
 LEAST = 64  # pictures to train on
 _BATCH, _RATE = 64, 3e-3
@@ -39,9 +39,7 @@ class AttributeClassifier:
         """The number of the likeliest value of each condition, int64 [n] by name, of pictures uint8 [n, side, side, 3]."""
         found = [self.network(_floats(pictures[start : start + 256])) for start in range(0, len(pictures), 256)]
         names = [condition.name for condition in self.conditions]
-        return {
-            name: np.concatenate([part[i].numpy().argmax(axis=1) for part in found]) for i, name in enumerate(names)
-        }
+        return {name: np.concatenate([part[name].numpy().argmax(axis=1) for part in found]) for name in names}
 
 
 def train(pictures: np.ndarray, values: Mapping[str, np.ndarray], conditions, *, seed: int = 0, progress=silent):
@@ -68,49 +66,58 @@ def train(pictures: np.ndarray, values: Mapping[str, np.ndarray], conditions, *,
     rate = keras.optimizers.schedules.CosineDecay(_RATE, steps)
     optimizer = keras.optimizers.Adam(rate)
     optimizer.build(network.trainable_weights)
-    columns = [np.asarray(values[condition.name]) for condition in conditions]
+    columns = {condition.name: np.asarray(values[condition.name]) for condition in conditions}
     rng = np.random.default_rng(seed)
 
     @tf.function
-    def step(batch, *wanted):
+    def step(batch, wanted):
         with tf.GradientTape() as tape:
             answers = network(batch, training=True)
             losses = [
-                tf.where(w >= 0, tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(w, 0), a), 0.0)
-                for w, a in zip(wanted, answers, strict=True)
+                tf.where(
+                    known >= 0, tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(known, 0), answers[name]), 0.0
+                )
+                for name, known in wanted.items()
             ]
             loss = tf.reduce_mean(tf.add_n(losses))
         optimizer.apply(tape.gradient(loss, network.trainable_weights), network.trainable_weights)
 
     for _ in progress(range(steps), steps, "training a classifier of attributes"):
         chosen = rng.choice(rows, _BATCH)
-        step(_floats(_moved(pictures[chosen], rng)), *(tf.constant(column[chosen], tf.int32) for column in columns))
-    trained = AttributeClassifier(network, conditions)
-    found = trained.values(pictures[apart])
-    right = {c.name: hits(found[c.name], column[apart]) for c, column in zip(conditions, columns, strict=True)}
+        wanted = {name: tf.constant(column[chosen], tf.int32) for name, column in columns.items()}
+        step(_floats(_moved(pictures[chosen], rng)), wanted)
+    found = AttributeClassifier(network, conditions).values(pictures[apart])
+    right = {name: hits(found[name], column[apart]) for name, column in columns.items()}
     return AttributeClassifier(network, conditions, right)
 
 
 def _network(side, conditions, seed):
-    """Pictures float32 [n, side, side, 3] in [-1, 1] -> logits [n, count] of each condition."""
+    """Pictures float32 [n, side, side, 3] in [-1, 1] -> logits [n, count] of each condition, by name."""
     seeds = iter(range(seed * 100, seed * 100 + 100))
 
     def initial():
         return keras.initializers.HeNormal(next(seeds))
 
     picture = x = keras.Input((side, side, 3))
-    for place, channels in enumerate((32, 48, 96, 128)):
+    # How much of the picture has which colour, wherever it is.
+    y = keras.layers.AveragePooling2D(2)(x) if side >= 64 else x
+    for channels in (32, 64):
+        y = keras.layers.Conv2D(channels, 1, use_bias=False, kernel_initializer=initial())(y)
+        y = keras.layers.ReLU()(keras.layers.BatchNormalization(momentum=0.95)(y))
+    for place, channels in enumerate((32, 64, 96, 128)):
         if x.shape[1] >= 8 or not place:
-            stride = 2 if place < 3 else 1
+            stride = 1 if place == 3 or side < 64 and not place else 2
             x = keras.layers.Conv2D(
-                channels, 5 if not place else 3, stride, "same", use_bias=False, kernel_initializer=initial()
+                channels, 3 if place else 5, stride, "same", use_bias=False, kernel_initializer=initial()
             )(x)
             x = keras.layers.ReLU()(keras.layers.BatchNormalization(momentum=0.95)(x))
-    x = keras.layers.GlobalAveragePooling2D()(x)
-    x = keras.layers.Dense(192, "relu", kernel_initializer=initial())(x)
-    answers = [
-        keras.layers.Dense(c.count, kernel_initializer=initial(), name=f"{c.name}_logits")(x) for c in conditions
-    ]
+    pooled = [keras.layers.GlobalAveragePooling2D()(y), keras.layers.GlobalAveragePooling2D()(x)]
+    x = keras.layers.Concatenate()([*pooled, keras.layers.GlobalMaxPooling2D()(x)])
+    x = keras.layers.Dense(256, "relu", kernel_initializer=initial())(x)
+    answers = {
+        c.name: keras.layers.Dense(c.count, kernel_initializer=initial(), name=f"{c.name}_logits")(x)
+        for c in conditions
+    }
     return keras.Model(picture, answers)
 
 
