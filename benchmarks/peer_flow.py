@@ -1,10 +1,10 @@
-"""Flow in plain PyTorch: convolutions around a transformer, with PyTorch's own attention."""
+"""Flow in plain PyTorch, with its own attention."""
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from benchmarks.peer_layers import AsOurs, Double, ShuffledConv2d, conv
+from benchmarks.peer_layers import AsOurs, ShuffledConv2d, conv
 
 HEAD = 32  # numbers of a query
 
@@ -23,28 +23,6 @@ class Linear(AsOurs):
 
 def unit(x):
     return F.rms_norm(x, x.shape[-1:], eps=1e-6)
-
-
-class Modulated(nn.Module):
-    """Pixels of length 1, scaled and shifted by what the network is told."""
-
-    def __init__(self, told, channels):
-        super().__init__()
-        self.scale, self.shift = Linear(told, channels), Linear(told, channels)
-
-    def forward(self, x, told):
-        scale, shift = (layer(told)[:, :, None, None] for layer in (self.scale, self.shift))
-        return x * torch.rsqrt(x.float().square().mean(1, keepdim=True) + 1e-6).to(x.dtype) * (1 + scale) + shift
-
-
-class Convolved(nn.Module):
-    def __init__(self, told, channels):
-        super().__init__()
-        self.modulated = Modulated(told, channels)
-        self.one, self.two = (conv(channels, channels, 3, bias=True) for _ in range(2))
-
-    def forward(self, x, told):
-        return x + self.two(F.silu(self.one(F.silu(self.modulated(x, told)))))
 
 
 class Places(AsOurs):
@@ -81,42 +59,40 @@ class Block(nn.Module):
 class Flow(nn.Module):
     def __init__(self, config):
         super().__init__()
-        width, channels, pixels = config["width"], config["channels"], config["pixel_channels"]
-        side = config["resolution"] // 2 ** (len(channels) + 1)
+        width, patch, pixels = config["width"], config["patch"], config["pixel_channels"]
+        side = config["resolution"] // patch
+        self.tokens = conv(6, width, 2 * patch, patch, bias=True)
         self.told = nn.ModuleList([Linear(64, width), Linear(width, width)])
-        self.down, inputs = nn.ModuleList(), 3
-        for outputs in channels:
-            self.down.append(nn.ModuleList([conv(inputs, outputs, 4, 2, bias=True), Convolved(width, outputs)]))
-            inputs = outputs
-        self.tokens, self.places = conv(inputs, width, 4, 2, bias=True), Places(side**2, width)
+        self.places = Places(side**2, width)
         self.blocks = nn.ModuleList([Block(width) for _ in range(config["blocks"])])
-        self.modulated, self.up, inputs = Modulated(width, width), nn.ModuleList(), width
-        for outputs in reversed(channels):
-            self.up.append(nn.ModuleList([conv(inputs, outputs, 1, bias=True), Convolved(width, outputs)]))
-            inputs = outputs
-        self.shuffled = ShuffledConv2d(inputs, pixels, 1, 2)
-        self.seen, self.mixed = conv(3, pixels, 3, bias=True), conv(pixels, pixels, 3, bias=True)
-        self.last, self.enlarge = conv(pixels, 3, 3, bias=True), Double()
+        self.scale, self.shift = Linear(width, width), Linear(width, width)
+        self.shuffled = ShuffledConv2d(width, pixels, 1, patch)
+        self.seen, self.mixed = conv(6, pixels, 3, bias=True), conv(pixels, pixels, 3, bias=True)
+        self.last, self.patch = conv(pixels, 3, 3, bias=True), patch
         self.register_buffer("kernel", torch.tensor([64.0 ** (i / 15.0) for i in range(16)]))  # frequencies
 
     def forward(self, noisy, times):
         angles = times[:, :, None] * self.kernel
         told = torch.cat([angles.cos(), angles.sin()], 2).flatten(1)
         told = F.silu(self.told[1](F.silu(self.told[0](told))))
-        x, skips = noisy, []
-        for halve, convolved in self.down:
-            x = convolved(halve(x), told)
-            skips.append(x)
-        x = self.tokens(x)
+        x = self.tokens(noisy)
         rows, width, height, across = x.shape
-        tokens = self.places(x.permute(0, 2, 3, 1).reshape(rows, -1, width))
+        x = self.places(x.permute(0, 2, 3, 1).reshape(rows, -1, width))
         for block in self.blocks:
-            tokens = block(tokens, told)
-        x = self.modulated(tokens.reshape(rows, height, across, width).permute(0, 3, 1, 2), told)
-        for narrow, convolved in self.up:
-            x = convolved(self.enlarge(narrow(x)) + skips.pop(), told)
-        x = F.silu(F.pixel_shuffle(self.shuffled(x), 2) + self.seen(noisy))
+            x = block(x, told)
+        x = unit(x) * (1 + self.scale(told)[:, None]) + self.shift(told)[:, None]
+        x = self.shuffled(x.reshape(rows, height, across, width).permute(0, 3, 1, 2))
+        x = F.silu(F.pixel_shuffle(x, self.patch) + self.seen(noisy))
         return self.last(F.silu(self.mixed(x)))
+
+
+def waves(side):
+    """The orthonormal cosine transform [side, side], and grey and two opponent colours [3, 3]."""
+    number = torch.arange(side, dtype=torch.float64)
+    cosines = torch.cos(torch.pi / side * number[:, None] * (number + 0.5)) * (2 / side) ** 0.5
+    cosines[0] /= 2**0.5
+    colours = torch.tensor([[1.0, 1, 1], [1, -1, 0], [1, 1, -2]]) / torch.tensor([[3.0], [2], [6]]).sqrt()
+    return cosines.float(), colours
 
 
 def flow(config):

@@ -10,7 +10,7 @@ import time
 import torch
 from torch.nn import functional as F
 
-from benchmarks import peers
+from benchmarks import peer_flow, peers
 
 VARIANTS = {
     "eager": {},
@@ -38,6 +38,7 @@ class Twin:
         self.batch = {
             key: peers.as_tensor(value).contiguous(memory_format=layout) for key, value in description["batch"].items()
         }
+        self.transform = peer_flow.waves(self.config["resolution"])
         self.autocast = lambda: torch.autocast("cpu", torch.bfloat16, enabled=bfloat16)
         betas = (self.config.get("beta_1", 0.9), self.config.get("beta_2", 0.999))
         rate = self.config["learning_rate"]
@@ -170,12 +171,22 @@ class Flow(Twin):
         rows, noise = len(pictures), torch.randn_like(pictures)
         time = torch.sigmoid(self.config["time_mean"] + self.config["time_deviation"] * torch.randn(rows))
         t = time[:, None, None, None]
-        left, z = 1 - t, (1 - t) * pictures + t * noise
-        variance = (left * 0.6) ** 2 + t**2
+        z = (1 - t) * pictures + t * noise
+        power = self.batch["power"]  # of photos, [1, 3, side, side]
+        q = (1 - t) ** 2 * power + t**2
+        known = self.pictures((t - (1 - t) * power) / q * self.waves(z))
+        scale = (power / q).mean([1, 2, 3], keepdim=True).sqrt()
         with self.autocast():
-            missed = self.networks[0](z, torch.stack([time, torch.zeros(rows)], 1)).float()
-        velocity = (t - left * 0.6**2) / variance * z - 0.6 * torch.rsqrt(variance) * missed
-        return self.descend(0, F.mse_loss(velocity, noise - pictures))
+            missed = self.networks[0](torch.cat([z, z - t * known], 1), torch.stack([time, torch.zeros(rows)], 1))
+        return self.descend(0, F.mse_loss(known - scale * missed.float(), noise - pictures))
+
+    def waves(self, x):
+        cosines, colours = self.transform
+        return torch.einsum("dc,nchw->ndhw", colours, cosines @ x @ cosines.T)
+
+    def pictures(self, x):
+        cosines, colours = self.transform
+        return torch.einsum("dc,ndhw->nchw", colours, cosines.T @ x @ cosines)
 
 
 class Pix2pix(Adversarial):

@@ -75,9 +75,13 @@ class Ours:
         return {
             "family": self.name,
             "config": dataclasses.asdict(self.config),
-            "batch": {key: value.numpy() for key, value in self.batch.items()},
+            "batch": {key: value.numpy() for key, value in self.batch.items()} | self._constants(),
             "networks": networks,
         }
+
+    def _constants(self):
+        """What a model has beside its weights."""
+        return {"power": self.model.power[np.newaxis]} if hasattr(self.model, "power") else {}
 
     def _describe(self, network, random):
         weights = [w + random.normal(0, 0.01, w.shape).astype(np.float32) for w in network.get_weights()]
