@@ -3,10 +3,10 @@
 After Tao, Tang, Wu, Jing, Bao and Xu, "DF-GAN: A Simple and Effective Baseline for Text-to-Image Synthesis", CVPR 2022 (arXiv 2008.05865):
 the sentence scales and shifts every map of the generator (section 3.4); the critic compares maps and sentence at 4x4 px and gives one
 answer (3.3); it learns that a real picture with another picture's words is wrong, and is kept flat where a real picture has its own (MA-GP,
-3.2). It departs in six things: the encoder of words is learned with each network and not before; all scales and shifts have one hidden
+3.2). It departs in seven things: the encoder of words is learned with each network and not before; all scales and shifts have one hidden
 layer in common; the generator enlarges smoothly, since repeated pixels leave a grid; the critic's first convolution steps over two pixels;
-its answer also has the product of maps and words (Miyato & Koyama 2018, arXiv 1802.05637); and the presets for CPUs penalise every second
-step.
+its answer also has the product of maps and words (Miyato & Koyama 2018, arXiv 1802.05637); its pictures are not bounded by
+tanh; and the presets for CPUs penalise every second step.
 
 Batch: `image`, `tokens` [, `label`]. The presets `64` and `256` have the paper's widths; `cpu-64` is narrow and learns faster, for two CPU
 cores.
@@ -158,7 +158,7 @@ def conv(channels, side=3, *, use_bias=True):
 
 def build_generator(config, facts, name):
     """(latent [batch, latent_size], tokens [batch, length] [, a condition [batch] ...]) -> pictures float32 [batch, resolution,
-    resolution, 3] in [-1, 1]."""
+    resolution, 3] near [-1, 1]."""
     latent, inputs = keras.Input((config.latent_size,), name="latent"), condition_inputs(facts)
     told = keras.layers.Concatenate()([latent, description(config, facts, inputs)])
     told = keras.layers.Dense(config.hidden, "relu", kernel_initializer=fan_in(2**0.5))(told)
@@ -168,8 +168,9 @@ def build_generator(config, facts, name):
         y = conv(channels)(Upsample2x()(affine(affine(x, told), told)))
         y = conv(channels)(affine(affine(y, told), told))
         x = y + Upsample2x()(x if x.shape[-1] == channels else conv(channels, 1, use_bias=False)(x))
-    x = keras.layers.Conv2D(3, 3, padding="same", kernel_initializer=fan_in())(keras.layers.LeakyReLU(LEAK)(x))
-    return keras.Model([latent, *inputs], keras.layers.Activation("tanh", dtype="float32")(x), name=name)
+    x = keras.layers.Conv2D(3, 3, padding="same", kernel_initializer=fan_in(0.1))(keras.layers.LeakyReLU(LEAK)(x))
+    # Not tanh: it was driven to white on pale backgrounds, where it has no slope to come back by.
+    return keras.Model([latent, *inputs], keras.layers.Activation("linear", dtype="float32")(x), name=name)
 
 
 def build_maps(config):
