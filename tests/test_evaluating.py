@@ -260,7 +260,8 @@ def rows_of(name):
     """A family's tiny model and 24 rows for it."""
     model = tiny(name, facts=told(name))
     arrays = {
-        key: value.numpy() if key == "label" else to_uint8(value).numpy() for key, value in batch(model, 0, 24).items()
+        key: value.numpy() if value.dtype.is_integer else to_uint8(value).numpy()
+        for key, value in batch(model, 0, 24).items()
     }
     return model, Rows(arrays, (), in_memory=True)
 

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 from families import batch, tiny
 
+from data.facts import Facts
 from models import catalogue
 from models.generation import dcgan
 from models.losses.adversarial import OBJECTIVES
@@ -18,8 +19,8 @@ def trainable(network):
 def test_parameters_agree_with_the_known_network():
     """The widely used 64 px DCGAN has 3,576,704 and 2,765,568; ours adds biases at the pictures (3 and 64) and the logit (1)."""
     config = dcgan.PRESETS["64"]
-    assert trainable(dcgan.build_generator(config, (), "g")) == 3_576_704 + 3
-    assert trainable(dcgan.build_critic(config, (), "c")) == 2_765_568 + 64 + 1
+    assert trainable(dcgan.build_generator(config, Facts(), "g")) == 3_576_704 + 3
+    assert trainable(dcgan.build_critic(config, Facts(), "c")) == 2_765_568 + 64 + 1
 
 
 def test_the_papers_generator_starts_at_1024_channels():
@@ -27,7 +28,7 @@ def test_the_papers_generator_starts_at_1024_channels():
 
 
 def test_weights_start_as_in_the_paper_and_no_two_layers_alike():
-    network = dcgan.build_generator(dcgan.PRESETS["64"], (), "g")
+    network = dcgan.build_generator(dcgan.PRESETS["64"], Facts(), "g")
     kernels = [variable.numpy().ravel() for variable in network.trainable_weights if variable.name == "kernel"]
     assert all(abs(kernel.std() - 0.02) < 0.001 for kernel in kernels)
     assert abs(np.corrcoef(kernels[0][:9000], kernels[1][:9000])[0, 1]) < 0.05
@@ -65,7 +66,7 @@ def test_wgan_clips_every_critic_weight():
 def test_wgan_gp_critic_judges_rows_alone():
     """The gradient penalty is of each row's own slope, so a row's logit must not depend on its neighbours."""
     config = catalogue.configure(dcgan, "tiny", {"objective": "wgan_gp"})
-    critic = dcgan.build_critic(config, (), "critic")
+    critic = dcgan.build_critic(config, Facts(), "critic")
     rows = batch(tiny("dcgan"))["image"]
     np.testing.assert_allclose(critic(rows, training=True)[:1], critic(rows[:1], training=True), rtol=1e-4, atol=1e-6)
 

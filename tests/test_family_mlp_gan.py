@@ -3,16 +3,17 @@
 import numpy as np
 from families import batch, tiny
 
+from data.facts import Facts
 from models.generation import mlp_gan
 
 
 def test_parameters_and_shapes_by_hand():
     config = mlp_gan.PRESETS["128"]
-    generator = mlp_gan.build_generator(config, (), "g")
+    generator = mlp_gan.build_generator(config, Facts(), "g")
     pixels = 128 * 128 * 3
     assert generator.count_params() == (100 + 1) * 256 + (256 + 1) * 512 + (512 + 1) * pixels
     assert generator.output_shape == (None, 128, 128, 3)
-    critic = mlp_gan.build_critic(config, (), "c")
+    critic = mlp_gan.build_critic(config, Facts(), "c")
     convolutions = (3 * 16 + 1) * 32 + (32 * 16 + 1) * 64 + (64 * 16 + 1) * 128
     assert critic.count_params() == convolutions + 16 * 16 * 128 + 1
     assert critic.output_shape == (None,)

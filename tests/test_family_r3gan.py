@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 from families import LABEL, batch, tiny, told
 
+from data.facts import Facts
 from data.images import to_uint8
 from models import catalogue
 from models.generation import r3gan
@@ -74,7 +75,7 @@ def test_the_category_changes_pictures_and_logits():
 @pytest.mark.parametrize("preset", CPU_PRESETS)
 def test_presets_for_two_cores_are_narrow(preset):
     """Under 0.06 GMAC a generator pass: multiply-adds counted from the layers' shapes."""
-    network = r3gan.build_generator(r3gan.PRESETS[preset], (), "g")
+    network = r3gan.build_generator(r3gan.PRESETS[preset], Facts(), "g")
     total = 0
     for layer in network.layers:
         for kernel in layer.weights:
@@ -86,7 +87,7 @@ def test_presets_for_two_cores_are_narrow(preset):
 def test_skips_add_a_picture_of_every_stage():
     """With the last convolutions of all stages but one at zero, the picture is that stage's; these sum up to the whole."""
     config = catalogue.configure(r3gan, "tiny", {"skips": True, "last_side": 3})
-    network = r3gan.build_generator(config, (), "g")
+    network = r3gan.build_generator(config, Facts(), "g")
     kernels = [v for v in network.trainable_weights if v.name == "kernel" and v.shape[-1] == 3]
     values = [v.numpy() for v in kernels]
     assert sorted(value.shape for value in values) == [(1, 1, 16, 3), (1, 1, 16, 3), (3, 3, 16, 3)]
@@ -104,7 +105,7 @@ def test_skips_add_a_picture_of_every_stage():
 def test_pictures_of_the_narrow_presets_have_no_grid(preset):
     """Whatever the weights are: here random ones, among them those that start at zero."""
     config = r3gan.PRESETS[preset]
-    network = r3gan.build_generator(config, (), "g")
+    network = r3gan.build_generator(config, Facts(), "g")
     random = np.random.default_rng(0)
     network.set_weights([w + random.normal(0, 0.05, w.shape) for w in network.get_weights()])
     pictures = network([random.normal(size=(64, config.latent_size)).astype(np.float32)])
@@ -114,7 +115,7 @@ def test_pictures_of_the_narrow_presets_have_no_grid(preset):
 
 @pytest.mark.parametrize("patch, stages", [(1, 3), (2, 2), (4, 1)])
 def test_a_patch_takes_the_place_of_the_critics_widest_stages(patch, stages):
-    network = r3gan.build_critic(catalogue.configure(r3gan, "tiny", {"patch": patch, "skips": True}), (), "c")
+    network = r3gan.build_critic(catalogue.configure(r3gan, "tiny", {"patch": patch, "skips": True}), Facts(), "c")
     sides = [layer.output.shape[1] for layer in network.layers if isinstance(layer, GroupedConv2D)]
     assert sides == [16, 8, 4][-stages:]
 
@@ -122,7 +123,7 @@ def test_a_patch_takes_the_place_of_the_critics_widest_stages(patch, stages):
 def test_a_generator_without_skips_ends_in_the_transpose_of_its_critics_first_convolution():
     """Runs of before there were skips have such settings, and go on."""
     config = catalogue.configure(r3gan, "tiny", {"patch": 4, "channels": (16,), "blocks": (1,)})
-    network = r3gan.build_generator(config, (), "g")
+    network = r3gan.build_generator(config, Facts(), "g")
     assert network([tf.zeros([2, 8])]).shape == (2, 16, 16, 3)
     assert [layer.patch for layer in network.layers if isinstance(layer, StridedConv2DTranspose)] == [4]
 

@@ -330,7 +330,7 @@ def test_an_evaluation_tells_what_was_left_out(tmp_path):
     (tmp_path / "bad.jpg").write_bytes(b"")
     (tmp_path / "a.dng").write_bytes(b"x")
     run = SimpleNamespace(data=str(tmp_path), seed=0, fit="crop")
-    request = SimpleNamespace(data=None, count=None, lpips=None, held_out_of=lambda run: None)
+    request = SimpleNamespace(data=None, count=None, lpips=None, attributes=False, held_out_of=lambda run: None)
     extractor = SimpleNamespace(vectors=lambda pictures: pictures.reshape(len(pictures), -1))
     reference = sets.gather(run, views.generation(16), request, extractor=extractor, period=8, progress=silent)
     assert list(sets._left_out(reference)) == [

@@ -5,6 +5,9 @@ import re
 
 import click
 
+from data.catalogue import open_source
+from data.facts import Facts
+from data.words import learn
 from models import catalogue
 from trainer.console import CONTEXT
 from trainer.errors import refusing
@@ -34,8 +37,10 @@ def table() -> list[dict]:
 
 
 def _default(family):
-    """The model of a family's default preset, with that of the first family that gives what it wants."""
+    """The model of a family's default preset, with that of the first family that gives what it wants, or with the words of `studio`."""
     config, wants = family.PRESETS[catalogue.default_preset(family, None)], family.Model.WANTS
+    if family.Model.WORDS == "needed":
+        return family.Model(config, facts=Facts(words=learn(open_source("studio:256", 0).captions())))
     if not wants:
         return family.Model(config)
     others = map(catalogue.load, catalogue.names())
