@@ -27,6 +27,7 @@ from models.base import UNKNOWN_SHARE, OnePlayer
 from models.layers.condition import KnownEmbedding, condition_inputs
 from models.layers.conv import StridedConv2D
 from models.layers.initializers import fan_in, normal
+from models.layers.places import Places
 from models.layers.resample import PixelShuffle
 from models.losses.reconstruction import squared
 from models.optimizers import adam
@@ -100,16 +101,6 @@ class Waves(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0], 32 * input_shape[1])
-
-
-class Places(keras.layers.Layer):
-    """Adds a learned vector to each token: [batch, tokens, width]."""
-
-    def build(self, input_shape):
-        self.table = self.add_weight(shape=input_shape[1:], initializer=normal(), name="table")
-
-    def call(self, inputs):
-        return inputs + self.table
 
 
 class Modulate(keras.layers.Layer):

@@ -31,6 +31,7 @@ from models import ports
 from models.base import OnePlayer
 from models.layers.condition import KnownEmbedding, condition_inputs
 from models.layers.initializers import normal
+from models.layers.places import Places
 from models.optimizers import adam
 from models.schedules import Cosine
 from models.settings import check_numbers
@@ -74,16 +75,6 @@ PRESETS = {
     "32": Config(32, patch=1),
     "128": Config(128, width=256, depth=6),
 }
-
-
-class Places(keras.layers.Layer):
-    """Adds a learned vector for each place: [batch, places, width]."""
-
-    def build(self, input_shape):
-        self.vectors = self.add_weight(shape=input_shape[1:], initializer=normal(), name="vectors")
-
-    def call(self, inputs):
-        return inputs + self.vectors
 
 
 class Attend(keras.layers.Layer):
