@@ -142,3 +142,19 @@ def test_matching_aware_penalty_of_a_critic_with_a_known_slope():
     np.testing.assert_allclose(penalty, expected, rtol=1e-5)
     np.testing.assert_allclose(logits, a.sum() + (vectors @ b) ** 2)
     assert more == "more"
+
+
+def test_penalties_on_both_sides_are_half_the_weight_times_the_norms_where_they_are_due():
+    real, fake = tf.fill([2, 2, 2, 3], 0.5), tf.fill([2, 2, 2, 3], -1.0)
+
+    def critic(pictures):  # slopes 2 x: squared norms 4 * 12 * x^2
+        return tf.reduce_sum(tf.square(pictures), axis=[1, 2, 3])
+
+    logits = [[3.0, 3.0], [12.0, 12.0]]
+    *found, terms = penalties.on_both_sides(critic, real, fake, weight=5.0, due=True)
+    np.testing.assert_allclose(found, logits)
+    np.testing.assert_allclose(terms["r1"], [30.0, 30.0])
+    np.testing.assert_allclose(terms["r2"], [120.0, 120.0])
+    *found, terms = penalties.on_both_sides(critic, real, fake, weight=5.0, due=False)
+    np.testing.assert_allclose(found, logits)
+    assert terms == {}

@@ -237,13 +237,9 @@ class Model(Generation, TwoPlayer):
         def logits_of(pictures):
             return self.critic_logits(pictures, batch)
 
-        penalised = {}
-        if due:
-            real, real_norm = penalties.squared_gradient_norm(logits_of, batch["image"])
-            fake, fake_norm = penalties.squared_gradient_norm(logits_of, fakes)
-            penalised = {"r1": 0.5 * self.config.gamma * real_norm, "r2": 0.5 * self.config.gamma * fake_norm}
-        else:
-            real, fake = logits_of(batch["image"]), logits_of(fakes)
+        real, fake, penalised = penalties.on_both_sides(
+            logits_of, batch["image"], fakes, weight=self.config.gamma, due=due
+        )
         self.record_confidence(real, fake, relativistic=True)
         return {"adversarial": self.objective.critic(real, fake)} | penalised
 

@@ -163,14 +163,9 @@ class Model(Autoencoding, TwoPlayer):
         def logits_of(pictures):
             return self.critic_logits(pictures, batch)
 
-        penalised = {}
-        if due:
-            real, real_norm = penalties.squared_gradient_norm(logits_of, batch["image"])
-            fake, fake_norm = penalties.squared_gradient_norm(logits_of, fakes["played"])
-            weight = 0.5 * self.config.penalty
-            penalised = {"r1": weight * real_norm, "r2": weight * fake_norm}
-        else:
-            real, fake = logits_of(batch["image"]), logits_of(fakes["played"])
+        real, fake, penalised = penalties.on_both_sides(
+            logits_of, batch["image"], fakes["played"], weight=self.config.penalty, due=due
+        )
         self.record_confidence(real, fake, relativistic=True)
         return {"adversarial": self.objective.critic(real, fake)} | penalised
 

@@ -1,6 +1,6 @@
-"""Penalties on the critic's slope: pure functions, one value per example, unweighted.
+"""Penalties on the critic's slope: pure functions, one value per example, unweighted but for those that take a weight.
 
-`judge` is any function from pictures float32 [batch, height, width, channels] to logits float32 [batch], whose i-th logit depends on the
+`critic` is any function from pictures float32 [batch, height, width, channels] to logits float32 [batch], whose i-th logit depends on the
 i-th picture only (which batch normalisation breaks). All of them can be differentiated again.
 """
 
@@ -38,6 +38,23 @@ def gradient_penalty(critic, real, fake, mix, *, target=1.0, epsilon=1e-12):
     """
     _, squared = squared_gradient_norm(critic, mix * real + (1.0 - mix) * fake)
     return tf.square(tf.sqrt(squared + epsilon) - target)
+
+
+def on_both_sides(critic, real, fake, *, weight, due):
+    """Logits of real and of fake pictures, and the penalties R1 and R2 on them: Huang et al. 2024 (R3GAN, arXiv 2501.05441), eq. 3.
+
+    Args:
+        critic: function from pictures [batch, height, width, channels] to logits float32 [batch].
+        weight: gamma, of which each penalty has half. due: whether they are computed on this step.
+
+    Returns:
+        (logits float32 [batch] of `real`, of `fake`, {"r1": float32 [batch], "r2": alike}, or {} where they are not due).
+    """
+    if not due:
+        return critic(real), critic(fake), {}
+    real, real_norm = squared_gradient_norm(critic, real)
+    fake, fake_norm = squared_gradient_norm(critic, fake)
+    return real, fake, {"r1": 0.5 * weight * real_norm, "r2": 0.5 * weight * fake_norm}
 
 
 def path_lengths(synthesize, styles, directions):
