@@ -71,6 +71,16 @@ class Config:
             raise UserError(f"words_size={self.words_size} must be a multiple of heads={self.heads}")
 
 
+PAPER = {
+    "latent_size": 100,
+    "hidden": 256,
+    "words_size": 256,
+    "words_depth": 4,
+    "penalty_every": 1,
+    "generator_learning_rate": 1e-4,
+    "critic_learning_rate": 4e-4,
+    "ema_images": 50_000,
+}
 PRESETS = {
     "tiny": Config(
         16,
@@ -88,34 +98,8 @@ PRESETS = {
     ),
     "cpu-64": Config(),
     "cpu-32": Config(32, channels=(128, 128, 96, 32)),
-    "64": Config(
-        64,
-        32,
-        10_000_000,
-        latent_size=100,
-        channels=(256, 256, 128, 64, 32),
-        hidden=256,
-        words_size=256,
-        words_depth=4,
-        penalty_every=1,
-        generator_learning_rate=1e-4,
-        critic_learning_rate=4e-4,
-        ema_images=50_000,
-    ),
-    "256": Config(
-        256,
-        24,
-        10_000_000,
-        latent_size=100,
-        channels=(256, 256, 256, 256, 128, 64, 32),
-        hidden=256,
-        words_size=256,
-        words_depth=4,
-        penalty_every=1,
-        generator_learning_rate=1e-4,
-        critic_learning_rate=4e-4,
-        ema_images=50_000,
-    ),
+    "64": Config(64, 32, 10_000_000, channels=(256, 256, 128, 64, 32), **PAPER),
+    "256": Config(256, 24, 10_000_000, channels=(256, 256, 256, 256, 128, 64, 32), **PAPER),
 }
 
 
