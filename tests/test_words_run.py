@@ -1,15 +1,19 @@
 """A run that is told words: its record, its resumption, and whether its pictures show what was asked for."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from data.errors import UserError
+from data.progress import silent
 from serving.export.export import report
 from serving.export.layout import latest
-from trainer import cli, task
+from trainer import cli, task, tasks
+from trainer.evaluation.request import Request
 from trainer.features import attributes, catalogue
 from trainer.features.extractor import Extractor
 
@@ -118,3 +122,9 @@ def test_data_without_captions_are_refused(run, tmp_path):
     )
     assert done.exit_code == 2 and "--condition caption: vae cannot be told words; text_gan" in done.output
     assert not (tmp_path / "run").exists()
+
+
+def test_attributes_are_not_asked_of_pictures_made_of_pictures():
+    model, request = SimpleNamespace(name="runs/x4", task="enhancement", EVALUATOR=None), Request(attributes=True)
+    with pytest.raises(UserError, match="--attributes asks .*; runs/x4 was told nothing but a picture"):
+        tasks.of(model).gather(model, request, None, silent)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
+from data.errors import UserError
 from data.images import grid, to_float, to_uint8
 from trainer.evaluation import live, pairs, sets
 from trainer.evaluation.live import Evaluator, evenly
@@ -158,6 +159,10 @@ class PairTask(Task):
         )
 
     def gather(self, model, request, extractor, progress):
+        if request.attributes:
+            raise UserError(
+                f"--attributes asks whether pictures show what they were to show; {model.name} was told nothing but a picture"
+            )
         return pairs.gather(model, request, lambda *arguments: self.read(model, *arguments, progress))
 
     def evaluate(self, model, reference, request, extractor, progress):
