@@ -102,26 +102,27 @@ def r3gan(config):
 
 
 class UNet(nn.Module):
-    """Down to 1x1 px and up again, each stage joined with its equal on the way down."""
+    """Down to 1x1 px and up again, each stage joined with its equal on the way down and the last with the source."""
 
     def __init__(self, config):
         super().__init__()
-        stages = config["resolution"].bit_length() - 1
-        widths = [min(config["width"] * 2**stage, config["widest"]) for stage in range(stages)]
+        stages, width = config["resolution"].bit_length() - 1, config["width"]
+        widths = [min(width * 2**stage, config["widest"]) for stage in range(stages)]
         self.down, self.up = nn.ModuleList([conv(3, widths[0], 4, 2, bias=True)]), nn.ModuleList()
         for stage in range(1, stages):
             last = stage == stages - 1
             layers = [nn.LeakyReLU(0.2), conv(widths[stage - 1], widths[stage], 4, 2, bias=last)]
             self.down.append(nn.Sequential(*layers, *[nn.BatchNorm2d(widths[stage])] * (not last)))
         inputs = widths[-1]
-        for stage, outputs in enumerate(reversed(widths[:-1])):
-            layers = [nn.ReLU(), up(inputs, outputs), nn.BatchNorm2d(outputs)]
+        for stage, outputs in enumerate([*reversed(widths[:-1]), width]):
+            layers = [nn.ReLU(), conv(inputs, outputs, 3), nn.BatchNorm2d(outputs), Double()]
             self.up.append(nn.Sequential(*layers, *[nn.Dropout(config["dropout"])] * (stage < 3)))
             inputs = 2 * outputs
-        self.last = nn.Sequential(nn.ReLU(), up(inputs, 3, bias=True), nn.Tanh())
+        first, second = conv(width + 3, width // 2, 3, bias=True), conv(width // 2, 3, 3, bias=True)
+        self.last = nn.Sequential(nn.ReLU(), first, nn.ReLU(), second, nn.Tanh())
 
-    def forward(self, x):
-        skips = []
+    def forward(self, source):
+        x, skips = source, [source]
         for layer in self.down:
             x = layer(x)
             skips.append(x)

@@ -5,6 +5,7 @@ its own to it.
 """
 
 import functools
+from dataclasses import replace
 
 import tensorflow as tf
 
@@ -85,16 +86,23 @@ class Generation:
         random = RowRandom(batch["seed"])
         return self.generate(random, random.rows, self.conditions(batch))
 
-    def endpoints(self):
-        """generate: seed, knobs, text, conditions -> images. latents: z, text, conditions -> images. classes (for a condition `colour`:
-        colour_values): the names of a condition's values. unknown_words: text -> the words in it that the model does not know."""
-        conditions = {condition.name: ports.Condition(condition) for condition in self.facts}
-        images = {"images": ports.Picture(self.config.resolution)}
+    def asked(self, *, optional=False):
+        """How a request says what to show: ({name: input}, function that takes these inputs out of a dict and gives them as `conditions`
+        does). optional: whether each may be left out; otherwise those that may be unknown in training."""
+        facts = [replace(condition, optional=optional or condition.optional) for condition in self.facts]
         text = {"text": ports.Text(self.facts.words.vocabulary, optional=True)} if self.facts.words else {}
 
         def told(given):
             words = [self.tokenizer(given.pop("text"))] if text else []
-            return words + [given.pop(name) for name in conditions]
+            return words + [given.pop(name) for name in self.facts.names]
+
+        return text | {condition.name: ports.Condition(condition) for condition in facts}, told
+
+    def endpoints(self):
+        """generate: seed, knobs, text, conditions -> images. latents: z, text, conditions -> images. classes (for a condition `colour`:
+        colour_values): the names of a condition's values. unknown_words: text -> the words in it that the model does not know."""
+        images = {"images": ports.Picture(self.config.resolution)}
+        asked, told = self.asked()
 
         def generate(seed, **given):
             columns = told(given)
@@ -106,11 +114,11 @@ class Generation:
         def unknown_words(text):
             return {"words": self.tokenizer.unknown(text)}
 
-        made = {"generate": Endpoint(generate, {"seed": ports.Seed()} | self.KNOBS | text | conditions, images)}
+        made = {"generate": Endpoint(generate, {"seed": ports.Seed()} | self.KNOBS | asked, images)}
         if self.latent_shape:
             latent = {"z": ports.Latent(self.latent_shape)}
-            made["latents"] = Endpoint(decode, latent | text | conditions, images, files=False)
-        if text:
+            made["latents"] = Endpoint(decode, latent | asked, images, files=False)
+        if self.facts.words:
             made["unknown_words"] = Endpoint(unknown_words, {"text": ports.Text()}, {"words": ports.Text()})
         return made | {
             "classes" if condition.name == LABEL else f"{condition.name}_values": signatures.names_of(condition)

@@ -126,11 +126,12 @@ def test_a_family_reads_the_keys_that_it_declares_and_no_others(name):
 @pytest.mark.parametrize("conditions", CONDITIONS)
 @promise
 def test_one_step_is_finite_and_moves_every_weight(name, conditions):
-    """Told nothing, one fact, and two of which one may be unknown; a family that takes no conditions says so."""
-    facts = Facts(CONDITIONS[conditions])
-    if facts and not catalogue.load(name).Model.CONDITIONS:
+    """Told nothing, one fact, and two of which one may be unknown, with words where it can be told them; a family that takes no
+    conditions says so."""
+    facts = told(name, CONDITIONS[conditions]) if conditions == "two" else Facts(CONDITIONS[conditions])
+    if CONDITIONS[conditions] and not catalogue.load(name).Model.CONDITIONS:
         with pytest.raises(ValueError, match="takes no conditions, and was given label"):
-            tiny(name, facts=facts)
+            tiny(name, facts=Facts(CONDITIONS[conditions]))
         return
     model = tiny(name, facts=facts)
     before = values(model)

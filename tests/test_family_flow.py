@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from families import LABEL, batch, told
+from families import LABEL, WORDS, batch, told
 from families import tiny as tiny_of
 from test_flows import mean_velocity, velocity
 
@@ -64,12 +64,12 @@ def test_the_change_is_the_slope_of_the_mean_velocity():
     for weight in model.network.trainable_weights:  # gates begin at 0
         weight.assign_add(0.05 * normal(*weight.shape, seed=weight.shape.num_elements()))
     z, time, way = tf.constant(normal(3, 16, 16, 3)), tf.constant([0.3, 0.6, 0.9]), tf.constant([0.2, 0.1, 0.8])
-    column = [tf.constant([0, 2, -1])]
-    mean, change = model.mean_and_change(z, time, way, column)
-    along = model.velocity(model.network, z, time, tf.zeros(3), column)
+    words_and_label = [tf.constant([[2, 4, 0, 0, 0], [1, 3, 7, 2, 5], [0] * 5]), tf.constant([0, 2, -1])]
+    mean, change = model.mean_and_change(z, time, way, words_and_label)
+    along = model.velocity(model.network, z, time, tf.zeros(3), words_and_label)
 
     def moved(far):
-        return model.velocity(model.network, z + far * along, time + far, way + far, column)
+        return model.velocity(model.network, z + far * along, time + far, way + far, words_and_label)
 
     np.testing.assert_allclose(mean, moved(0.0), atol=1e-5)
     slope = (moved(2e-3) - moved(-2e-3)) / 4e-3
@@ -109,7 +109,7 @@ def test_every_second_row_learns_a_mean():
 
 def test_guidance_leads_away_from_what_is_unknown():
     """known + (g - 1) (known - unknown) at each call; 1 is the network itself, 0 what it makes of nothing."""
-    model = tiny(facts=told("flow"))
+    model = tiny(facts=Facts((LABEL,)))
     for weight in model.ema.weights:
         weight.assign_add(0.1 * normal(*weight.shape, seed=weight.shape.num_elements()))
     seeds, label = tf.constant([3, 3, 3], tf.int64), tf.constant([1, 1, 1])
@@ -184,16 +184,21 @@ def test_parameters_by_hand():
 
 @pytest.mark.parametrize("objective, steps", [("rectified", 8), ("mean", 1)])
 def test_it_learns_what_kinds_look_like(objective, steps):
-    """Of dark, grey and bright pictures it makes those it is asked for: in one step, where it learned means."""
-    model = tiny(facts=told("flow"), objective=objective, learning_rate=3e-3, ema_images=1, steps=steps)
+    """Of dark, grey and bright pictures it makes those it is asked for, by class or by word: in one step, where it learned means."""
+    facts = Facts((), WORDS) if objective == "rectified" else Facts((LABEL,))
+    model = tiny(facts=facts, objective=objective, learning_rate=3e-3, ema_images=1, steps=steps)
     step = tf.function(model.train_step, reduce_retracing=True)
     shades = np.array([-0.5, 0.0, 0.5], np.float32)
+
+    def told(kinds):
+        return tf.constant([[2, 3 + kind, 0, 0, 0] for kind in kinds] if facts.words else kinds, tf.int32)
+
     for number in range(200):
-        rows = batch(model, number)
-        shade = shades[rows["label"].numpy()][:, None, None, None]
+        kinds = np.random.default_rng(number).integers(3, size=model.config.batch_size)
+        rows = batch(model, number) | {facts.keys[0]: told(kinds)}
+        shade = shades[kinds][:, None, None, None]
         step(rows | {"image": tf.constant(np.broadcast_to(shade, rows["image"].shape))})
-    label = tf.constant([0, 1, 2] * 4)
-    made = model.generate(RowRandom(tf.range(12, dtype=tf.int64)), 12, [label]).numpy()
+    made = model.generate(RowRandom(tf.range(12, dtype=tf.int64)), 12, [told([0, 1, 2] * 4)]).numpy()
     dark, grey, bright = made.reshape(4, 3, -1).mean(axis=(0, 2))
     assert dark + 0.4 < bright and dark < grey < bright
 
@@ -210,6 +215,7 @@ def test_both_objectives_train_the_same_network():
         ({"patch": 3}, "patch must be even and divide resolution=16, not 3"),
         ({"patch": 6}, "patch must be even and divide resolution=16, not 6"),
         ({"width": 40}, "width must be a multiple of 32, not 40"),
+        ({"words_size": 48}, "words_size must be a multiple of 32, not 48"),
         ({"solver": "rk4"}, "unknown solver 'rk4'; have: euler, heun"),
         ({"objective": "score"}, "unknown objective 'score'; have: rectified, mean"),
         ({"objective": "mean", "solver": "heun"}, "which solver=euler takes"),

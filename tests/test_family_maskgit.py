@@ -76,7 +76,7 @@ def test_codes_that_look_alike_begin_alike():
 
 
 def test_a_step_computes_the_cross_entropy_of_what_is_masked():
-    model = tiny("maskgit", facts=told("maskgit"), hidden=0.5)
+    model = tiny("maskgit", facts=Facts((LABEL,)), hidden=0.5)
     rows, logged, given = batch(model), {}, []
     network, hook = model.network, model.terms
 
@@ -174,7 +174,7 @@ def test_codes_that_are_there_stay():
 
 
 def test_guidance_goes_from_what_is_said_untold_to_what_is_said_told_and_beyond():
-    model = tiny("maskgit", facts=told("maskgit"))
+    model = tiny("maskgit", facts=Facts((LABEL,)))
     for weight in model.ema.weights:
         weight.assign(weight + 0.1 * normal(*weight.shape))
     codes, label = tf.fill([3, 16], MASKED), tf.constant([0, 1, 2])
@@ -189,7 +189,7 @@ def test_guidance_goes_from_what_is_said_untold_to_what_is_said_told_and_beyond(
 
 def test_parameters_by_hand():
     """Of the tiny preset over 4 x 4 codes of 16: tables, a block, layers around it, and 3 classes."""
-    width, size = 16, 4
+    width, size = 32, 4
     attention = 2 * width + 3 * width * width + width * width + width
     dense = 2 * width + 4 * width * width + 4 * width + 4 * width * width + width
     ends = 17 * size + (4 * size * width + width) + 4 * width  # codes; to places; places
@@ -239,7 +239,9 @@ def test_it_fills_what_is_masked_and_nothing_else(tmp_path):
     seen = []
     model.filled = lambda random, codes, columns, **_: seen.append(codes.numpy()) or codes * 0
     fill = model.endpoints()["fill"].function
-    columns = {"label": tf.constant([0, 0, 0])} | {name: tf.ones([3]) for name in model.KNOBS}
+    columns = {"label": tf.constant([0, 0, 0]), "text": tf.constant(["a hat"] * 3)} | {
+        name: tf.ones([3]) for name in model.KNOBS
+    }
     fill(images=to_float(images), mask=tf.constant(mask / np.float32(255)), seed=None, **columns)
     np.testing.assert_array_equal(seen[0][:2] == MASKED, cells)
     np.testing.assert_array_equal(seen[0][2], model.parent.encode(to_float(images))[2])
@@ -247,7 +249,9 @@ def test_it_fills_what_is_masked_and_nothing_else(tmp_path):
 
 def test_settings_must_fit():
     for changes, sentence in (
-        ({"width": 15}, "width=15 must be a multiple of heads=2"),
+        ({"width": 48}, "width must be a multiple of 32, not 48"),
+        ({"words_size": 48}, "words_size must be a multiple of 32, not 48"),
+        ({"heads": 5}, "width=32 must be a multiple of heads=5"),
         ({"hidden": 1.5}, "hidden must be 1 or less, not 1.5"),
     ):
         with pytest.raises(UserError, match=sentence):

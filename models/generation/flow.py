@@ -9,7 +9,8 @@ noisy picture and draw what is small (as in "DiP", Chen et al. 2025, arXiv 2511.
 - `mean` (MeanFlow, Geng et al. 2025, arXiv 2505.13447, as in its successor in pixels, Lu et al. 2026, arXiv 2601.22158): the mean velocity
   between two times, which makes a picture in one step. It learns faster from a `rectified` run: both have the same network.
 
-Batch: `image` [, `label`]. An export takes the number of steps and, if the model is told anything, the strength of guidance by row.
+Batch: `image` [, `label`]. Captions, when it is told them (`--condition caption`), are added up as sentences and looked at word by word
+behind each block. An export takes the number of steps and, if the model is told anything, the strength of guidance by row.
 
     python -m trainer.task --model flow --data folder:PHOTOS --conditional
     python -m trainer.task --model flow --preset mean-64 --data folder:PHOTOS --conditional --init runs/flow-64-PHOTOS
@@ -21,14 +22,16 @@ import keras
 import tensorflow as tf
 
 from data.errors import UserError
-from data.facts import UNKNOWN, Facts
+from data.facts import Facts
 from models import flows, ports
 from models.base import UNKNOWN_SHARE, OnePlayer
-from models.layers.condition import KnownEmbedding, condition_inputs
+from models.layers.attention import HEAD_SIZE, WordAttention, attend, heads_of, joined, unit
+from models.layers.condition import KnownEmbedding, condition_inputs, hide
 from models.layers.conv import StridedConv2D
 from models.layers.initializers import fan_in, normal
 from models.layers.places import Places
 from models.layers.resample import PixelShuffle
+from models.layers.text import TextEncoder
 from models.losses.reconstruction import squared
 from models.optimizers import adam
 from models.schedules import Cosine
@@ -36,7 +39,6 @@ from models.settings import check_numbers
 from models.spectrum import photo_power, to_pictures, to_waves
 from models.tasks import Generation
 
-HEAD_SIZE = 32  # numbers of a query
 MOST = 2  # times the usual number of steps: as many as a request may ask for
 STEADY = 1e-2  # added to a squared error by which MeanFlow divides it (2505.13447, section 4.3)
 SOLVERS = {"euler": flows.euler, "heun": flows.heun}
@@ -54,6 +56,8 @@ class Config:
     width: int = 192  # numbers in a token, a multiple of 32
     blocks: int = 6
     pixel_channels: int = 16  # of the convolutions at full size
+    words_size: int = 96  # numbers in the vector of a word, a multiple of 32
+    words_depth: int = 2  # blocks of the encoder of words
     time_mean: float = 0.0  # of the normal distribution whose sigmoids are the times; above 0: more noise
     time_deviation: float = 1.0
     steps: int = 25  # of the solver, where a request says nothing
@@ -66,11 +70,12 @@ class Config:
     ema_images: int = 10_000  # half-life of the averaged network, pictures; 0: serve the trained one
 
     def __post_init__(self):
-        check_numbers(self, "patch", "width", "blocks", "pixel_channels", "steps")
+        check_numbers(self, "patch", "width", "blocks", "pixel_channels", "words_size", "words_depth", "steps")
         if self.patch % 2 or self.resolution % self.patch:
             raise UserError(f"patch must be even and divide resolution={self.resolution}, not {self.patch}")
-        if self.width % HEAD_SIZE:
-            raise UserError(f"width must be a multiple of {HEAD_SIZE}, not {self.width}")
+        for name in ("width", "words_size"):
+            if getattr(self, name) % HEAD_SIZE:
+                raise UserError(f"{name} must be a multiple of {HEAD_SIZE}, not {getattr(self, name)}")
         if self.solver not in SOLVERS:
             raise UserError(f"unknown solver {self.solver!r}; have: {', '.join(SOLVERS)}")
         if self.objective not in ("rectified", "mean"):
@@ -80,7 +85,9 @@ class Config:
 
 
 PRESETS = {
-    "tiny": Config(16, 8, 64, patch=4, width=32, blocks=1, pixel_channels=4, steps=2, ema_images=500),
+    "tiny": Config(
+        16, 8, 64, patch=4, width=32, blocks=1, pixel_channels=4, words_size=32, words_depth=1, steps=2, ema_images=500
+    ),
     "64": Config(),
     "mean-64": Config(objective="mean", steps=1),
 }
@@ -117,12 +124,6 @@ class Modulate(keras.layers.Layer):
         return input_shape[0]
 
 
-def unit(x):
-    """x over the root of its mean square along the last axis."""
-    power = tf.reduce_mean(tf.square(tf.cast(x, tf.float32)), axis=-1, keepdims=True)
-    return x * tf.cast(tf.math.rsqrt(power + 1e-6), x.dtype)
-
-
 class Block(keras.layers.Layer):
     """One block of DiT: attention and two dense layers, each modulated before and gated behind; it begins as the identity.
 
@@ -157,26 +158,30 @@ class Block(keras.layers.Layer):
 
     def _attend(self, rows):
         """[batch * tokens, width] -> [batch, tokens, width]."""
-        asked = tf.reshape(self.asked(rows), [-1, self.tokens, 3, self.heads, HEAD_SIZE])
-        query, key, value = tf.unstack(tf.transpose(asked, [2, 0, 3, 1, 4]))
-        scores = tf.matmul(unit(query), unit(key), transpose_b=True)  # of length sqrt(HEAD_SIZE) each
-        weights = tf.nn.softmax(tf.cast(scores, tf.float32) * HEAD_SIZE**-0.5)
-        seen = tf.transpose(tf.matmul(tf.cast(weights, value.dtype), value), [0, 2, 1, 3])
-        found = self.found(tf.reshape(seen, [-1, self.heads * HEAD_SIZE]))
-        return tf.reshape(found, [-1, self.tokens, found.shape[-1]])
+        asked = tf.reshape(self.asked(rows), [-1, self.tokens, 3 * rows.shape[1]])
+        query, key, value = heads_of(asked, 3, self.heads)
+        seen = joined(attend(unit(query), unit(key), value))
+        return tf.reshape(self.found(tf.reshape(seen, [-1, seen.shape[2]])), [-1, self.tokens, seen.shape[2]])
 
     def compute_output_shape(self, input_shape):
         return input_shape[0]
 
 
 def build(config, facts, name):
-    """(z and a filtered z [batch, resolution, resolution, 6], t and t - r [batch, 2] [, a condition [batch] ...]) -> float32 like z."""
+    """(z and a filtered z [batch, resolution, resolution, 6], t and t - r [batch, 2] [, words int32 [batch, length]] [, a condition
+    [batch] ...]) -> float32 like z."""
     noisy = keras.Input((config.resolution, config.resolution, 6), name="noisy")
-    times, conditions = keras.Input((2,), name="times", dtype="float32"), condition_inputs(facts)
+    times, inputs = keras.Input((2,), name="times", dtype="float32"), condition_inputs(facts)
     told = keras.layers.Dense(config.width, "silu", kernel_initializer=fan_in())(Waves()(times))
     told = keras.layers.Dense(config.width, kernel_initializer=fan_in())(told)
+    conditions = inputs[len(inputs) - len(facts.conditions) :]
     for column, condition in zip(conditions, facts, strict=True):
         told = told + KnownEmbedding(condition.count, config.width, normal(1.0))(column)
+    if facts.words:
+        shape = {"depth": config.words_depth, "heads": config.words_size // HEAD_SIZE}
+        encoder = TextEncoder(facts.words.count, facts.words.length, config.words_size, **shape)
+        sentence, words, seen = encoder(inputs[0])
+        told = told + keras.layers.Dense(config.width, use_bias=False, kernel_initializer=fan_in())(sentence)
     told = keras.layers.Activation("silu")(told)
 
     side = config.resolution // config.patch
@@ -184,6 +189,8 @@ def build(config, facts, name):
     x = Places()(keras.layers.Reshape((side * side, config.width))(x))
     for _ in range(config.blocks):
         x = Block()([x, told])
+        if facts.words:
+            x = x + WordAttention()([x, words, seen])
     scale, shift = (keras.layers.Dense(config.width, kernel_initializer="zeros")(told) for _ in range(2))
     x = Modulate()([x, scale, shift])
 
@@ -195,11 +202,13 @@ def build(config, facts, name):
     x = keras.layers.Conv2D(config.pixel_channels, 3, padding="same", kernel_initializer=fan_in(2**0.5))(x)
     x = keras.layers.Activation("silu")(x)
     x = keras.layers.Conv2D(3, 3, padding="same", kernel_initializer=fan_in(0.1))(x)
-    return keras.Model([noisy, times, *conditions], keras.layers.Activation("linear", dtype="float32")(x), name=name)
+    return keras.Model([noisy, times, *inputs], keras.layers.Activation("linear", dtype="float32")(x), name=name)
 
 
 class Model(Generation, OnePlayer):
     """Minimises the squared error of the velocity (2209.03003, section 2.1), or of the one that a mean implies (2512.02012, eq. 12)."""
+
+    WORDS = "optional"
 
     def __init__(self, config, *, facts=Facts(), seed=0):
         super().__init__(config, facts=facts, seed=seed)
@@ -239,7 +248,7 @@ class Model(Generation, OnePlayer):
         pictures, conditions = batch["image"], self.conditions(batch)
         rows = pictures.shape[0]
         known = self.random.uniform(rows) >= UNKNOWN_SHARE  # all of a row's conditions: what guidance leads away from
-        conditions = [tf.where(known, column, UNKNOWN) for column in conditions]
+        conditions = hide(conditions, known)
         noise = self.random.normal(rows, *pictures.shape[1:])
         time = self._times(rows)
         if self.config.objective == "mean":
@@ -291,15 +300,14 @@ class Model(Generation, OnePlayer):
         usual, every = float(self.config.steps), tf.ones([tf.shape(latent)[0]])
         steps = every * usual if steps is None else tf.clip_by_value(tf.round(steps), 1.0, MOST * usual)
         guidance = every * self.config.guidance if guidance is None else guidance
+        untold = hide(conditions, tf.zeros_like(steps, tf.bool))
 
         def plain(z, time, way):
             return self.velocity(network, z, time, way, conditions, training=training)
 
         def guided(z, time, way):
             known = plain(z, time, way)
-            unknown = self.velocity(
-                network, z, time, way, [tf.fill(tf.shape(time), UNKNOWN)] * len(conditions), training=training
-            )
+            unknown = self.velocity(network, z, time, way, untold, training=training)
             return known + flows.column(guidance - 1.0, z) * (known - unknown)
 
         def velocity(z, time, until):

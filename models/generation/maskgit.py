@@ -10,7 +10,8 @@ transformer learned next to nothing of clothes in 8,000 pictures (a cross-entrop
 `patch` codes are one place of the transformer, a quarter of the work at 2, while each is masked and told on its own; no dropout and
 no smoothed labels; the rate falls along a cosine.
 
-Batch: `image` [, `label`]. The codes are those of a parent that gives tokens, such as a run of `vqgan` at the same resolution. Beside
+Batch: `image` [, `label`]. Captions, when it is told them (`--condition caption`), are added up as sentences and looked at word by word
+behind each block. The codes are those of a parent that gives tokens, such as a run of `vqgan` at the same resolution. Beside
 `generate`, an export answers `fill`: the masked region of a picture, drawn anew.
 
     python -m trainer.task --model vqgan --data folder:PHOTOS --job-dir runs/codes
@@ -18,7 +19,6 @@ Batch: `image` [, `label`]. The codes are those of a parent that gives tokens, s
     packshot apply runs/maskgit-64-PHOTOS photo.jpg --signature fill --input mask=mask.png --out filled/
 """
 
-import dataclasses
 from dataclasses import dataclass
 
 import keras
@@ -26,12 +26,14 @@ import numpy as np
 import tensorflow as tf
 
 from data.errors import UserError
-from data.facts import UNKNOWN, Facts
+from data.facts import Facts
 from models import ports
 from models.base import OnePlayer
-from models.layers.condition import KnownEmbedding, condition_inputs
+from models.layers.attention import HEAD_SIZE, WordAttention, attend, heads_of, joined
+from models.layers.condition import KnownEmbedding, condition_inputs, hide
 from models.layers.initializers import normal
 from models.layers.places import Places
+from models.layers.text import TextEncoder
 from models.optimizers import adam
 from models.schedules import Cosine
 from models.settings import check_numbers
@@ -53,6 +55,8 @@ class Config:
     width: int = 192  # numbers of a place
     depth: int = 4  # blocks
     heads: int = 4  # of attention
+    words_size: int = 96  # numbers in the vector of a word, a multiple of 32
+    words_depth: int = 2  # blocks of the encoder of words
     steps: int = 10  # in which a picture is drawn
     hidden: float = 0.1  # share of the rows whose conditions are all hidden in training
     learning_rate: float = 1e-3  # of Adam at the start
@@ -62,7 +66,10 @@ class Config:
     ema_images: int = 5_000  # half-life of the averaged network, pictures; 0: serve the trained one
 
     def __post_init__(self):
-        check_numbers(self, "patch", "code_size", "width", "depth", "heads", "steps")
+        check_numbers(self, "patch", "code_size", "width", "depth", "heads", "words_size", "words_depth", "steps")
+        for name in ("width", "words_size"):
+            if getattr(self, name) % HEAD_SIZE:
+                raise UserError(f"{name} must be a multiple of {HEAD_SIZE}, not {getattr(self, name)}")
         if self.width % self.heads:
             raise UserError(f"width={self.width} must be a multiple of heads={self.heads}")
         if self.hidden > 1:
@@ -70,7 +77,9 @@ class Config:
 
 
 PRESETS = {
-    "tiny": Config(16, 8, 64, code_size=4, width=16, depth=1, heads=2, steps=3, ema_images=500),
+    "tiny": Config(
+        16, 8, 64, code_size=4, width=32, depth=1, heads=2, words_size=32, words_depth=1, steps=3, ema_images=500
+    ),
     "64": Config(),
     "32": Config(32, patch=1),
     "128": Config(128, width=256, depth=6),
@@ -78,23 +87,14 @@ PRESETS = {
 
 
 class Attend(keras.layers.Layer):
-    """Attention of all places to all, in several heads: queries, keys and values [batch, places, 3 width] -> [batch, places, width].
-
-    Vaswani et al. 2017 (arXiv 1706.03762), eq. 1. The softmax is float32.
-    """
+    """Attention of all places to all, in several heads: queries, keys and values [batch, places, 3 width] -> [batch, places, width]."""
 
     def __init__(self, heads, **kwargs):
         super().__init__(**kwargs)
         self.heads = heads
 
     def call(self, inputs):
-        _, places, width = inputs.shape
-        size = width // 3 // self.heads
-        split = tf.transpose(tf.reshape(inputs, [-1, places, 3, self.heads, size]), [2, 0, 3, 1, 4])
-        query, key, value = tf.unstack(split)
-        products = tf.matmul(query * size**-0.5, key, transpose_b=True)
-        weights = tf.cast(tf.nn.softmax(tf.cast(products, tf.float32)), value.dtype)
-        return tf.reshape(tf.transpose(tf.matmul(weights, value), [0, 2, 1, 3]), [-1, places, width // 3])
+        return joined(attend(*heads_of(inputs, 3, self.heads)))
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:2], input_shape[2] // 3)
@@ -115,26 +115,35 @@ def spread(entries, size):
 
 
 def build(config, side, entries, facts, name):
-    """(codes int32 [batch, places], `vocabulary` where masked [, a condition [batch] ...]) -> logits float32 [batch, places, vocabulary].
+    """(codes int32 [batch, places], `vocabulary` where masked [, words int32 [batch, length]] [, a condition [batch] ...]) -> logits
+    float32 [batch, places, vocabulary].
 
     There are side * side places. Codes begin as alike as their `entries` float32 [vocabulary, d], of length 1, both where they are read
     and where they are told.
     """
-    codes, conditions = keras.Input((side * side,), dtype="int32", name="codes"), condition_inputs(facts)
+    codes, inputs = keras.Input((side * side,), dtype="int32", name="codes"), condition_inputs(facts)
     patch, coarse, size = config.patch, side // config.patch, config.code_size
     vocabulary, table = len(entries), spread(np.pad(entries, ((0, 1), (0, 0))), size)
     x = keras.layers.Embedding(vocabulary + 1, size, keras.initializers.Constant(table))(codes)
     x = keras.layers.Permute((1, 3, 2, 4))(keras.layers.Reshape((coarse, patch, coarse, patch * size))(x))
     x = Places()(keras.layers.Dense(config.width)(keras.layers.Reshape((coarse**2, patch**2 * size))(x)))
-    for column, condition in zip(conditions, facts, strict=True):
+    told = inputs[len(inputs) - len(facts.conditions) :]
+    for column, condition in zip(told, facts, strict=True):
         x = x + keras.layers.Reshape((1, config.width))(KnownEmbedding(condition.count, config.width, normal())(column))
+    if facts.words:
+        shape = {"depth": config.words_depth, "heads": config.words_size // HEAD_SIZE}
+        encoder = TextEncoder(facts.words.count, facts.words.length, config.words_size, **shape)
+        sentence, words, seen = encoder(inputs[0])
+        x = x + keras.layers.Reshape((1, config.width))(keras.layers.Dense(config.width, use_bias=False)(sentence))
     for _ in range(config.depth):
         x = block(x, config.heads)
+        if facts.words:
+            x = x + WordAttention()([x, words, seen])
     x = keras.layers.Dense(patch**2 * size)(keras.layers.LayerNormalization(epsilon=1e-5)(x))
     x = keras.layers.Permute((1, 3, 2, 4))(keras.layers.Reshape((coarse, coarse, patch, patch * size))(x))
     x = keras.layers.Reshape((side * side, size))(x)
     x = keras.layers.Dense(vocabulary, kernel_initializer=keras.initializers.Constant(table[:-1].T / size))(x)
-    return keras.Model([codes, *conditions], keras.layers.Activation("linear", dtype="float32")(x), name=name)
+    return keras.Model([codes, *inputs], keras.layers.Activation("linear", dtype="float32")(x), name=name)
 
 
 def most_random(keys, counts):
@@ -155,6 +164,7 @@ class Model(Generation, OnePlayer):
     """Minimises the cross-entropy of the masked codes: paper, eq. 1, as a mean over them."""
 
     WANTS = "tokens"
+    WORDS = "optional"
 
     latent_shape = None
 
@@ -189,7 +199,7 @@ class Model(Generation, OnePlayer):
         counts = tf.cast(tf.math.ceil(shares * places), tf.int32)
         chosen = most_random(self.random.uniform(rows, places), counts)
         told = self.random.uniform(rows) >= self.config.hidden
-        conditions = [tf.where(told, column, UNKNOWN) for column in self.conditions(batch)]
+        conditions = hide(self.conditions(batch), told)
         logits = self.network([tf.where(chosen, self.masked, codes), *conditions], training=True)
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(codes, logits)
         weights = tf.cast(chosen, tf.float32)
@@ -231,25 +241,24 @@ class Model(Generation, OnePlayer):
             return told
 
         def guided():
-            unknown = [tf.fill(tf.shape(column), UNKNOWN) for column in conditions]
-            free = network([codes, *unknown], training=training)
+            untold = hide(conditions, tf.zeros_like(guidance, tf.bool))
+            free = network([codes, *untold], training=training)
             return told + (guidance - 1.0)[:, tf.newaxis, tf.newaxis] * (told - free)
 
         return tf.cond(tf.reduce_all(guidance == 1.0), lambda: told, guided)
 
     def endpoints(self):
-        """Beside its task's: fill: images, mask, seed, knobs, conditions -> images, redrawn wherever the mask is not 0. What a request
-        does not tell of the picture is unknown."""
-        optional = [dataclasses.replace(condition, optional=True) for condition in self.facts]
-        conditions = {condition.name: ports.Condition(condition) for condition in optional}
+        """Beside its task's: fill: images, mask, seed, knobs, text, conditions -> images, redrawn wherever the mask is not 0. What a
+        request does not tell of the picture is unknown."""
+        asked, told = self.asked(optional=True)
         picture, mask = ports.Picture(self.config.resolution), ports.Mask(self.config.resolution)
 
         def fill(images, mask, seed, **given):
-            columns = [given.pop(name) for name in conditions]
+            columns = told(given)
             cell = self.config.resolution // self.side
             free = tf.reshape(tf.nn.max_pool2d(mask, cell, cell, "VALID") > 0.0, [-1, self.side**2])
             codes = tf.where(free, self.masked, self.parent.encode(images))
             return {"images": self.parent.decode(self.filled(seed, codes, columns, **given))}
 
-        inputs = {"images": picture, "mask": mask, "seed": ports.Seed(default=0)} | self.KNOBS | conditions
+        inputs = {"images": picture, "mask": mask, "seed": ports.Seed(default=0)} | self.KNOBS | asked
         return super().endpoints() | {"fill": Endpoint(fill, inputs, {"images": picture}, within="mask")}

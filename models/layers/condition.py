@@ -4,8 +4,10 @@ A condition is an int32 [batch] input under its name, and -1 in it is unknown an
 """
 
 import keras
+import tensorflow as tf
 
-from data.words import TOKENS
+from data.facts import UNKNOWN
+from data.words import PADDING, TOKENS
 
 
 @keras.saving.register_keras_serializable("packshot")
@@ -22,6 +24,14 @@ def condition_inputs(facts):
     are any, and an int32 [batch] for each condition."""
     words = [keras.Input((facts.words.length,), dtype="int32", name=TOKENS)] if facts.words else []
     return words + [keras.Input((), dtype="int32", name=condition.name) for condition in facts]
+
+
+def hide(told, known):
+    """What a model is told, by `facts.keys`, with nothing said in the rows where `known` bool [batch] is false."""
+    return [
+        tf.where(known[:, tf.newaxis], column, PADDING) if len(column.shape) == 2 else tf.where(known, column, UNKNOWN)
+        for column in told
+    ]
 
 
 def join(latent, inputs, facts, size):

@@ -2,10 +2,12 @@
 
 Isola, Zhu, Zhou and Efros, "Image-to-Image Translation with Conditional Adversarial Networks", CVPR 2017 (arXiv 1611.07004): a U-Net
 with skips against a critic that judges 70x70 patches of source and target together, plus 100 times the absolute difference. Layer
-widths, dropout and Adam are those of section 6.1 of the paper; the learning rate falls, as in the authors' code. Two departures:
-the exported model uses the moving statistics of batch normalisation and no dropout, so that a row's picture depends on that row
-alone; and it serves an averaged generator. The preset `cpu-128` has half the paper's widths, and a quarter of its widest ones (where most
-weights are), for two CPU cores, on which it takes several times as many steps an hour.
+widths, dropout and Adam are those of section 6.1 of the paper; the learning rate falls, as in the authors' code. Three departures:
+the presets enlarge by filtered doubling and 3x3 convolutions, since transposed convolutions draw a grid even on a blank source (Odena,
+Dumoulin and Olah 2016, distill.pub), and see the source again at its full size; the exported model uses the moving statistics of
+batch normalisation and no dropout, so that a row's picture depends on that row alone; and it serves an averaged generator. The preset
+`cpu-128` has half the paper's widths, and a quarter of its widest ones (where most weights are), for two CPU cores, on which it takes
+several times as many steps an hour. `--set smooth_upsampling=False` is the paper's generator.
 
 Batch: `source`, `target`.
 
@@ -22,9 +24,9 @@ import tensorflow as tf
 from data.errors import UserError
 from data.facts import Facts
 from models.base import TwoPlayer
-from models.layers.conv import EqualPhases
 from models.layers.initializers import near_one, normal
 from models.layers.norm import FusedBatchNormalization
+from models.layers.resample import Upsample2x
 from models.losses.adversarial import objective
 from models.losses.reconstruction import absolute
 from models.optimizers import adam
@@ -43,7 +45,7 @@ class Config:
     width: int = 64  # channels of the first layers
     widest: int = 512  # channels at most
     critic_layers: int = 3  # strided convolutions of the critic; 3 judge patches of 70x70 px
-    equal_phases: bool = False  # keep the generator's last two transposed convolutions from drawing a grid of 4 px
+    smooth_upsampling: bool = False  # filtered doubling and 3x3 convolutions in place of transposed convolutions
     dropout: float = 0.5  # share dropped in the three innermost layers of the decoder
     objective: str = "non_saturating"
     l1: float = 100.0  # weight of the absolute difference
@@ -61,17 +63,27 @@ class Config:
 
 
 PRESETS = {
-    "tiny": Config(16, 4, 64, width=8, widest=16, critic_layers=1, ema_images=500),
-    "128": Config(128, equal_phases=True),
-    "64": Config(64, 8, equal_phases=True),
-    "256": Config(256, 1, 200_000, equal_phases=True, decay_images=200_000),
-    "cpu-128": Config(128, 4, 120_000, width=32, widest=128, equal_phases=True, decay_images=120_000),
+    "tiny": Config(16, 4, 64, width=8, widest=16, critic_layers=1, smooth_upsampling=True, ema_images=500),
+    "128": Config(128, smooth_upsampling=True),
+    "64": Config(64, 8, smooth_upsampling=True),
+    "256": Config(256, 1, 200_000, smooth_upsampling=True, decay_images=200_000),
+    "cpu-128": Config(128, 4, 120_000, width=32, widest=128, smooth_upsampling=True, decay_images=120_000),
 }
 
 
 def _down(x, channels, strides=2, norm=True):
     x = keras.layers.Conv2D(channels, 4, strides, "same", use_bias=not norm, kernel_initializer=normal())(x)
     return FusedBatchNormalization(gamma_initializer=near_one())(x) if norm else x
+
+
+def _up(x, channels, *, smooth):
+    """[batch, h, w, c] -> [batch, 2h, 2w, channels], normalised."""
+    if smooth:
+        x = keras.layers.Conv2D(channels, 3, padding="same", use_bias=False, kernel_initializer=normal())(x)
+    else:
+        x = keras.layers.Conv2DTranspose(channels, 4, 2, "same", use_bias=False, kernel_initializer=normal())(x)
+    x = FusedBatchNormalization(gamma_initializer=near_one())(x)
+    return Upsample2x()(x) if smooth else x
 
 
 def build_generator(config, name):
@@ -86,22 +98,18 @@ def build_generator(config, name):
         x = _down(x, channels, norm=0 < stage < stages - 1)
         skips.append(x)
     skips.pop()
-
-    def up(channels, number, **options):
-        even = EqualPhases(2) if config.equal_phases and number >= stages - 2 else None
-        return keras.layers.Conv2DTranspose(
-            channels, 4, 2, "same", kernel_initializer=normal(), kernel_constraint=even, **options
-        )
-
     for stage, channels in enumerate(reversed(widths[:-1])):
-        x = keras.layers.ReLU()(x)
-        x = up(channels, stage, use_bias=False)(x)
-        x = FusedBatchNormalization(gamma_initializer=near_one())(x)
+        x = _up(keras.layers.ReLU()(x), channels, smooth=config.smooth_upsampling)
         if stage < 3 and config.dropout:
             x = keras.layers.Dropout(config.dropout, seed=stage)(x)
         x = keras.layers.Concatenate()([x, skips.pop()])
     x = keras.layers.ReLU()(x)
-    x = up(3, stages - 1)(x)
+    if config.smooth_upsampling:
+        x = keras.layers.Concatenate()([_up(x, config.width, smooth=True), source])
+        for channels in (config.width // 2, 3):
+            x = keras.layers.Conv2D(channels, 3, padding="same", kernel_initializer=normal())(keras.layers.ReLU()(x))
+    else:
+        x = keras.layers.Conv2DTranspose(3, 4, 2, "same", kernel_initializer=normal())(x)
     return keras.Model(source, keras.layers.Activation("tanh", dtype="float32")(x), name=name)
 
 
