@@ -100,10 +100,22 @@ def directions(model, layers: range) -> np.ndarray:
 
 
 def deviations(model, vectors: np.ndarray, conditions) -> np.ndarray:
-    """Standard deviation of w along each of the vectors float32 [k, n], over styles of random z with conditions [int32 [1]]: [k]."""
+    """Standard deviation of w along each of the vectors float32 [k, n], over styles of random z: [k].
+
+    Args:
+        conditions: int32 [1] each, of all these styles, or int32 [SPREAD].
+    """
     latent = np.random.default_rng(0).standard_normal((SPREAD, model.config.latent_size), np.float32)
-    w = model.styles(tf.constant(latent), [tf.repeat(column, SPREAD) for column in conditions])[:, 0].numpy()
+    columns = [tf.broadcast_to(column, [SPREAD]) for column in conditions]
+    w = model.styles(tf.constant(latent), columns)[:, 0].numpy()
     return (w @ vectors.T).std(axis=0)
+
+
+def strongest_steps(model, count: int) -> np.ndarray:
+    """The strongest directions of all layers, as long as the deviation of w along them when conditions take all values: [count, n]."""
+    vectors = directions(model, range(layer_count(model)))[:count]
+    columns = [tf.range(SPREAD) % condition.count for condition in model.facts]
+    return vectors * deviations(model, vectors, columns)[:, np.newaxis]
 
 
 def layer_count(model) -> int:

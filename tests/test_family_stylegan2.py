@@ -174,7 +174,8 @@ def test_styles_and_synthesis_make_the_picture_of_generate():
     model = tiny("stylegan2", facts=told("stylegan2"))
     answer = {name: signature.function for name, signature in model.signatures().items()}
     seed = tf.constant([5, 6, 7], tf.int64)
-    asked = {"seed": seed, "label": tf.constant([2, 0, 1], tf.int64), "truncation": tf.constant([0.5, 1.0, 0.7])}
+    asked = {name: tf.constant([0.0, 1.0, -2.0]) for name in stylegan2.DIRECTIONS}
+    asked |= {"seed": seed, "label": tf.constant([2, 0, 1], tf.int64), "truncation": tf.constant([0.5, 1.0, 0.7])}
     expected = answer["generate"](**asked)["images"].numpy().astype(int)
     w = answer["styles"](**asked)["w"]
     found = answer["synthesize"](w=w, seed=seed)["images"].numpy().astype(int)

@@ -13,6 +13,8 @@ from data.errors import UserError
 from data.facts import Facts
 from data.random import RowRandom
 from models import styles
+from serving.export.export import export
+from serving.export.session import Session
 from trainer import cli
 
 
@@ -90,6 +92,28 @@ def test_deviations_are_of_w(model):
     found = styles.deviations(model, vectors, [tf.constant([2])])
     for vector, size in zip(vectors, found, strict=True):
         assert size == pytest.approx(np.std(w @ vector), rel=0.15)
+
+
+def test_an_export_goes_along_the_strongest_directions(model, tmp_path):
+    """By deviations of w when the classes are drawn alike; row by row, and in the graph as in NumPy."""
+    seeds, label = np.array([3, 4, 5]), np.array([0, 1, 2])
+    vectors = styles.directions(model, range(5))[:2]
+    sizes = styles.deviations(model, vectors, [tf.range(styles.SPREAD) % 3])
+    with Session(export(model, str(tmp_path), "styles", metadata={"task": model.task})) as session:
+
+        def made(signature, **inputs):
+            return session.run(signature, inputs)
+
+        asked = {"seed": seeds, "label": label, "direction_2": np.array([0, 1.5, -2], np.float32)}
+        found = made("generate", **asked)["images"].astype(int)
+        w = made("styles", seed=seeds, label=label)["w"]
+        w[1] += 1.5 * sizes[1] * vectors[1]
+        w[2] -= 2 * sizes[1] * vectors[1]
+        expected = made("synthesize", w=w, seed=seeds)["images"]
+        still = made("generate", seed=seeds, label=label)["images"]
+    assert np.abs(found - expected).max() <= 1
+    np.testing.assert_array_equal(found[0], still[0])
+    assert (found[1:] != still[1:]).any(axis=(1, 2, 3)).all()
 
 
 def test_sheets_by_hand():

@@ -34,12 +34,16 @@ from models.optimizers import adam
 from models.schedules import Cosine
 from models.settings import check_numbers
 from models.signatures import Endpoint
+from models.styles import strongest_steps
 from models.tasks import Generation
 
 LEAK = 0.2
 ROOT2 = math.sqrt(2.0)  # gain of a leaky ReLU in this paper
 GROUP = 4  # rows over which the critic sees a deviation: Karras et al. 2018, section 3
 CENTRE_RATE = 0.05  # share of a batch in the average of w
+DIRECTIONS = tuple(
+    f"direction_{place}" for place in range(1, 7)
+)  # that an export can be asked to go, the strongest first
 PATH_RATE = 0.01  # share of a batch in the average path length: paper, section 3.2
 
 
@@ -77,6 +81,8 @@ class Config:
             raise UserError(
                 f"{len(self.channels)} stages from 4x4 px make pictures of {made} px, not resolution={self.resolution}"
             )
+        if self.latent_size < len(DIRECTIONS):
+            raise UserError(f"latent_size must be {len(DIRECTIONS)} or more, not {self.latent_size}")
         if len(self.channels) < 2:
             raise UserError(f"channels must name two stages or more, not {self.channels}")
         if self.patch not in (1, 2, 4) or self.resolution < 8 * self.patch:
@@ -333,6 +339,9 @@ class Model(Generation, TwoPlayer):
         "truncation": ports.Number(
             1.0, 0.0, 2.0, "factor of w's distance from its average; below 1: more typical pictures"
         )
+    } | {
+        name: ports.Number(0.0, -4.0, 4.0, "moves w along one of its strongest directions, by so many deviations")
+        for name in DIRECTIONS
     }
 
     def __init__(self, config, *, facts=Facts(), seed=0, augment="none"):
@@ -386,11 +395,25 @@ class Model(Generation, TwoPlayer):
                 readers[int(layer.name.rpartition("_")[2])].append(layer.affine.numpy())
         return [np.concatenate(matrices, axis=1) / math.sqrt(self.config.latent_size) for matrices in readers]
 
-    def generate(self, random, rows, conditions, *, training=False, truncation=None):
+    def generate(self, random, rows, conditions, *, training=False, truncation=None, **directions):
+        """Draw pictures. See `models.tasks.Generation.generate`.
+
+        Args:
+            truncation: as in `styles`.
+            directions: float32 [rows] by names of `DIRECTIONS`, by how many deviations w goes along that one.
+        """
         noise, latent = self.noise(random, rows), random.normal(rows, self.config.latent_size)
-        return self.synthesize(
-            self.styles(latent, conditions, training=training, truncation=truncation), noise, training=training
-        )
+        styles = self.styles(latent, conditions, training=training, truncation=truncation)
+        return self.synthesize(self._moved(styles, directions), noise, training=training)
+
+    def _moved(self, styles, directions):
+        if not directions:
+            return styles
+        with tf.init_scope():  # of the weights as they are now, also where a function is being traced
+            steps = strongest_steps(self, len(DIRECTIONS))
+        for name, amount in directions.items():
+            styles += amount[:, tf.newaxis, tf.newaxis] * steps[DIRECTIONS.index(name)]
+        return styles
 
     def decode(self, latent, conditions, *, training=False):
         """As in other families; the noise is that of seed 0, so that a picture is a function of z."""
@@ -454,14 +477,15 @@ class Model(Generation, TwoPlayer):
         self.path_length.assign_add(tf.where(due, rate * (length - self.path_length.value), 0.0))
 
     def endpoints(self):
-        """Beside its task's: styles: seed, truncation, conditions -> w of every layer. synthesize: w, seed of the noise -> images."""
+        """Beside its task's: styles: seed, knobs, conditions -> w of every layer. synthesize: w, seed of the noise -> images."""
         conditions = {condition.name: ports.Condition(condition) for condition in self.facts}
         w = ports.Latent((len(self.config.sides), self.config.latent_size))
 
         def styles(seed, truncation, **given):
             self.noise(seed, seed.rows)  # whose numbers `generate` draws first
             latent = seed.normal(seed.rows, self.config.latent_size)
-            return {"w": self.styles(latent, [given[name] for name in conditions], truncation=truncation)}
+            columns = [given.pop(name) for name in conditions]
+            return {"w": self._moved(self.styles(latent, columns, truncation=truncation), given)}
 
         def synthesize(w, seed):
             return {"images": self.synthesize(w, self.noise(seed, seed.rows))}
