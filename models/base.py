@@ -21,7 +21,9 @@ from data.words import PADDING, TOKENS
 from models import augment as augmentations
 from models.catalogue import AUGMENTS
 from models.features.network import FeatureNetwork, digest
+from models.lora import Adaptation
 from models.loss_scale import LossScale
+from models.optimizers import rebuilt
 
 UNKNOWN_SHARE = (
     0.1  # of the rows of an optional condition, hidden in training: Ho & Salimans 2022 (arXiv 2207.12598), section 4.2
@@ -90,6 +92,7 @@ class ImageModel(keras.Model):
         self.seed = seed
         self.step = self._counter("step", "int64")
         self.loss_scale = LossScale() if keras.config.dtype_policy().compute_dtype == "float16" else None
+        self.adaptation = None
         self._borrowed = []
         self.parent = None if parent is None else self.frozen(parent)
         self._replica = threading.local()  # of a step: replicas take it in turns, each in a thread of its own
@@ -108,6 +111,21 @@ class ImageModel(keras.Model):
         average = build("ema")
         average.set_weights(network.get_weights())
         return network, average
+
+    def adapt(self, rank):
+        """Train the network by changes of its kernels of this rank, see `models.lora`; what is served has kernels as usual.
+
+        Raises:
+            UserError: the family cannot be trained so.
+        """
+        if type(self).followed is not ImageModel.followed:
+            raise UserError("--lora: this family serves its network in another form than it trains")
+        if self.ema is self.network:
+            raise UserError(
+                "--lora changes the trained network and serves the averaged one: ema_images must be above 0"
+            )
+        self.adaptation = Adaptation(self.network, rank)
+        self._renew_optimizer()
 
     def frozen(self, network):
         """The network, borrowed: it never moves and is in no checkpoint. It is exported where a signature reads it.
@@ -133,6 +151,14 @@ class ImageModel(keras.Model):
     def parts(self):
         """{name: network}: the networks that a checkpoint holds, each once. A part may be copied into another run by its name."""
         return {"network": self.network} | ({"ema": self.ema} if self.ema is not self.network else {})
+
+    def initial_state(self):
+        """The variables of `state()` that another run with the same networks has too, under the names that it has for them."""
+        state = self.state()
+        if not self.adaptation:
+            return state
+        before = {f"network/{place:04d}": variable.value for place, variable in enumerate(self.adaptation.before)}
+        return {name: value for name, value in state.items() if not name.startswith("network/")} | before
 
     def players(self):
         """{name: `Player`}, in the order of their turns."""
@@ -291,7 +317,12 @@ class ImageModel(keras.Model):
         keep = tf.pow(0.5, self._global_rows / tf.minimum(float(self.config.ema_images), 0.05 * seen))
         trained = {id(variable) for variable in self.network.trainable_weights}
         pairs = [
-            (target.value, function, tuple(source.value for source in sources), {id(s) for s in sources} <= trained)
+            (
+                target.value,
+                function,
+                tuple(source.value for source in sources),
+                bool({id(s) for s in sources} & trained),
+            )
             for target, (function, sources) in zip(self.ema.weights, self.followed(), strict=True)
         ]
 
@@ -305,8 +336,10 @@ class ImageModel(keras.Model):
     def followed(self):
         """[(function, variables)] for each weight of `ema`: it follows function(*variables), of variables of `network`.
 
-        The weights themselves, unless a family serves its network in another form than it trains.
+        The weights themselves, unless the network is trained in another form than it is served.
         """
+        if self.adaptation:
+            return self.adaptation.followed()
         return [(tf.identity, (weight,)) for weight in self.network.weights]
 
 
@@ -333,6 +366,9 @@ class OnePlayer(ImageModel):
 
     def players(self):
         return {"network": Player((self.network,), self.network_optimizer)}
+
+    def _renew_optimizer(self):
+        self.network_optimizer = rebuilt(self.network_optimizer, self.network)
 
     def train_step(self, batch):
         batch = self._begin(batch)
@@ -373,6 +409,9 @@ class TwoPlayer(ImageModel):
             )
         for layer in layers[:count]:
             layer.trainable = False
+
+    def _renew_optimizer(self):
+        self.generator_optimizer = rebuilt(self.generator_optimizer, self.network)
 
     def fakes(self, batch):
         """The generator's move in training mode: pictures, or a nest of tensors of which the hooks below know the meaning."""

@@ -9,6 +9,11 @@ def built(optimizer, *networks):
     return optimizer
 
 
+def rebuilt(optimizer, *networks):
+    """A new optimiser of the same settings, for networks whose trainable weights are other ones now."""
+    return built(type(optimizer).from_config(optimizer.get_config()), *networks)
+
+
 def adam(name, *networks, rate, beta_1=0.9, beta_2=0.999):
     """Adam (Kingma & Ba 2015) on the trainable weights of the networks; `rate` is a number or a schedule of `models.schedules`."""
     return built(keras.optimizers.Adam(rate, beta_1, beta_2, name=name), *networks)

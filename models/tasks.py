@@ -87,8 +87,8 @@ class Generation:
         return self.generate(random, random.rows, self.conditions(batch))
 
     def asked(self, *, optional=False):
-        """How a request says what to show: ({name: input}, function that takes these inputs out of a dict and gives them as `conditions`
-        does). optional: whether each may be left out; otherwise those that may be unknown in training."""
+        """Returns what a request says of the pictures: ({name: input}, function that takes these inputs out of a dict and gives them as
+        `conditions` does). optional: whether each may be left out; otherwise those that may be unknown in training."""
         facts = [replace(condition, optional=optional or condition.optional) for condition in self.facts]
         text = {"text": ports.Text(self.facts.words.vocabulary, optional=True)} if self.facts.words else {}
 

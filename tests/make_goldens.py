@@ -23,6 +23,7 @@ CASES = {name: (name, {}) for name in FAMILIES} | {
     "mlp_gan_ada": ("mlp_gan", {"augment": "ada"}),
     "r3gan_lazy": ("r3gan", {"penalty_every": 2}),
     "dcgan_equal_phases": ("dcgan", {"equal_phases": True}),
+    "pix2pix_smooth": ("pix2pix", {"smooth_upsampling": True, "objective": "relativistic", "gamma": 1.0}),
     "dcgan_wgan_gp": ("dcgan", {"objective": "wgan_gp", "critic_steps": 2, "penalty_every": 2}),
 }
 

@@ -44,6 +44,7 @@ CENTRE_RATE = 0.05  # share of a batch in the average of w
 DIRECTIONS = tuple(
     f"direction_{place}" for place in range(1, 7)
 )  # that an export can be asked to go, the strongest first
+NOISE_RATE = 0.1  # learning rate of the strength of noise / that of the generator
 PATH_RATE = 0.01  # share of a batch in the average path length: paper, section 3.2
 
 
@@ -217,7 +218,7 @@ class AddNoise(keras.layers.Layer):
 
     def call(self, inputs):
         pictures, noise = inputs
-        return pictures + (tf.convert_to_tensor(self.bias) + noise * self.strength)
+        return pictures + (tf.convert_to_tensor(self.bias) + noise * (NOISE_RATE * self.strength))
 
     def compute_output_shape(self, input_shape):
         return input_shape[0]

@@ -44,7 +44,7 @@ def unit(x):
 
 
 class WordAttention(keras.layers.Layer):
-    """What each token finds in the words of a text, to be added to it: cross-attention in heads of `HEAD_SIZE` (Rombach et al. 2022, arXiv
+    """Cross-attention: what each token finds in the words of a text, to be added to it, in heads of `HEAD_SIZE` (Rombach et al. 2022, arXiv
     2112.10752, section 3.3). It begins at zero, and finds nothing in a text without known words.
 
     Inputs: tokens [batch, n, width], and of a `TextEncoder` its words [batch, m, size] and mask bool [batch, m]. Output [batch, n, width].

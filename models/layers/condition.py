@@ -27,7 +27,7 @@ def condition_inputs(facts):
 
 
 def hide(told, known):
-    """What a model is told, by `facts.keys`, with nothing said in the rows where `known` bool [batch] is false."""
+    """Says nothing in the rows where `known` bool [batch] is false: what a model is told, by `facts.keys`, and returned alike."""
     return [
         tf.where(known[:, tf.newaxis], column, PADDING) if len(column.shape) == 2 else tf.where(known, column, UNKNOWN)
         for column in told

@@ -23,10 +23,11 @@ import tensorflow as tf
 
 from data.errors import UserError
 from data.facts import Facts
-from models.base import TwoPlayer
+from models.base import Player, TwoPlayer
 from models.layers.initializers import near_one, normal
 from models.layers.norm import FusedBatchNormalization
 from models.layers.resample import Upsample2x
+from models.losses import penalties
 from models.losses.adversarial import objective
 from models.losses.reconstruction import absolute
 from models.optimizers import adam
@@ -50,7 +51,8 @@ class Config:
     objective: str = "non_saturating"
     l1: float = 100.0  # weight of the absolute difference
     critic_steps: int = 1  # critic steps for one generator step
-    penalty_every: int = 1  # no penalty here
+    gamma: float = 0.0  # weight of the penalties R1 and R2; 0: none, and a critic with batch normalisation
+    penalty_every: int = 4  # steps between two with the penalties, which are multiplied by it
     learning_rate: float = 2e-4  # of both Adams at the start
     learning_rate_end: float = 2e-6  # at the end of decay_images
     decay_images: int = 60_000  # length of the cosine from the one to the other
@@ -63,7 +65,7 @@ class Config:
 
 
 PRESETS = {
-    "tiny": Config(16, 4, 64, width=8, widest=16, critic_layers=1, smooth_upsampling=True, ema_images=500),
+    "tiny": Config(16, 4, 64, width=8, widest=16, critic_layers=1, ema_images=500),
     "128": Config(128, smooth_upsampling=True),
     "64": Config(64, 8, smooth_upsampling=True),
     "256": Config(256, 1, 200_000, smooth_upsampling=True, decay_images=200_000),
@@ -119,7 +121,9 @@ def build_critic(config, name):
     x = keras.layers.LeakyReLU(0.2)(_down(pair, config.width, norm=False))
     for layer in range(1, config.critic_layers + 1):
         channels = min(config.width * 2**layer, config.widest)
-        x = keras.layers.LeakyReLU(0.2)(_down(x, channels, strides=2 if layer < config.critic_layers else 1))
+        strides = 2 if layer < config.critic_layers else 1
+        # A penalised answer has to be that of its own row alone.
+        x = keras.layers.LeakyReLU(0.2)(_down(x, channels, strides, norm=not config.gamma))
     x = keras.layers.Conv2D(1, 4, 1, "same", kernel_initializer=normal())(x)
     return keras.Model(pair, keras.layers.Reshape(x.shape[1:3], dtype="float32")(x), name=name)
 
@@ -138,6 +142,10 @@ class Model(Translation, TwoPlayer):
         self.generator_optimizer = adam("generator_adam", self.network, rate=rate, beta_1=config.beta_1)
         self.critic_optimizer = adam("critic_adam", self.critic, rate=rate, beta_1=config.beta_1)
 
+    def players(self):
+        critic = Player((self.critic,), self.critic_optimizer, every=self.config.penalty_every, lazy=("r1", "r2"))
+        return super().players() | ({"critic": critic} if self.config.gamma else {})
+
     def critic_logits(self, pictures, batch):
         return self.critic(self.augmented(tf.concat([batch["source"], pictures], axis=-1)), training=True)
 
@@ -145,9 +153,17 @@ class Model(Translation, TwoPlayer):
         return self.network(batch["source"], training=True)
 
     def critic_terms(self, batch, fakes, due):
-        real, fake = self.critic_logits(batch["target"], batch), self.critic_logits(fakes, batch)
+        def logits_of(pictures):
+            return self.critic_logits(pictures, batch)
+
+        weight = self.config.gamma / math.prod(
+            self.critic.output_shape[1:]
+        )  # of the sum over patches, as for one of them
+        real, fake, penalised = penalties.on_both_sides(
+            logits_of, batch["target"], fakes, weight=weight, due=due and bool(weight)
+        )
         self.record_confidence(real, fake, relativistic=self.objective.relativistic)
-        return {"adversarial": 0.5 * tf.reduce_mean(self.objective.critic(real, fake), axis=[1, 2])}
+        return {"adversarial": 0.5 * tf.reduce_mean(self.objective.critic(real, fake), axis=[1, 2])} | penalised
 
     def generator_terms(self, batch, fakes, due):
         fake = self.critic_logits(fakes, batch)

@@ -101,6 +101,7 @@ def _flag(option, name, value, ctx):
 @click.option("--condition", "conditions", help="Tell the model something else that the data know of their pictures, such as colour; repeatable", metavar="NAME", multiple=True)
 @click.option("--init",                help="Begin with the weights of another run, of all parts that both have or of one: RUN#network", metavar="RUN", type=PATH)
 @click.option("--freeze-critic",       help="With --init: leave the first N layers of the critic, counted from the picture, as they are", metavar="N", type=Whole(0), default=0)
+@click.option("--lora",                help="With --init: train the network by changes of its kernels of this rank, for a small catalogue; 0: the kernels themselves", metavar="RANK", type=Whole(0), default=0)
 @click.option("--parent",              help="Run whose networks the model works with, where its family wants some; copied into the run's folder", metavar="RUN", type=PATH)
 @click.option("--set", "pairs",        help="Any setting of the family, repeatable", metavar="NAME=VALUE", multiple=True)
 # Training
@@ -213,6 +214,7 @@ def resolve(options: dict, written_as_options=()) -> RunConfig:
         init=options["init"],
         parent=options["parent"],
         freeze_critic=options["freeze_critic"],
+        lora=options["lora"],
     )
 
 
@@ -233,6 +235,8 @@ def _check_meaning(options, family):
         raise UserError(f"--freeze-critic is for families with a critic, and {name} has none")
     if options["freeze_critic"] and not options["init"]:
         raise UserError("--freeze-critic keeps what another run has learnt: it needs --init RUN")
+    if options["lora"] and not options["init"]:
+        raise UserError("--lora changes what another run has learnt: it needs --init RUN")
 
 
 def _settings(written_as_options, family):

@@ -72,6 +72,8 @@ def make_model(run: RunConfig, facts: Facts, *, parent=None):
     model = family.Model(config, facts=facts, seed=run.seed, **options)
     if run.freeze_critic:
         model.freeze_critic(run.freeze_critic)
+    if run.lora:
+        model.adapt(run.lora)
     return model
 
 

@@ -54,6 +54,7 @@ class RunConfig:
     init: str | None = None  # run, or run#part, whose weights it begins with
     parent: str | None = None  # run that lends it its networks
     freeze_critic: int = 0  # layers of the critic, from the picture on, that are not trained
+    lora: int = 0  # rank of the changes by which the network is trained; 0: its kernels themselves are
 
     @property
     def told(self) -> tuple[str, ...]:

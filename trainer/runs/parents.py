@@ -39,7 +39,7 @@ def initialise(model, source: str, say) -> dict:
     step = newest_step(folder.checkpoints)
     if not step:
         raise UserError(f"--init {root}: it holds no checkpoint that can be read")
-    state = model.state()
+    state = model.initial_state()
     values = named(read(prefix(folder.checkpoints, step)), state)
     there = sorted({name.partition("/")[0] for name in values if "/" in name})
     if part and part not in model.parts():
