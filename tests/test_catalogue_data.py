@@ -282,6 +282,8 @@ def tiny(tmp_path, monkeypatch):
                     {
                         "image": tfds.features.Image(shape=(None, None, 1)),
                         "label": tfds.features.ClassLabel(names=["hat", "shoe"]),
+                        "colour": tfds.features.ClassLabel(names=["red", "blue"]),
+                        "captions": tfds.features.Sequence(tfds.features.Text()),
                         "objects": tfds.features.Sequence({"area": np.int64}),
                     }
                 ),
@@ -292,7 +294,12 @@ def tiny(tmp_path, monkeypatch):
 
         def _generate_examples(self, start, stop):
             for i in range(start, stop):
-                yield i, {"image": np.full((6, 8, 1), 10 * i, np.uint8), "label": i % 2, "objects": {"area": [i]}}
+                told = {
+                    "label": i % 2,
+                    "colour": i - 1 if i < 3 else 0,
+                    "captions": [f"hüt {i}", "another"][: 2 * (i > 0)],
+                }
+                yield i, {"image": np.full((6, 8, 1), 10 * i, np.uint8), "objects": {"area": [i]}} | told
 
     monkeypatch.setattr(tfds, "builder", lambda name: _only_tiny(tfds, PackshotTiny, name, tmp_path))
     return "packshot_tiny"
@@ -306,10 +313,14 @@ def _only_tiny(tfds, builder, name, folder):
 
 def test_tfds(tiny):
     source = open_source(f"tfds:{tiny}")
-    assert source.classes == ("hat", "shoe") and source.count == 3 and source.keys == {"image", "label"}
+    assert source.classes == ("hat", "shoe") and source.count == 3
+    assert source.keys == {"image", "label", "colour", "caption"} and source.attributes == {"colour": ("red", "blue")}
     examples, _ = read(source)
     assert sorted((int(e["image"][0, 0, 0]), e["label"]) for e in examples) == [(0, 0), (10, 1), (20, 0)]
-    assert examples[0]["image"].shape == (8, 8, 3) and examples[0].keys() == {"image", "label"}
+    assert examples[0]["image"].shape == (8, 8, 3) and examples[0].keys() == source.keys
+    told = sorted((int(e["image"][0, 0, 0]), e["colour"], e["caption"]) for e in examples)
+    assert told == [(0, -1, ""), (10, 0, "hüt 1"), (20, 1, "hüt 2")]
+    assert list(source.captions()) == [e["caption"] for e in examples]
     again = read(open_source(f"tfds:{tiny}/train"))[0]
     assert all(np.array_equal(one["image"], other["image"]) for one, other in zip(examples, again, strict=True))
     test = open_source(f"tfds:{tiny}/test")

@@ -20,7 +20,23 @@ from data.sources.protocol import SourceError, join
 
 FILE, CAPTION = "file", "caption"
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
-_TAKEN = frozenset({*contract.KEYS, FILE, "seed", "text", "z", "truncation", "images"})  # as inputs of models
+TAKEN = frozenset(
+    {
+        *contract.KEYS,
+        FILE,
+        "seed",
+        "text",
+        "z",
+        "w",
+        "images",
+        "truncation",
+        "steps",
+        "guidance",
+        "temperature",
+        "strength",
+    }
+    | {f"direction_{place}" for place in range(1, 7)}
+)  # as inputs of models
 _SHOWN = 3
 
 
@@ -113,10 +129,10 @@ def _rows(path, kind):
                 f"{path}: entry {place} has no {FILE if FILE not in row else CAPTION}; it has: {', '.join(map(str, row))}. Columns are"
                 f" {FILE} and {CAPTION if kind == 'captions' else 'one for each attribute'}"
             )
-        if kind == "attributes" and (bad := [n for n in row if n != FILE and (not _NAME.fullmatch(n) or n in _TAKEN)]):
+        if kind == "attributes" and (bad := [n for n in row if n != FILE and (not _NAME.fullmatch(n) or n in TAKEN)]):
             raise SourceError(
                 f"{path}: {bad[0]!r} cannot be an attribute: names are of small letters, digits and _, and none of"
-                f" {', '.join(sorted(_TAKEN))}"
+                f" {', '.join(sorted(TAKEN))}"
             )
     wanted = (lambda name: name in (FILE, CAPTION)) if kind == "captions" else (lambda name: True)
     return [{name: str(value).strip() for name, value in row.items() if wanted(name)} for row in rows]

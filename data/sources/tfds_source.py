@@ -1,14 +1,19 @@
 """`tfds:NAME[/split]`: a dataset of TensorFlow Datasets with an `image` and perhaps a `label`; train when no split is named.
 
+Its other class labels are attributes, and its first text feature of the names in `CAPTIONS` is the caption; of several texts the first.
 NAME may hold a configuration (`mnist_corrupted/identity`), the split a slice (`train[:10%]`). Datasets are looked for,
 and if need be prepared, in the folder that TFDS_DATA_DIR names.
 """
 
+from data.facts import UNKNOWN
 from data.images import decode
 from data.quarantine import Quarantine
+from data.sources.beside import TAKEN
 from data.sources.parallel import read_good
 from data.sources.protocol import SourceError, digest
+from data.words import CAPTION
 
+CAPTIONS = ("caption", "captions", "text", "description")
 _ATTEMPTS = 4  # at each file: the ten of TensorFlow Datasets take minutes before it says that there is no network
 
 
@@ -26,9 +31,20 @@ class Tfds:
             raise SourceError(f"{self.spec} has no feature image, but: {', '.join(info.features)}")
         label = info.features["label"] if "label" in info.features else None
         self.classes = tuple(label.names) if isinstance(label, self._tfds.features.ClassLabel) else ()
-        self.keys = frozenset({"image", "label"} if self.classes else {"image"})
+        self.attributes = {
+            name: tuple(feature.names)
+            for name, feature in info.features.items()
+            if isinstance(feature, self._tfds.features.ClassLabel) and name not in TAKEN
+        }
+        self._caption = next((name for name in CAPTIONS if self._is_text(dict(info.features).get(name))), None)
+        told = (["label"] if self.classes else []) + ([CAPTION] if self._caption else [])
+        self.keys = frozenset({"image", *told, *self.attributes})
         self._prepare()
         self.count = self._count()
+
+    def _is_text(self, feature):
+        one = feature.feature if isinstance(feature, self._tfds.features.Sequence) else feature
+        return isinstance(one, self._tfds.features.Text)
 
     def _prepare(self):
         from tensorflow_datasets.core.download import downloader
@@ -55,23 +71,36 @@ class Tfds:
         """Digest of the dataset's full name with its version, the split and the number of examples."""
         return digest("tfds", self._builder.info.full_name, self._split, self.count)
 
+    def captions(self):
+        """Yield the captions, without decoding pictures."""
+        decoders = self._tfds.decode.PartialDecoding({self._caption: True})
+        for example in self._tfds.as_numpy(self._dataset(decoders)):
+            yield self._text(example)
+
     def examples(self, size, fit, quarantine):
-        """Yield {"image": uint8 [size, size, 3]} with "label" (int) when there are classes; see `protocol.Source`."""
-        dataset = self._builder.as_dataset(
-            split=self._split,
-            shuffle_files=False,
-            read_config=self._tfds.ReadConfig(interleave_cycle_length=1),
-            decoders={"image": self._tfds.decode.SkipDecoding()},
-        )
+        """Yield {"image": uint8 [size, size, 3]} with "label" (int) when there are classes, "caption" and attributes when the dataset has
+        them; see `protocol.Source`."""
 
         def load(example):
             loaded = {"image": decode(example["image"], size, fit=fit)}
             if self.classes:
                 loaded["label"] = int(example["label"])
-            return loaded
+            if self._caption:
+                loaded[CAPTION] = self._text(example)
+            return loaded | {name: max(int(example[name]), UNKNOWN) for name in self.attributes}
 
-        named = ((f"{self._split} example {i}", example) for i, example in enumerate(self._tfds.as_numpy(dataset)))
+        examples = self._tfds.as_numpy(self._dataset({"image": self._tfds.decode.SkipDecoding()}))
+        named = ((f"{self._split} example {i}", example) for i, example in enumerate(examples))
         yield from read_good(load, named, quarantine, self.spec)
+
+    def _dataset(self, decoders):
+        config = self._tfds.ReadConfig(interleave_cycle_length=1)
+        return self._builder.as_dataset(split=self._split, shuffle_files=False, read_config=config, decoders=decoders)
+
+    def _text(self, example):
+        value = example[self._caption]
+        texts = [value] if isinstance(value, bytes) else list(value)
+        return texts[0].decode(errors="replace") if texts else ""
 
 
 def _package():
