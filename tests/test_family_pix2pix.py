@@ -59,6 +59,25 @@ def test_the_served_network_depends_on_its_row_alone_and_is_certain():
     np.testing.assert_allclose(once[1:2], model.apply(rows["source"][1:2]), atol=1e-5)
 
 
+def test_penalties_are_of_one_patch_and_of_one_row():
+    """gamma / 2 times the squared slope of the sum over patches, over their number; without batch normalisation in the critic."""
+    model = tiny("pix2pix", objective="relativistic", gamma=3.0, penalty_every=2)
+    rows = batch(model)
+    model._begin(rows)
+    fakes = -rows["target"]
+    terms = model.critic_terms(rows, fakes, True)
+    assert model.critic_terms(rows, fakes, False).keys() == {"adversarial"}
+    for pictures, name in ((rows["target"], "r1"), (fakes, "r2")):
+        for row in range(2):
+            one = tf.Variable(pictures[row : row + 1])
+            with tf.GradientTape() as tape:
+                answers = model.critic(tf.concat([rows["source"][row : row + 1], one], -1), training=True)
+                total = tf.reduce_sum(answers)
+            slope = tape.gradient(total, one).numpy().astype("float64")
+            patches = answers.shape[1] * answers.shape[2]
+            np.testing.assert_allclose(terms[name][row], 1.5 * (slope**2).sum() / patches, rtol=1e-3)
+
+
 def test_smooth_upsampling_draws_no_grid_on_a_constant():
     """Far from the borders, whatever the weights: the output for a constant source has one value, and transposed convolutions give four."""
 

@@ -6,8 +6,10 @@ widths, dropout and Adam are those of section 6.1 of the paper; the learning rat
 the presets enlarge by filtered doubling and 3x3 convolutions, since transposed convolutions draw a grid even on a blank source (Odena,
 Dumoulin and Olah 2016, distill.pub), and see the source again at its full size; the exported model uses the moving statistics of
 batch normalisation and no dropout, so that a row's picture depends on that row alone; and it serves an averaged generator. The preset
-`cpu-128` has half the paper's widths, and a quarter of its widest ones (where most weights are), for two CPU cores, on which it takes
-several times as many steps an hour. `--set smooth_upsampling=False` is the paper's generator.
+`cpu-128`, for two CPU cores, has half the paper's widths, a quarter of its widest ones (where most weights are), and another game: each
+answer to a picture is compared with that to its target (relativistic pairing, with R1 and R2: Huang et al. 2024, arXiv 2501.05441), and
+the absolute difference weighs less. On a few thousand photos the paper's critic wins, and clothes shimmer in all colours.
+`--set smooth_upsampling=False` is the paper's generator.
 
 Batch: `source`, `target`.
 
@@ -69,7 +71,19 @@ PRESETS = {
     "128": Config(128, smooth_upsampling=True),
     "64": Config(64, 8, smooth_upsampling=True),
     "256": Config(256, 1, 200_000, smooth_upsampling=True, decay_images=200_000),
-    "cpu-128": Config(128, 4, 120_000, width=32, widest=128, smooth_upsampling=True, decay_images=120_000),
+    "cpu-128": Config(
+        128,
+        4,
+        60_000,
+        width=32,
+        widest=128,
+        smooth_upsampling=True,
+        objective="relativistic",
+        l1=20.0,
+        gamma=0.05,
+        learning_rate=5e-4,
+        decay_images=60_000,
+    ),
 }
 
 
