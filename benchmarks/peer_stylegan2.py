@@ -98,7 +98,7 @@ class AddNoise(nn.Module):
         self.bias, self.strength = nn.Parameter(torch.empty(channels)), nn.Parameter(torch.empty(()))
 
     def forward(self, x, noise):
-        return x + self.bias[:, None, None] + noise * self.strength
+        return x + self.bias[:, None, None] + noise * (0.1 * self.strength)
 
 
 class Average(AsOurs):
