@@ -55,6 +55,7 @@ def check(targets: Iterable[str], by: str, *, inputs: Iterable[str] = (), folder
     for target in targets:
         where = folder if folder is not None else os.path.dirname(target)
         if where not in told_apart:
+            _check_folders(where)
             told_apart[where] = _tells_case(where)
         if folder is None:
             _check_name(target)
@@ -73,6 +74,15 @@ def check(targets: Iterable[str], by: str, *, inputs: Iterable[str] = (), folder
             what = "would be written twice" if target == seen[name] else f"and {target} would be one file"
             raise OutputRefused(f"{seen[name]} {what}; give the results different names")
         seen[name] = target
+
+
+def _check_folders(folder):
+    """Raises OutputRefused where a file stands in place of the folder, or of one above it."""
+    above = folder
+    while above and not files.is_remote(above):
+        if os.path.isfile(above):
+            raise OutputRefused(f"{above} is a file, and a folder is needed there; give the output another place")
+        above = os.path.dirname(above) if os.path.dirname(above) != above else ""
 
 
 def check_folder(folder: str) -> None:

@@ -219,8 +219,8 @@ def test_a_full_disk_ends_the_work_with_exit_code_1(apply, tmp_path, monkeypatch
 PLACES = {
     "no photos": (("nowhere", "--out", "o"), "there is no file or folder nowhere"),
     "empty": (("empty", "--out", "o"), "empty is empty"),
-    "a file as the folder": (("p", "--out", "p/a.png"), "p/a.png: Not a directory"),
-    "in a file": (("p", "--out", "p/a.png/x"), "p/a.png/x: Not a directory"),
+    "a file as the folder": (("p", "--out", "p/a.png"), "p/a.png is a file, and a folder is needed there"),
+    "in a file": (("p", "--out", "p/a.png/x"), "p/a.png is a file, and a folder is needed there"),
     "where nobody writes": (("p", "--out", "/proc/o"), "/proc/o: "),
     "from a scheme": (("s3://b/p", "--out", "o"), "s3:// is not known to this TensorFlow; local paths and gs:// are"),
     "to a scheme": (("p", "--out", "https://example.org/o"), "https:// is not known to this TensorFlow"),
@@ -272,7 +272,7 @@ GRIDS = {
     "over a photo": ("photo.png", "photo.png is there and was not made by `packshot sample`"),
     "over an applied photo": ("applied.png", "applied.png is there and was not made by `packshot sample`"),
     "over a folder": ("folder.png", "folder.png is a folder"),
-    "in a file": ("photo.png/x.png", "Not a directory"),
+    "in a file": ("photo.png/x.png", "is a file, and a folder is needed there"),
     "a name too long": ("n" * 252 + ".png", "File name too long"),
     "a scheme": ("s3://b/x.png", "s3:// is not known to this TensorFlow"),
 }
