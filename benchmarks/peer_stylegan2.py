@@ -93,12 +93,13 @@ class LearnedPicture(nn.Module):
 
 
 class AddNoise(nn.Module):
-    def __init__(self, channels):
+    def __init__(self, channels, rate):
         super().__init__()
+        self.rate = rate
         self.bias, self.strength = nn.Parameter(torch.empty(channels)), nn.Parameter(torch.empty(()))
 
     def forward(self, x, noise):
-        return x + self.bias[:, None, None] + noise * (0.1 * self.strength)
+        return x + self.bias[:, None, None] + noise * (self.rate * self.strength)
 
 
 class Average(AsOurs):
@@ -143,7 +144,7 @@ class Synthesis(nn.Module):
             for enlarge in (True, False) if stage else (False,):
                 convolution = ModulatedConv2d(size, inputs, outputs, 3, gain=ROOT2, enlarge=enlarge)
                 blur = Blur(outputs, gain=2.0) if enlarge else nn.Identity()
-                self.styled.append(nn.ModuleList([convolution, blur, AddNoise(outputs)]))
+                self.styled.append(nn.ModuleList([convolution, blur, AddNoise(outputs, config["noise_rate"])]))
                 inputs = outputs
         for outputs in channels:
             self.colours.append(ModulatedConv2d(size, outputs, 3, 1, demodulate=False))

@@ -77,7 +77,7 @@ def test_noise_is_of_the_seed_and_has_an_effect():
     model = tiny("stylegan2")
     for layer in model.ema.get_layer("synthesis").layers:
         if isinstance(layer, stylegan2.AddNoise):
-            layer.strength.assign(5.0)
+            layer.strength.assign(0.5)
     styles = model.styles(tf.constant(normal(1, model.config.latent_size)), [])
     pictures = [
         model.synthesize(styles, model.noise(RowRandom(tf.constant([seed], tf.int64)), 1)).numpy() for seed in (3, 3, 4)

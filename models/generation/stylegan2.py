@@ -6,7 +6,8 @@ the deviation of its minibatch, R1 and path length regularisation on some steps 
 those of Karras, Laine and Aila 2019 (arXiv 1812.04948). Conditions are told to the mapping, and to the critic by projection.
 It departs in one thing: a regularised step is one step of Adam, together with the main loss, so Adam's settings need no correction.
 
-Batch: `image` [, `label`]. The presets `64` and `256` have the paper's widths; `cpu-64` is narrow and learns faster, for two CPU cores.
+Batch: `image` [, `label`]. The presets `64` and `256` have the paper's widths; `cpu-64` is narrow and learns faster, for two CPU cores,
+and its noise grows slowly: at the rate of other weights dark specks of noise lay over every picture before there were any shapes.
 
     python -m trainer.task --model stylegan2 --data folder:PHOTOS --conditional --augment ada
     packshot sample runs/stylegan2-cpu-64-PHOTOS --truncation 0.7 --out typical.png
@@ -44,7 +45,6 @@ CENTRE_RATE = 0.05  # share of a batch in the average of w
 DIRECTIONS = tuple(
     f"direction_{place}" for place in range(1, 7)
 )  # that an export can be asked to go, the strongest first
-NOISE_RATE = 0.1  # learning rate of the strength of noise / that of the generator
 PATH_RATE = 0.01  # share of a batch in the average path length: paper, section 3.2
 
 
@@ -59,6 +59,7 @@ class Config:
     mapping_layers: int = 8  # from z to w
     mapping_rate: float = 0.01  # learning rate of the mapping / that of the generator
     channels: tuple[int, ...] = (512,) * 5  # from 4x4 px upwards, each stage twice as wide
+    noise_rate: float = 1.0  # learning rate of the strength of noise / that of the generator
     # Stride in px of the critic's first convolution, whose side is twice that (1: 1x1), in place of its widest stages.
     patch: int = 1
     mixing: float = 0.9  # share of pictures with the styles of two z
@@ -126,6 +127,7 @@ PRESETS = {
         mapping_layers=4,
         mapping_rate=0.1,
         channels=(128, 96, 64, 32, 16),
+        noise_rate=0.01,
         patch=2,
         gamma=2.0,
         penalty_every=8,
@@ -210,7 +212,14 @@ class LearnedConstant(keras.layers.Layer):
 
 
 class AddNoise(keras.layers.Layer):
-    """Pictures, noise [batch, height, width, 1] -> pictures + bias of each channel + strength * noise; the strength starts at 0."""
+    """Pictures, noise [batch, height, width, 1] -> pictures + bias of each channel + strength * noise; the strength starts at 0.
+
+    rate: learning rate of the strength / that of other weights.
+    """
+
+    def __init__(self, rate, **kwargs):
+        super().__init__(**kwargs)
+        self.rate = rate
 
     def build(self, input_shape):
         self.bias = self.add_weight(shape=(input_shape[0][-1],), initializer="zeros", name="bias")
@@ -218,7 +227,7 @@ class AddNoise(keras.layers.Layer):
 
     def call(self, inputs):
         pictures, noise = inputs
-        return pictures + (tf.convert_to_tensor(self.bias) + noise * (NOISE_RATE * self.strength))
+        return pictures + (tf.convert_to_tensor(self.bias) + noise * (self.rate * self.strength))
 
     def compute_output_shape(self, input_shape):
         return input_shape[0]
@@ -294,7 +303,9 @@ def build_synthesis(config):
             x = ModulatedConv2D(channels, 3, gain=ROOT2, enlarge=enlarge, use_bias=False, name=name)([x, w])
             if enlarge:
                 x = Blur(-1, gain=2.0)(x)
-            x = active(AddNoise()([x, keras.layers.Reshape((side, side, 1))(noise[:, used : used + side**2])]))
+            x = active(
+                AddNoise(config.noise_rate)([x, keras.layers.Reshape((side, side, 1))(noise[:, used : used + side**2])])
+            )
             layer, used = layer + 1, used + side**2
         colours = ModulatedConv2D(3, 1, demodulate=False, name=f"colours_{layer - 1}")([x, w])
         picture = colours if picture is None else Upsample2x()(picture) + colours
