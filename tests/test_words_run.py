@@ -120,7 +120,10 @@ def test_data_without_captions_are_refused(run, tmp_path):
     done = CliRunner().invoke(
         task.main, ["--model", "vae", "--preset", "tiny", "--condition", "caption", "--job-dir", str(tmp_path / "run")]
     )
-    assert done.exit_code == 2 and "--condition caption: vae cannot be told words; flow, maskgit, text_gan can" in done.output
+    assert (
+        done.exit_code == 2
+        and "--condition caption: vae cannot be told words; flow, maskgit, text_gan can" in done.output
+    )
     assert not (tmp_path / "run").exists()
 
 
