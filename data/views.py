@@ -85,7 +85,8 @@ class Translation:
 class Enhancement:
     """Patches of `side` px on a grid of step `stride`, and the same patches of the picture made `scale` times smaller.
 
-    The whole picture is made smaller, as the published protocols do, so the border of a patch depends on its neighbourhood.
+    The whole picture is made smaller, as the published protocols do, so the border of a patch depends on its neighbourhood. Pairs are cut
+    as they are.
     """
 
     side: int
@@ -96,19 +97,26 @@ class Enhancement:
     size = None
 
     def check(self, keys):
-        _require("image", keys, "enhancement makes its own low-resolution pictures")
-        if self.scale == 1 and not self.drawn:
-            raise UserError(f"a model of scale 1 needs damage to undo: --view {PHOTO}, or some of {', '.join(STEPS)}")
+        if "source" in keys:
+            if self.drawn:
+                raise UserError("the data are pairs, whose sources are damaged already: leave --view out")
+        else:
+            _require("image", keys, "enhancement makes smaller or damaged pictures of it, or takes pairs")
+            if self.scale == 1 and not self.drawn:
+                raise UserError(
+                    f"a model of scale 1 needs pairs, or damage to undo: --view {PHOTO}, or some of {', '.join(STEPS)}"
+                )
         _require_all(self.keys, keys)
 
     def rows(self, example, choose=range):
-        high = modcrop(example["image"], self.scale)
+        low, high = sides(example, self.scale)
         over = {key: example[key] for key in self.keys if contract.kind(key).spatial}
         same = {key: example[key] for key in self.keys if key not in over}
         height, width = high.shape[:2]
         if min(height, width) < self.side:
             raise UserError(f"too small: {width}x{height} px, patches are {self.side}x{self.side}")
-        low = None if self.drawn else downscale(high, self.scale)
+        if low is None and not self.drawn:
+            low = downscale(high, self.scale)
         tops, lefts = self._starts(height), self._starts(width)
         found = []
         for place in choose(len(tops) * len(lefts)):
@@ -158,6 +166,22 @@ def enhancement(
     if resolution % scale or stride % scale:
         raise UserError(f"patches of {resolution} px and steps of {stride} px must be multiples of the scale, {scale}")
     return Enhancement(resolution, scale, stride, tuple(keys), parse(recipe, scale))
+
+
+def sides(example: dict, scale: int) -> tuple[np.ndarray | None, np.ndarray]:
+    """Returns (smaller picture, or None where it has to be made; larger picture) of an example, uint8 [height, width, 3].
+
+    Raises UserError if the example is a pair whose target is not `scale` times as large as its source.
+    """
+    if "source" not in example:
+        return None, modcrop(example["image"], scale)
+    low, high = example["source"], example["target"]
+    if high.shape[:2] != (scale * low.shape[0], scale * low.shape[1]):
+        (height, width), (tall, wide) = low.shape[:2], high.shape[:2]
+        raise UserError(
+            f"the target of {wide}x{tall} px is not {scale} times as large as the source of {width}x{height} px"
+        )
+    return low, high
 
 
 def _beside(example, keys):

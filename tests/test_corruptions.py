@@ -161,7 +161,7 @@ def test_rows_hold_no_damage_that_is_drawn(pictures):
     plain = views.enhancement(16, 2, recipe="bicubic")
     assert plain.describe() == views.enhancement(16, 2).describe() != view.describe()
     assert {key for row in plain.rows({"image": pictures[0]}) for key in row} == {"high", "low"}
-    with pytest.raises(UserError, match="a model of scale 1 needs damage to undo: --view photo"):
+    with pytest.raises(UserError, match="a model of scale 1 needs pairs, or damage to undo: --view photo"):
         views.enhancement(16, 1).check({"image"})
 
 

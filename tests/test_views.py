@@ -88,7 +88,7 @@ def test_auto_takes_a_pair_then_an_outline_then_edges():
         (translation(32, "mask"), {"image"}, "mask"),
         (translation(32, "pair"), {"image"}, "source"),
         (translation(32, "auto"), {"label"}, "image"),
-        (enhancement(32, 2), {"source", "target"}, "image"),
+        (enhancement(32, 2), {"label"}, "image"),
     ],
 )
 def test_check_says_what_is_absent_and_what_there_is(view, keys, absent):
@@ -104,6 +104,8 @@ def test_check_says_what_is_absent_and_what_there_is(view, keys, absent):
         (translation(32, "auto"), {"image"}),
         (translation(32, "outline"), {"image", "mask"}),
         (enhancement(32, 2), {"image", "label"}),
+        (enhancement(32, 2), {"source", "target"}),
+        (enhancement(32, 1), {"source", "target"}),
     ],
 )
 def test_check_passes_what_suffices(view, keys):
@@ -140,6 +142,23 @@ def test_patches_are_cut_from_the_picture_and_from_its_smaller_version(scale, st
         places.append((top, left))
     assert covered.all()
     assert len(set(places)) == len(places)
+
+
+def test_patches_of_pairs_are_cut_from_both_at_the_same_place():
+    low, high = picture(20, 24), picture(40, 48)
+    rows = enhancement(16, 2, stride=8).rows({"source": low, "target": high})
+    assert len(rows) == 4 * 5
+    places = [(top, left) for top in range(0, 25, 8) for left in range(0, 33, 8)]
+    for row, (top, left) in zip(rows, places, strict=True):
+        np.testing.assert_array_equal(row["high"], high[top : top + 16, left : left + 16])
+        np.testing.assert_array_equal(row["low"], low[top // 2 : top // 2 + 8, left // 2 : left // 2 + 8])
+
+
+def test_pairs_of_another_scale_and_recipes_for_pairs_are_refused():
+    with pytest.raises(ValueError, match="the target of 48x40 px is not 4 times as large as the source of 24x20 px"):
+        enhancement(16, 4).rows({"source": picture(20, 24), "target": picture(40, 48)})
+    with pytest.raises(ValueError, match="the data are pairs, whose sources are damaged already: leave --view out"):
+        enhancement(16, 2, recipe="photo").check({"source", "target"})
 
 
 def test_grid_by_hand():

@@ -8,7 +8,7 @@ from PIL import Image
 from data import edits, views
 from data.batch import ENHANCEMENT
 from data.corruptions.recipes import parse
-from data.degrade import downscale, modcrop
+from data.degrade import downscale
 from data.errors import UserError
 from trainer.evaluation import grey_cards
 from trainer.evaluation.pairs import Pair
@@ -86,12 +86,8 @@ def _whole(source, run, quarantine):
     quarantine.extend(source.left_out)
     for number, example in enumerate(source.examples(None, run.fit, quarantine)):
         try:
-            if "source" in example:
-                low, high = example["source"], example["target"]
-                if high.shape[0] != scale * low.shape[0]:
-                    raise UserError(f"the target is not {scale} times as large as the source")
-            else:
-                high = modcrop(example["image"], scale)
+            low, high = views.sides(example, scale)
+            if low is None:
                 low = recipe.numpy(high, 0, number) if recipe else downscale(high, scale)
         except UserError as error:
             quarantine.add(f"example {number}", str(error))
