@@ -187,15 +187,6 @@ class ImageModel(keras.Model):
         own = {variable.name: variable.value for variable in others}
         return own | owned
 
-    def serving_variables(self):
-        """The `tf.Variable`s that the signatures read, each once."""
-        read = set()
-        for signature in {id(signature): signature for signature in self.signatures().values()}.values():
-            traced = tf.function(signature.function).get_concrete_function(**signature.inputs)
-            read |= {id(variable) for variable in traced.variables}
-        values = [variable.value for variable in self.variables]
-        return [value for value in values if any(id(local) in read for local in _local_values(value))]
-
     @property
     def random(self):
         """The `StepRandom` of this step and replica."""
@@ -350,11 +341,6 @@ def _blend(function, target, keep, *sources):
 
 def _copy(function, target, keep, *sources):
     target.assign(function(*map(tf.convert_to_tensor, sources)))
-
-
-def _local_values(variable):
-    """The variable itself, or the copies that the replicas have of it."""
-    return variable.values if isinstance(variable, tf.distribute.DistributedValues) else [variable]
 
 
 class OnePlayer(ImageModel):

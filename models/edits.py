@@ -40,10 +40,6 @@ class Edited:
         network = Endpoint(self.apply.function, self.apply.inputs, self.apply.outputs, files=False)
         return derive(self.model.endpoints() | {"apply": edited, "network": network})
 
-    def serving_variables(self):
-        """The model's."""
-        return self.model.serving_variables()
-
     def _run(self, images, **others):
         made = self.apply.function(images=to_float(_edited(self.before, to_uint8(images))), **others)
         return made | {IMAGES: to_float(_edited(self.after, to_uint8(made[IMAGES])))}

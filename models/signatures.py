@@ -6,6 +6,7 @@ one batch.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -33,6 +34,12 @@ class Signature:
     samples: Callable[[np.random.Generator, int], dict[str, np.ndarray]]
     defaults: dict[str, np.ndarray] = field(default_factory=dict)
     interface: dict | None = None
+
+    @functools.cached_property
+    def traced(self) -> tf.types.experimental.ConcreteFunction:
+        """`function` of tensors like `inputs`, traced once."""
+        specs = {alias: tf.TensorSpec(spec.shape, spec.dtype, alias) for alias, spec in self.inputs.items()}
+        return tf.function(self.function).get_concrete_function(**specs)
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,11 @@ def batch(model, number=0, rows=None):
     return {key: values(key) for key in model.batch_keys}
 
 
+def served(model):
+    """The ids of the variables that the signatures of a model read, each once."""
+    return list({id(v): None for signature in model.signatures().values() for v in signature.traced.variables})
+
+
 class Declared(dict):
     """A batch that fails a test which reads a key that is not in it."""
 

@@ -7,6 +7,7 @@ import re
 import socket
 import subprocess
 import threading
+import types
 from pathlib import Path
 
 import bundles
@@ -836,11 +837,7 @@ def test_a_real_export_is_measured_and_bundled(tmp_path):
         {"x": tf.TensorSpec([None, 4], tf.float32)},
         lambda rng, n: {"x": rng.uniform(size=[n, 4]).astype("float32")},
     )
-    model = type(
-        "Model",
-        (),
-        {"signatures": lambda self: {"serving_default": signature}, "serving_variables": lambda self: [factor]},
-    )()
+    model = types.SimpleNamespace(signatures=lambda: {"serving_default": signature})
     export(model, tmp_path / "models", "twice", metadata={})
     result = packshot(tmp_path / "models", "--out", tmp_path / "deploy", "--cpus", 1, "--latency-ms", 1000)
     assert result.exit_code == 0, result.output

@@ -32,7 +32,6 @@ class Autoencoder(Generation):
 
     facts = Facts()
     config = types.SimpleNamespace(latent_size=2, resolution=SIZE)
-    serving_variables = list
 
     def ema(self, inputs, training):
         return tf.tile(tf.reduce_mean(inputs[0], axis=1)[:, None, None, None], [1, SIZE, SIZE, 3])
@@ -56,7 +55,6 @@ class Inpainter(Translation):
     """Paints the hole white, and everything else black, which must not be seen."""
 
     config = types.SimpleNamespace(resolution=SIZE)
-    serving_variables = list
 
     def __init__(self, size=SIZE):
         self.size = size
@@ -102,7 +100,7 @@ def _tint():
 
 
 def _model(endpoints):
-    return types.SimpleNamespace(signatures=lambda: derive(endpoints), serving_variables=list)
+    return types.SimpleNamespace(signatures=lambda: derive(endpoints))
 
 
 @pytest.fixture(scope="module")

@@ -6,13 +6,12 @@ from data.facts import Condition, Facts
 from models.tasks import Enhancement, Generation, Translation
 
 
-def generator(decode, *, latent_size, resolution, conditions=(), variables=()):
+def generator(decode, *, latent_size, resolution, conditions=()):
     """`decode(z, *conditions)` -> pictures [n, resolution, resolution, 3]; `conditions` are names and values, or `Condition`s."""
     toy = Generation()
     toy.facts = Facts(tuple(each if isinstance(each, Condition) else Condition(*each) for each in conditions))
     toy.config = types.SimpleNamespace(latent_size=latent_size, resolution=resolution)
     toy.ema = lambda inputs, training: decode(*inputs)
-    toy.serving_variables = lambda: list(variables)
     return toy
 
 
@@ -32,5 +31,4 @@ def enhancer(apply):
 
 def _applying(toy, apply):
     toy.apply = apply
-    toy.serving_variables = list
     return toy

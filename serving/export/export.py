@@ -38,7 +38,7 @@ SCHEMA = 2  # of the report; 1 had `facts` for `metadata`, and no interface
 def export(model, to: str, name: str, *, version: int | None = None, metadata: Mapping) -> str:
     """Write `model` as `<to>/<name>/<version>` and return that path; `to` may be a folder or a URI such as gs://bucket/models.
 
-    `model` has `signatures()` and `serving_variables()`, and `serving_tables()` if its signatures read lookup tables.
+    `model` has `signatures()`, and `serving_tables()` if they read lookup tables. The weights are those that they read.
     `version` defaults to the newest one plus 1. `metadata` goes into export.json unchanged: task, classes,
     configuration, fingerprint of the data. Raises ExportRefused if no server could serve the name or the version, if
     the version is not larger than the newest, if the model cannot be saved, or if the gate finds a fault; OSError, with
@@ -51,10 +51,13 @@ def export(model, to: str, name: str, *, version: int | None = None, metadata: M
     path = f"{to}/{name}/{version}"
     _models_config(to)  # an unreadable one is reported before the work
     with _staging(f"{to}/{name}") as staged:
-        signatures, variables = model.signatures(), model.serving_variables()
+        signatures = model.signatures()
+        traced = {name: signature.traced for name, signature in signatures.items()}
+        variables = list({id(v): v for function in traced.values() for v in function.variables}.values())
         tables = model.serving_tables() if hasattr(model, "serving_tables") else []
         with _errors_of(path):
-            _save(signatures, variables, staged, tables=tables)
+            _save(traced, variables, staged, tables=tables)
+            _write_defaults(signatures, staged)
         figures, exchanges = gate.inspect(staged, signatures, np.random.default_rng(version))
         with _errors_of(path):
             warmup.write(staged, name, exchanges)
@@ -146,20 +149,13 @@ def _errors_of(path):
         raise OSError(error.errno, error.strerror, path) from error
 
 
-def _save(signatures, variables, folder, *, tables=()):
+def _save(traced, variables, folder, *, tables=()):
     module = tf.Module()
     module.variables_to_serve, module.tables_to_serve = list(variables), list(tables)
-    traced, functions = {}, {}
-    for name, signature in signatures.items():
-        if id(signature) not in traced:
-            specs = {alias: tf.TensorSpec(spec.shape, spec.dtype, alias) for alias, spec in signature.inputs.items()}
-            traced[id(signature)] = tf.function(signature.function).get_concrete_function(**specs)
-        functions[name] = traced[id(signature)]
     try:
-        tf.saved_model.save(module, folder, signatures=functions)
+        tf.saved_model.save(module, folder, signatures=traced)
     except (AssertionError, ValueError, KeyError) as error:
         raise ExportRefused(f"saving: {str(error).splitlines()[0]}") from error
-    _write_defaults(signatures, folder)
 
 
 def _write_defaults(signatures, folder):
