@@ -56,7 +56,8 @@ class Generation:
         return [self.tokenizer.layer] if self.facts.words else []
 
     def generate(self, random, rows, conditions, *, training=False, truncation=None):
-        """Draw pictures: the one function by which they are drawn in training, sample grids, evaluations and the export.
+        """Draw pictures: the one function by which sample grids, evaluations and the export draw them, and training unless `fakes` does so
+        in another way.
 
         Args:
             random: a `StepRandom` or a `RowRandom`. rows: how many pictures, an int or an int32 scalar tensor.

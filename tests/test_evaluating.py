@@ -26,7 +26,7 @@ from trainer.metrics.table import measure_of
 from trainer.runs.checkpoints import Checkpoints
 from trainer.runs.config import EvaluationOptions
 from trainer.runs.history import LoggedEvaluation
-from trainer.training import best, schedule
+from trainer.training import best, evaluation_schedule
 
 ROOT = Path(__file__).parent.parent
 TINY = ["--preset", "tiny", "--data", "studio:40", "--model", "mlp_gan", "--features", "toy", "--eval-count", 30]
@@ -37,7 +37,7 @@ FIRST = ["--best", "precision"]  # 0 in each evaluation of so short a training, 
 
 @pytest.fixture(autouse=True)
 def toy(monkeypatch):
-    monkeypatch.setattr(schedule, "open_extractor", open_toy)
+    monkeypatch.setattr(evaluation_schedule, "open_extractor", open_toy)
 
 
 def good(*arguments):
@@ -75,7 +75,7 @@ def patient(tmp_path_factory):
     """A run that ended early, with its best at the first of three evaluations; shared by tests that only look."""
     folder = tmp_path_factory.mktemp("runs") / "patient"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(schedule, "open_extractor", open_toy)
+        patch.setattr(evaluation_schedule, "open_extractor", open_toy)
         said = good(*EVALUATED, *FIRST, "--patience", 2, "--job-dir", folder)
     return SimpleNamespace(folder=folder, said=said)
 
@@ -227,7 +227,8 @@ def test_pictures_made_of_others_are_measured_beside_their_targets(model, tmp_pa
 
 MIRRORED = TWO_DEVICES.replace(
     "from trainer.task",
-    "from toy_features import open_toy\nfrom trainer.training import schedule\nschedule.open_extractor = open_toy\nfrom trainer.task",
+    "from toy_features import open_toy\nfrom trainer.training import evaluation_schedule as schedule\nschedule.open_extractor = open_toy\n"
+    "from trainer.task",
 )
 
 
@@ -384,7 +385,7 @@ def test_what_is_trained_on_is_not_held_out(tmp_path):
 
 
 def test_what_nobody_asked_for_never_stops_a_training(tmp_path, monkeypatch):
-    monkeypatch.setattr(schedule, "SHORT", 0)
+    monkeypatch.setattr(evaluation_schedule, "SHORT", 0)
     data = ["--data", f"folder:{shop(tmp_path / 'shop', 'train', count=3)}", "--features", "toy"]
     options = [*data, "--model", "mlp_gan", "--set", "resolution=16", "--batch-size", 4, "--images", 4, "--no-export"]
     said = good(*options, "--job-dir", tmp_path / "run")
@@ -398,11 +399,11 @@ def test_what_nobody_asked_for_never_stops_a_training(tmp_path, monkeypatch):
      ("cpu-64", 19_999, 1000, 0), ("x4", 1_000_000, 200, 100_000), ("cpu-64", 30_000, 200, 5_000)],
 )  # fmt: skip
 def test_how_often_when_nobody_says(preset, images, count, every):
-    assert schedule.usual_every(EvaluationOptions(), preset, images, 25 * count) == every
+    assert evaluation_schedule.usual_every(EvaluationOptions(), preset, images, 25 * count) == every
 
 
 def test_asking_for_something_turns_evaluations_on():
-    assert schedule.usual_every(EvaluationOptions(patience=3), "tiny", 64, 30) == 7
+    assert evaluation_schedule.usual_every(EvaluationOptions(patience=3), "tiny", 64, 30) == 7
 
 
 def series(*values, name="kid_toy", error=0.01):

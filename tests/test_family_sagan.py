@@ -36,7 +36,7 @@ def test_attention_by_loops():
 
 def attending():
     inputs = keras.Input((4, 4, 16))
-    return keras.Model(inputs, sagan.attend(inputs))
+    return keras.Model(inputs, sagan.self_attention(inputs))
 
 
 def test_attention_begins_as_the_identity_and_is_moved_by_its_gate():

@@ -24,14 +24,14 @@ class ToyWithLayers(Toy):
 
 
 def open_toy(spec):
-    """In place of `trainer.training.schedule.open_extractor`."""
+    """In place of `trainer.training.evaluation_schedule.open_extractor`."""
     return {"toy": Toy, "layers": ToyWithLayers}[spec]()
 
 
 if __name__ == "__main__":
     # `python tests/toy_features.py OPTIONS` is `python -m trainer.task OPTIONS` with the toy.
     from trainer import task
-    from trainer.training import schedule
+    from trainer.training import evaluation_schedule
 
-    schedule.open_extractor = open_toy
+    evaluation_schedule.open_extractor = open_toy
     task.main(sys.argv[1:])

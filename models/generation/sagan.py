@@ -22,6 +22,7 @@ from data.errors import UserError
 from data.facts import Facts
 from models.base import TwoPlayer
 from models.layers.condition import KnownEmbedding, condition_inputs, logits
+from models.layers.gate import Gate
 from models.layers.norm import FusedBatchNormalization
 from models.layers.resample import Upsample2x
 from models.layers.spectral import SpectralConv2D, SpectralDense, SpectralEmbedding
@@ -104,17 +105,7 @@ class Attend(keras.layers.Layer):
         return (*query[:3], value[3])
 
 
-class Gate(keras.layers.Layer):
-    """The input times one learned number that starts at 0: gamma of the paper's eq. 3."""
-
-    def build(self, input_shape):
-        self.gamma = self.add_weight(shape=(), initializer="zeros", name="gamma")
-
-    def call(self, inputs):
-        return inputs * self.gamma
-
-
-def attend(x):
+def self_attention(x):
     """x + gamma v(attention(f(x), g(x), h(x))), paper, section 3.
 
     As in the authors' code f and g have an eighth of the channels, h has half of them, and keys and values are pooled to a quarter of
@@ -153,7 +144,7 @@ def build_generator(config, facts, name):
         y = SpectralConv2D(channels, 3, use_bias=False)(normalised(y, conditions, facts))
         x = y + Upsample2x()(SpectralConv2D(channels, 1, use_bias=False)(x))
         if x.shape[1] == config.attention:
-            x = attend(x)
+            x = self_attention(x)
     x = SpectralConv2D(3, 3)(normalised(x, (), ()))
     return keras.Model([latent, *conditions], keras.layers.Activation("tanh", dtype="float32")(x), name=name)
 
@@ -169,7 +160,7 @@ def build_critic(config, facts, name):
         y = keras.layers.AveragePooling2D(2)(SpectralConv2D(channels, 3)(y))
         x = y + SpectralConv2D(channels, 1, use_bias=False)(keras.layers.AveragePooling2D(2)(x))
         if x.shape[1] == config.attention:
-            x = attend(x)
+            x = self_attention(x)
     y = keras.layers.ReLU()(SpectralConv2D(config.channels[0], 3)(keras.layers.ReLU()(x)))
     x = SpectralConv2D(config.channels[0], 3)(y) + SpectralConv2D(config.channels[0], 1, use_bias=False)(x)
     x = keras.ops.sum(keras.layers.ReLU()(x), axis=(1, 2))

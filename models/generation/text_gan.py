@@ -24,6 +24,7 @@ from data.facts import Facts
 from models.base import Player, TwoPlayer
 from models.layers.condition import KnownEmbedding, condition_inputs
 from models.layers.conv import StridedConv2D
+from models.layers.gate import Gate
 from models.layers.initializers import fan_in
 from models.layers.resample import Upsample2x
 from models.layers.text import TextEncoder
@@ -103,16 +104,6 @@ PRESETS = {
 }
 
 
-class Gate(keras.layers.Layer):
-    """The input times one learned number that starts at 0: of the critic's residuals, as in the authors' code."""
-
-    def build(self, input_shape):
-        self.gamma = self.add_weight(shape=(), initializer="zeros", name="gamma")
-
-    def call(self, inputs):
-        return inputs * self.gamma
-
-
 def description(config, facts, inputs):
     """A vector of all that a picture should show, [batch, n]: the vector of the sentence, with an embedding of each condition behind it."""
     tokens, *columns = inputs
@@ -167,6 +158,7 @@ def build_maps(config):
         y = StridedConv2D(channels, 2, kernel_initializer=fan_in(gain))(keras.layers.LeakyReLU(LEAK)(x))
         y = conv(channels)(keras.layers.LeakyReLU(LEAK)(y))
         x = keras.layers.AveragePooling2D(2)(x)
+        # Residuals that begin at 0, as in the authors' code.
         x = Gate()(y) + (x if x.shape[-1] == channels else conv(channels, 1, use_bias=False)(x))
     return keras.Model(picture, keras.layers.LeakyReLU(LEAK)(x), name="maps")
 

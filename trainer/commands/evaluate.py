@@ -119,7 +119,7 @@ def _measure(models, features, lpips, asked):
     """Evaluates each model by the same request."""
     from trainer.evaluation.request import Request
     from trainer.features.catalogue import open_features, open_lpips
-    from trainer.tasks.measure import measure_all
+    from trainer.tasks.exports import measure_all
 
     request = Request(**asked, lpips=lpips and open_lpips(lpips))
     return measure_all(models, request, open_features(features), progress)

@@ -91,7 +91,7 @@ def _flag(option, name, value, ctx):
 @click.option("--data",                help=f"Source of the pictures: {', '.join(KINDS)} [default: studio]", metavar="SOURCE")
 @click.option("--fit",                 help="Way to make pictures square", type=click.Choice(["crop", "pad", "stretch"]), default="crop")
 @click.option("--view",                help="Source pictures. Translation: edges, outline, mask or pair. Enhancement: bicubic, photo, or a recipe such as noise:25 or blur+jpeg:40", metavar="NAME", default="auto")
-@click.option("--mirror/--no-mirror",  help="Also show pictures mirrored; turn off to learn lettering", default=True)
+@click.option("--mirror/--no-mirror",  help="Also show pictures mirrored, and for enhancement turned; turn off to learn lettering (--augment ada mirrors what the critic sees in any case)", default=True)
 @click.option("--accept-new-data",     help="Resume although the pictures have changed since the run began; noted in its record.json", is_flag=True)
 # Model
 @click.option("--model",               help="Family, see `packshot families`", metavar="NAME", default="r3gan")
@@ -117,7 +117,7 @@ def _flag(option, name, value, ctx):
 @click.option("--eval-data",           help="Held-out pictures [default: the sibling split, if there is one]", metavar="SOURCE")
 @click.option("--eval-count",          help="Pictures made per evaluation [default: 1,000, or 200 pairs; at most as many as there are real ones]", metavar="N", type=Whole(1))
 @click.option("--features",            help="Feature network of evaluations", metavar="SPEC", default="packshot")
-@click.option("--best",                help="Measure that selects the best checkpoint, or the beginning of its name; exports the best [default: kid, feature_distance or psnr_y, by task]", metavar="METRIC")
+@click.option("--best",                help="Measure that selects the best checkpoint, or the beginning of its name; exports the best [default: kid, feature_distance, psnr_y or psnr_rgb, by task]", metavar="METRIC")
 @click.option("--patience",            help="Evaluations without improvement beyond the error bar after which training stops; exports the best", metavar="N", type=Whole(1))
 @click.option("--log-steps",           help="Steps between two lines of metrics [default: 200 lines per run, at most 50 steps]", metavar="N", type=Whole(1))
 @click.option("--sample-images",       help="Pictures between two sample grids [default: 20 grids per run]", metavar="N", type=Whole(1))

@@ -133,7 +133,9 @@ class EvaluationOptions:
     depends on them, only the best checkpoint and an early end do.
     """
 
-    every: int | None = None  # pictures between two evaluations; 0: never; None: see `trainer.training.schedule`
+    every: int | None = (
+        None  # pictures between two evaluations; 0: never; None: see `trainer.training.evaluation_schedule`
+    )
     data: str | None = None  # source of held-out pictures; None: the sibling split, if there is one
     count: int | None = None  # pictures made per evaluation
     features: str = "packshot"

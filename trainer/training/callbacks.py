@@ -13,8 +13,8 @@ from trainer.runs.history import LoggedEvaluation
 from trainer.training import best
 
 
-class Progress:
-    """Progress of a run: `step` of `steps` steps, of `rows` pictures each. Shared by all callbacks, advanced by `Steps`.
+class StepCount:
+    """Position of a run: `step` of `steps` steps, of `rows` pictures each. Shared by all callbacks, advanced by `Steps`.
 
     A run beyond its planned end has no steps left.
     """

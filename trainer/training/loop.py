@@ -32,7 +32,7 @@ from trainer.runs.folder import RunDir
 from trainer.runs.lock import Lock
 from trainer.runs.strategy import is_chief, make_strategy, set_precision
 from trainer.training import best, callbacks, loggers, memory, precision
-from trainer.training.schedule import make_schedule
+from trainer.training.evaluation_schedule import make_schedule
 from trainer.training.watchdog import Watchdog
 
 
@@ -84,7 +84,7 @@ class Job(Ready):
     quarantine: Quarantine
     checkpoints: Checkpoints
     restored: int
-    progress: callbacks.Progress
+    progress: callbacks.StepCount
 
 
 def describe(
@@ -289,7 +289,7 @@ def _load(ready) -> Job:
     if not restored:
         _check_beginning(folder, ready.known, ready.say)
     rows_per_step = config.batch_size * model.rows_per_step
-    progress = callbacks.Progress(restored, math.ceil(config.images / rows_per_step), rows_per_step)
+    progress = callbacks.StepCount(restored, math.ceil(config.images / rows_per_step), rows_per_step)
     return Job(
         **vars(ready),
         rows=rows,
