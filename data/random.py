@@ -1,6 +1,6 @@
 """Random numbers as pure functions: of (seed, step) while a model trains, of a row's own seed when it is asked for pictures.
 
-Both classes draw per-row tensors by one interface, so that a family draws its pictures by one function, whoever asks. Draws are
+Both classes draw per-row tensors by one interface, so that one function can draw a family's pictures, whoever asks. Draws are
 numbered in the order in which the code makes them: two draws never share numbers, and the same code draws the same numbers again.
 Numbers are made from random bits by arithmetic of our own, because TensorFlow's floats and normals from one seed differ between its own
 kernels and XLA, and its bits (Philox) do not.

@@ -68,9 +68,6 @@ class Config:
 
 PRESETS = {
     "tiny": Config(16, 4, 64, width=8, widest=16, critic_layers=1, ema_images=500),
-    "128": Config(128, smooth_upsampling=True),
-    "64": Config(64, 8, smooth_upsampling=True),
-    "256": Config(256, 1, 200_000, smooth_upsampling=True, decay_images=200_000),
     "cpu-128": Config(
         128,
         4,
@@ -84,6 +81,9 @@ PRESETS = {
         learning_rate=5e-4,
         decay_images=60_000,
     ),
+    "128": Config(128, smooth_upsampling=True),
+    "64": Config(64, 8, smooth_upsampling=True),
+    "256": Config(256, 1, 200_000, smooth_upsampling=True, decay_images=200_000),
 }
 
 
