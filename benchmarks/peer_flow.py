@@ -56,34 +56,58 @@ class Block(nn.Module):
         return self.found(seen.transpose(1, 2).reshape(rows, tokens, width))
 
 
+class ConvBlock(nn.Module):
+    """A block of a convolutional stage."""
+
+    def __init__(self, channels, size):
+        super().__init__()
+        self.modulation = Linear(size, 3 * channels)
+        self.first, self.second = conv(channels, channels, 3, bias=True), conv(channels, channels, 3, bias=True)
+
+    def forward(self, x, told):
+        scale, shift, gate = self.modulation(told)[:, :, None, None].chunk(3, 1)
+        y = unit(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2) * (1 + scale) + shift
+        return x + gate * self.second(F.silu(self.first(y)))
+
+
 class Flow(nn.Module):
     def __init__(self, config):
         super().__init__()
-        width, patch, pixels = config["width"], config["patch"], config["pixel_channels"]
-        side = config["resolution"] // patch
-        self.tokens = conv(6, width, 2 * patch, patch, bias=True)
+        width, channels, pixels = config["width"], config["channels"], config["pixel_channels"]
+        side = config["resolution"] // 2 ** (len(channels) + 1)
         self.told = nn.ModuleList([Linear(64, width), Linear(width, width)])
+        ways = list(zip([6, *channels], channels))
+        self.down = nn.ModuleList([conv(before, after, 4, 2, bias=True) for before, after in ways])
+        self.coarser = nn.ModuleList([ConvBlock(count, width) for count in channels])
+        self.tokens = conv(channels[-1], width, 4, 2, bias=True)
         self.places = Places(side**2, width)
         self.blocks = nn.ModuleList([Block(width) for _ in range(config["blocks"])])
         self.scale, self.shift = Linear(width, width), Linear(width, width)
-        self.shuffled = ShuffledConv2d(width, pixels, 1, patch)
-        self.seen, self.mixed = conv(6, pixels, 3, bias=True), conv(pixels, pixels, 3, bias=True)
-        self.last, self.patch = conv(pixels, 3, 3, bias=True), patch
+        ways = list(zip([width, *channels[::-1]], channels[::-1]))
+        self.up = nn.ModuleList([ShuffledConv2d(before, after, 1, 2) for before, after in ways])
+        self.finer = nn.ModuleList([ConvBlock(count, width) for count in channels[::-1]])
+        self.seen, self.shuffled = conv(6, pixels, 3, bias=True), ShuffledConv2d(channels[0], pixels, 1, 2)
+        self.last = conv(pixels, 3, 3, bias=True)
         self.register_buffer("kernel", torch.tensor([64.0 ** (i / 15.0) for i in range(16)]))  # frequencies
 
     def forward(self, noisy, times):
         angles = times[:, :, None] * self.kernel
         told = torch.cat([angles.cos(), angles.sin()], 2).flatten(1)
         told = F.silu(self.told[1](F.silu(self.told[0](told))))
-        x = self.tokens(noisy)
+        x, skips = noisy, []
+        for down, block in zip(self.down, self.coarser):
+            x = block(down(x), told)
+            skips.append(x)
+        x = self.tokens(x)
         rows, width, height, across = x.shape
         x = self.places(x.permute(0, 2, 3, 1).reshape(rows, -1, width))
         for block in self.blocks:
             x = block(x, told)
         x = unit(x) * (1 + self.scale(told)[:, None]) + self.shift(told)[:, None]
-        x = self.shuffled(x.reshape(rows, height, across, width).permute(0, 3, 1, 2))
-        x = F.silu(F.pixel_shuffle(x, self.patch) + self.seen(noisy))
-        return self.last(F.silu(self.mixed(x)))
+        x = x.reshape(rows, height, across, width).permute(0, 3, 1, 2)
+        for up, block in zip(self.up, self.finer):
+            x = block(F.pixel_shuffle(up(x), 2) + skips.pop(), told)
+        return self.last(F.silu(F.pixel_shuffle(self.shuffled(x), 2) + self.seen(noisy)))
 
 
 def waves(side):

@@ -74,6 +74,7 @@ class ImageModel(keras.Model):
     # that it is made of.
     EVALUATOR = None
     rows_per_step = 1  # batches of `batch_size` rows that one step consumes
+    calls = 1  # of the served network, in which it makes a picture
     # Steps that TensorFlow takes in one call: more where a step lasts a few milliseconds only.
     default_steps_per_execution = 1
 

@@ -172,14 +172,41 @@ def test_a_block_by_loops():
 
 
 def test_parameters_by_hand():
-    """18 w^2 and 11 w a block, of which a third is adaLN's; patches of 16x16 px, since they overlap, and 6 channels."""
-    w, c, p, config = 192, 16, 8, flow.PRESETS["64"]
+    """18 w^2 and 11 w a block, of which a third is adaLN's; kernels of 4x4 go down by two, since they overlap."""
+    a, b, w, c, config = 64, 128, 192, 16, flow.PRESETS["64"]
     times = 64 * w + w + w * w + w
-    tokens = 16 * 16 * 6 * w + w + 64 * w
-    blocks = 6 * (18 * w * w + 6 * w + w + 4 * w + w)
-    head = 2 * (w * w + w) + (w + 1) * p * p * c + (54 + 1) * c + (9 * c + 1) * c + (9 * c + 1) * 3
-    assert flow.build(config, Facts(), "n").count_params() == times + tokens + blocks + head
-    assert flow.build(config, Facts((LABEL,)), "n").count_params() == times + tokens + blocks + head + 3 * w
+    stages = sum(2 * (2 * (9 * n * n + n) + (w + 1) * 3 * n) for n in (a, b))
+    down = (16 * 6 + 1) * a + (16 * a + 1) * b + (16 * b + 1) * w
+    blocks = 64 * w + 4 * (18 * w * w + 6 * w + w + 4 * w + w) + 2 * (w * w + w)
+    up = (w + 1) * 4 * b + (b + 1) * 4 * a + (a + 1) * 4 * c
+    pixels = (54 + 1) * c + (9 * c + 1) * 3
+    assert flow.build(config, Facts(), "n").count_params() == times + stages + down + blocks + up + pixels
+    told = flow.build(config, Facts((LABEL,)), "n").count_params()
+    assert told == times + stages + down + blocks + up + pixels + 3 * w
+
+
+def test_a_convolutional_block_by_hand():
+    """Of a flat picture, far from its border, a convolution is the sum of its taps."""
+    keras.utils.set_random_seed(0)
+    x, told = np.tile(normal(2, 1, 1, 8), [1, 5, 5, 1]), normal(2, 16, seed=1)
+    block = flow.ConvBlock()
+    np.testing.assert_array_equal(block([x, told]), x)  # begins as the identity
+    block.modulation.kernel.assign(0.1 * normal(16, 24, seed=2))
+    scale, shift, gate = np.split(told @ block.modulation.kernel.numpy(), 3, axis=1)
+    flat = x[:, 2, 2]
+    y = flat / np.sqrt(np.square(flat).mean(axis=1, keepdims=True)) * (1 + scale) + shift
+    y = y @ block.first.kernel.numpy().sum(axis=(0, 1))
+    y = y / (1 + np.exp(-y)) @ block.second.kernel.numpy().sum(axis=(0, 1))
+    np.testing.assert_allclose(block([x, told])[:, 2, 2], flat + gate * y, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("solver, calls", [("euler", 3), ("heun", 6)])
+def test_it_says_how_often_it_is_called_for_a_picture(solver, calls):
+    model, asked = tiny(steps=3, solver=solver), []
+    hook = model.velocity
+    model.velocity = lambda *arguments, **options: asked.append(0) or hook(*arguments, **options)
+    model.generate(RowRandom(tf.constant([3], tf.int64)), 1, [])
+    assert len(asked) == model.calls == calls
 
 
 @pytest.mark.parametrize("objective, steps", [("rectified", 8), ("mean", 1)])
@@ -212,8 +239,10 @@ def test_both_objectives_train_the_same_network():
 @pytest.mark.parametrize(
     "changes, sentence",
     [
-        ({"patch": 3}, "patch must be even and divide resolution=16, not 3"),
-        ({"patch": 6}, "patch must be even and divide resolution=16, not 6"),
+        (
+            {"channels": (8, 8, 8, 8)},
+            "4 stages before the tokens make patches of 32 px, which do not divide resolution=16",
+        ),
         ({"width": 40}, "width must be a multiple of 32, not 40"),
         ({"words_size": 48}, "words_size must be a multiple of 32, not 48"),
         ({"solver": "rk4"}, "unknown solver 'rk4'; have: euler, heun"),

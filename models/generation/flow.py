@@ -1,8 +1,9 @@
 """Flow: a transformer that moves noise to pictures, in many small steps or in one.
 
 The network is a DiT (Peebles and Xie 2023, arXiv 2212.09748) in pixels: patches are tokens, and the time and the conditions scale, shift
-and gate its blocks (adaLN-zero). Patches are large, so that a picture has few tokens; the last convolutions, at full size, also see the
-noisy picture and draw what is small (as in "DiP", Chen et al. 2025, arXiv 2511.18822). Two objectives:
+and gate its blocks (adaLN-zero). Patches are large, so that a picture has few tokens. Between them and the pixels lie convolutional
+stages with skips, modulated alike, which draw what is small (as in the U-ViT of "simple diffusion", Hoogeboom, Heek and Salimans 2023, arXiv
+2301.11093, section 3.4). Two objectives:
 
 - `rectified` (Liu et al. 2022, arXiv 2209.03003, at logit-normal times: Esser et al. 2024, arXiv 2403.03206, section 3.1): the velocity at
   which noise becomes a picture, solved by Euler's or Heun's method (`models/flows.py`).
@@ -48,14 +49,17 @@ SOLVERS = {"euler": flows.euler, "heun": flows.heun}
 class Config:
     """Hyperparameters. Counts of pictures are pictures shown."""
 
-    resolution: int = 64  # px, a multiple of patch
+    resolution: int = 64  # px, a multiple of the side of a patch, 2 px twice as large with every stage
     batch_size: int = 16  # pictures a step
     images: int = 200_000  # length of training, pictures
     objective: str = "rectified"  # or "mean"
-    patch: int = 8  # px, side of what becomes one token; even
+    channels: tuple[int, ...] = (
+        64,
+        128,
+    )  # of the convolutional stages: of cells of 2 px, of 4 px, ...; the next cells are the tokens
     width: int = 192  # numbers in a token, a multiple of 32
-    blocks: int = 6
-    pixel_channels: int = 16  # of the convolutions at full size
+    blocks: int = 4
+    pixel_channels: int = 16  # of the last convolution, at full size
     words_size: int = 96  # numbers in the vector of a word, a multiple of 32
     words_depth: int = 2  # blocks of the encoder of words
     time_mean: float = 0.0  # of the normal distribution whose sigmoids are the times; above 0: more noise
@@ -70,9 +74,12 @@ class Config:
     ema_images: int = 10_000  # half-life of the averaged network, pictures; 0: serve the trained one
 
     def __post_init__(self):
-        check_numbers(self, "patch", "width", "blocks", "pixel_channels", "words_size", "words_depth", "steps")
-        if self.patch % 2 or self.resolution % self.patch:
-            raise UserError(f"patch must be even and divide resolution={self.resolution}, not {self.patch}")
+        check_numbers(self, "channels", "width", "blocks", "pixel_channels", "words_size", "words_depth", "steps")
+        patch = 2 ** (len(self.channels) + 1)
+        if self.resolution % patch:
+            raise UserError(
+                f"{len(self.channels)} stages before the tokens make patches of {patch} px, which do not divide resolution={self.resolution}"
+            )
         for name in ("width", "words_size"):
             if getattr(self, name) % HEAD_SIZE:
                 raise UserError(f"{name} must be a multiple of {HEAD_SIZE}, not {getattr(self, name)}")
@@ -86,7 +93,17 @@ class Config:
 
 PRESETS = {
     "tiny": Config(
-        16, 8, 64, patch=4, width=32, blocks=1, pixel_channels=4, words_size=32, words_depth=1, steps=2, ema_images=500
+        16,
+        8,
+        64,
+        channels=(8,),
+        width=32,
+        blocks=1,
+        pixel_channels=4,
+        words_size=32,
+        words_depth=1,
+        steps=2,
+        ema_images=500,
     ),
     "64": Config(),
     "mean-64": Config(objective="mean", steps=1),
@@ -167,6 +184,35 @@ class Block(keras.layers.Layer):
         return input_shape[0]
 
 
+class ConvBlock(keras.layers.Layer):
+    """Two 3x3 convolutions, modulated before and gated behind, added to their input; it begins as the identity.
+
+    Inputs: maps [batch, height, width, channels], told [batch, size]. Output: maps.
+    """
+
+    def build(self, input_shape):
+        (*_, channels), (_, size) = input_shape
+        self.modulation = keras.layers.Dense(3 * channels, kernel_initializer="zeros", dtype=self.dtype_policy)
+        self.modulation.build([None, size])
+
+        def conv(gain):
+            layer = keras.layers.Conv2D(
+                channels, 3, padding="same", kernel_initializer=fan_in(gain), dtype=self.dtype_policy
+            )
+            layer.build([None, None, None, channels])
+            return layer
+
+        self.first, self.second = conv(2**0.5), conv(1.0)
+
+    def call(self, inputs):
+        x, told = inputs
+        scale, shift, gate = tf.split(self.modulation(told)[:, tf.newaxis, tf.newaxis], 3, axis=-1)
+        return x + gate * self.second(tf.nn.silu(self.first(unit(x) * (1.0 + scale) + shift)))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape[0]
+
+
 def build(config, facts, name):
     """(z and a filtered z [batch, resolution, resolution, 6], t and t - r [batch, 2] [, words int32 [batch, length]] [, a condition
     [batch] ...]) -> float32 like z."""
@@ -184,8 +230,12 @@ def build(config, facts, name):
         told = told + keras.layers.Dense(config.width, use_bias=False, kernel_initializer=fan_in())(sentence)
     told = keras.layers.Activation("silu")(told)
 
-    side = config.resolution // config.patch
-    x = StridedConv2D(config.width, config.patch, kernel_initializer=fan_in())(noisy)
+    x, skips = noisy, []
+    for channels in config.channels:
+        x = ConvBlock()([StridedConv2D(channels, 2, kernel_initializer=fan_in())(x), told])
+        skips.append(x)
+    side = x.shape[1] // 2
+    x = StridedConv2D(config.width, 2, kernel_initializer=fan_in())(x)
     x = Places()(keras.layers.Reshape((side * side, config.width))(x))
     for _ in range(config.blocks):
         x = Block()([x, told])
@@ -194,13 +244,14 @@ def build(config, facts, name):
     scale, shift = (keras.layers.Dense(config.width, kernel_initializer="zeros")(told) for _ in range(2))
     x = Modulate()([x, scale, shift])
 
+    def enlarged(x, channels):
+        return PixelShuffle(2)(keras.layers.Conv2D(4 * channels, 1, kernel_initializer=fan_in())(x))
+
     x = keras.layers.Reshape((side, side, config.width))(x)
-    x = keras.layers.Conv2D(config.patch**2 * config.pixel_channels, 1, kernel_initializer=fan_in())(x)
-    x = PixelShuffle(config.patch)(x)
+    for channels in reversed(config.channels):
+        x = ConvBlock()([enlarged(x, channels) + skips.pop(), told])
     seen = keras.layers.Conv2D(config.pixel_channels, 3, padding="same", kernel_initializer=fan_in())(noisy)
-    x = keras.layers.Activation("silu")(x + seen)
-    x = keras.layers.Conv2D(config.pixel_channels, 3, padding="same", kernel_initializer=fan_in(2**0.5))(x)
-    x = keras.layers.Activation("silu")(x)
+    x = keras.layers.Activation("silu")(enlarged(x, config.pixel_channels) + seen)
     x = keras.layers.Conv2D(3, 3, padding="same", kernel_initializer=fan_in(0.1))(x)
     return keras.Model([noisy, times, *inputs], keras.layers.Activation("linear", dtype="float32")(x), name=name)
 
@@ -225,6 +276,10 @@ class Model(Generation, OnePlayer):
         )
         guidance = ports.Number(config.guidance, 0.0, 10.0, "above 1: closer to what was asked for, less varied")
         return {"steps": steps} | ({"guidance": guidance} if self.facts else {})
+
+    @property
+    def calls(self):
+        return self.config.steps * (2 if self.config.solver == "heun" else 1)
 
     @property
     def latent_shape(self):

@@ -183,6 +183,10 @@ class Model(Generation, OnePlayer):
         self.network_optimizer = adam("adam", self.network, rate=rate, beta_2=config.beta_2)
 
     @property
+    def calls(self):
+        return self.config.steps
+
+    @property
     def KNOBS(self):
         """temperature; and guidance where there is something to be guided by."""
         doc = "randomness of the order in which codes are settled: below, cleaner and less varied pictures"

@@ -24,8 +24,9 @@ class Task:
     """Base class of the tasks.
 
     name: as in `data.batch.TASKS`. augmentations: of its rows, see `data.augment`. measure: ranks
-    evaluations by default. count: default number of pictures per evaluation. price: training pictures for each measured one, so that
-    evaluations take about a twentieth of the time. deciding: settings that decide the pictures to measure with; models that differ in
+    evaluations by default. count: default number of pictures per evaluation. price: of measuring one picture, in
+    training pictures, so that evaluations take about a twentieth of the time; call_price: of each call after the first
+    in which a network makes it. deciding: settings that decide the pictures to measure with; models that differ in
     them do not compare.
     """
 
@@ -34,6 +35,7 @@ class Task:
     measure: Measure
     count: int
     price = 25
+    call_price = 3
     deciding: Sequence[str] = ()
 
     def view(self, config, kind: str = "auto", *, keys: Sequence[str] = ()):

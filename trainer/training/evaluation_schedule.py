@@ -51,7 +51,8 @@ def make_schedule(wanted: EvaluationOptions, run: RunConfig, model, *, view, row
     count = wanted.count or min(task.count, rows.count)
     every = wanted.every
     if every is None:
-        every = usual_every(wanted, run.preset, model.config.images, task.price * count)
+        price = count * (task.price + task.call_price * (model.calls - 1))
+        every = usual_every(wanted, run.preset, model.config.images, price)
     if not every:
         return None
     try:
