@@ -76,14 +76,14 @@ class Flow(nn.Module):
         width, channels, pixels = config["width"], config["channels"], config["pixel_channels"]
         side = config["resolution"] // 2 ** (len(channels) + 1)
         self.told = nn.ModuleList([Linear(64, width), Linear(width, width)])
-        ways = list(zip([6, *channels], channels))
+        ways = list(zip([6, *channels], channels, strict=False))
         self.down = nn.ModuleList([conv(before, after, 4, 2, bias=True) for before, after in ways])
         self.coarser = nn.ModuleList([ConvBlock(count, width) for count in channels])
         self.tokens = conv(channels[-1], width, 4, 2, bias=True)
         self.places = Places(side**2, width)
         self.blocks = nn.ModuleList([Block(width) for _ in range(config["blocks"])])
         self.scale, self.shift = Linear(width, width), Linear(width, width)
-        ways = list(zip([width, *channels[::-1]], channels[::-1]))
+        ways = list(zip([width, *channels[::-1]], channels[::-1], strict=False))
         self.up = nn.ModuleList([ShuffledConv2d(before, after, 1, 2) for before, after in ways])
         self.finer = nn.ModuleList([ConvBlock(count, width) for count in channels[::-1]])
         self.seen, self.shuffled = conv(6, pixels, 3, bias=True), ShuffledConv2d(channels[0], pixels, 1, 2)
@@ -95,7 +95,7 @@ class Flow(nn.Module):
         told = torch.cat([angles.cos(), angles.sin()], 2).flatten(1)
         told = F.silu(self.told[1](F.silu(self.told[0](told))))
         x, skips = noisy, []
-        for down, block in zip(self.down, self.coarser):
+        for down, block in zip(self.down, self.coarser, strict=True):
             x = block(down(x), told)
             skips.append(x)
         x = self.tokens(x)
@@ -105,7 +105,7 @@ class Flow(nn.Module):
             x = block(x, told)
         x = unit(x) * (1 + self.scale(told)[:, None]) + self.shift(told)[:, None]
         x = x.reshape(rows, height, across, width).permute(0, 3, 1, 2)
-        for up, block in zip(self.up, self.finer):
+        for up, block in zip(self.up, self.finer, strict=True):
             x = block(F.pixel_shuffle(up(x), 2) + skips.pop(), told)
         return self.last(F.silu(F.pixel_shuffle(self.shuffled(x), 2) + self.seen(noisy)))
 

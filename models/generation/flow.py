@@ -2,8 +2,8 @@
 
 The network is a DiT (Peebles and Xie 2023, arXiv 2212.09748) in pixels: patches are tokens, and the time and the conditions scale, shift
 and gate its blocks (adaLN-zero). Patches are large, so that a picture has few tokens. Between them and the pixels lie convolutional
-stages with skips, modulated alike, which draw what is small (as in the U-ViT of "simple diffusion", Hoogeboom, Heek and Salimans 2023, arXiv
-2301.11093, section 3.4). Two objectives:
+stages with skips, modulated alike, which draw what is small (as in the U-ViT of "simple diffusion": Hoogeboom, Heek and Salimans 2023,
+arXiv 2301.11093, section 3.4). Two objectives:
 
 - `rectified` (Liu et al. 2022, arXiv 2209.03003, at logit-normal times: Esser et al. 2024, arXiv 2403.03206, section 3.1): the velocity at
   which noise becomes a picture, solved by Euler's or Heun's method (`models/flows.py`).
@@ -78,7 +78,8 @@ class Config:
         patch = 2 ** (len(self.channels) + 1)
         if self.resolution % patch:
             raise UserError(
-                f"{len(self.channels)} stages before the tokens make patches of {patch} px, which do not divide resolution={self.resolution}"
+                f"{len(self.channels)} stages before the tokens make patches of {patch} px, which do not divide"
+                f" resolution={self.resolution}"
             )
         for name in ("width", "words_size"):
             if getattr(self, name) % HEAD_SIZE:
