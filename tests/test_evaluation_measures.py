@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from data.facts import Condition
 from trainer.evaluation import grey_cards
 from trainer.evaluation.pairs import PairEvaluator
-from trainer.evaluation.sets import SetEvaluator
+from trainer.evaluation.sets import Pictures, SetEvaluator, named
 from trainer.features.extractor import Extractor
 from trainer.metrics import of_pairs, of_pictures, of_sets
 from trainer.metrics.artifacts import periodic_artifacts
@@ -211,3 +212,12 @@ def test_names_of_pairs_are_known_before_there_are_any_the_headline_first():
     assert list(each) == ["feature_distance_toy-1", *list(of_pairs.measure(made, targets, shave=2))]
     assert metrics["psnr_y_shave2"].value == each["psnr_y_shave2"].mean()
     assert metrics["periodic_artifacts_p4"] == periodic_artifacts(made, 4)
+
+
+def test_a_caption_asks_for_the_values_that_it_names():
+    """Word by word, in any case and with any signs between; what is known but not said is not asked for."""
+    colour = Condition("colour", ("red", "sky blue", "blue"))
+    captions = ["A red mug.", "a Sky-Blue mug", "a blue mug", "a mug", "a coloured mug", "a red hat"]
+    values = np.array([0, 1, 2, 0, 0, -1])
+    real = Pictures("x", None, None, None, (), None, attributes={"colour": values}, captions=captions)
+    np.testing.assert_array_equal(named(colour, real), [0, 1, 2, -1, -1, -1])

@@ -9,10 +9,10 @@ import numpy as np
 from data.cache import load_rows
 from data.catalogue import open_source
 from data.errors import UserError
-from data.facts import LABEL, Facts, facts_of
+from data.facts import LABEL, UNKNOWN, Facts, facts_of
 from data.quarantine import Quarantine
 from data.sources.protocol import SourceError
-from data.words import CAPTION
+from data.words import CAPTION, split
 from trainer.evaluation.report import Evaluation, Example, Gallery, Row
 from trainer.evaluation.request import Request
 from trainer.features import attributes
@@ -250,11 +250,12 @@ def evaluate(model, reference: Reference, request: Request, progress) -> Evaluat
 def _attributes(model, reference, made, vectors):
     """Measures whether pictures show what was asked for: ({full name: Estimate} of each condition, {"colour: red": as in `_categories`}).
 
-    Asked for are the conditions that the model is told. One that is told words is asked for all that is known of the real picture whose
-    caption it is given.
+    Asked for are the conditions that the model is told. One that is told words is also asked for the values that its captions name.
     """
     real, classifier = reference.real, reference.classifier
-    asked = real.values if model.words else _conditions(model, real, len(made))
+    asked = _conditions(model, real, len(made))
+    if model.words:
+        asked = {condition.name: named(condition, real) for condition in classifier.conditions} | asked
     asked = {name: np.resize(values, len(made)) for name, values in asked.items()}
     if not asked:
         raise UserError(f"--attributes: {model.name} is told neither words nor any of {', '.join(real.values)}")
@@ -272,6 +273,14 @@ def _attributes(model, reference, made, vectors):
                 counts = {"real": int(theirs.sum()), "made": int(ours.sum())}
                 categories[f"{condition.name}: {value}"] = counts | distance | right
     return metrics, categories
+
+
+def named(condition, real: Pictures) -> np.ndarray:
+    """The value of a condition for each real picture whose caption names it, word by word, int [n]; `UNKNOWN` for the others."""
+    words = [f" {' '.join(split(value))} " for value in condition.values]
+    captions = [f" {' '.join(split(caption))} " for caption in real.captions]
+    known = zip(captions, real.values[condition.name], strict=True)
+    return np.array([value if value >= 0 and words[value] in caption else UNKNOWN for caption, value in known])
 
 
 def _accuracy(name):
