@@ -53,7 +53,7 @@ def export(model, to: str, name: str, *, version: int | None = None, metadata: M
     with _staging(f"{to}/{name}") as staged:
         signatures = model.signatures()
         traced = {name: signature.traced for name, signature in signatures.items()}
-        variables = list({id(v): v for function in traced.values() for v in function.variables}.values())
+        variables = _read(traced.values())
         tables = model.serving_tables() if hasattr(model, "serving_tables") else []
         with _errors_of(path):
             _save(traced, variables, staged, tables=tables)
@@ -147,6 +147,15 @@ def _errors_of(path):
             yield
     except OSError as error:
         raise OSError(error.errno, error.strerror, path) from error
+
+
+def _read(functions):
+    """The variables that traced functions read, each once, in the order in which they do."""
+    found = {}
+    for function in functions:
+        known = {id(variable.handle): variable for variable in function.variables}  # in any order
+        found |= {place: known[place] for place in map(id, function.captured_inputs) if place in known}
+    return list(found.values())
 
 
 def _save(traced, variables, folder, *, tables=()):
