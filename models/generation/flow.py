@@ -3,7 +3,7 @@
 The network is a DiT (Peebles and Xie 2023, arXiv 2212.09748) in pixels: patches are tokens, and the time and the conditions scale, shift
 and gate its blocks (adaLN-zero). Patches are large, so that a picture has few tokens. Between them and the pixels lie convolutional
 stages with skips, modulated alike, which draw what is small (as in the U-ViT of "simple diffusion": Hoogeboom, Heek and Salimans 2023,
-arXiv 2301.11093, section 3.4). Two objectives:
+arXiv 2301.11093). Two objectives:
 
 - `rectified` (Liu et al. 2022, arXiv 2209.03003, at logit-normal times: Esser et al. 2024, arXiv 2403.03206, section 3.1): the velocity at
   which noise becomes a picture, solved by Euler's or Heun's method (`models/flows.py`).
@@ -49,14 +49,11 @@ SOLVERS = {"euler": flows.euler, "heun": flows.heun}
 class Config:
     """Hyperparameters. Counts of pictures are pictures shown."""
 
-    resolution: int = 64  # px, a multiple of the side of a patch, 2 px twice as large with every stage
+    resolution: int = 64  # px, a multiple of a token's side: 4 px with one stage, 8 px with two, ...
     batch_size: int = 16  # pictures a step
     images: int = 200_000  # length of training, pictures
     objective: str = "rectified"  # or "mean"
-    channels: tuple[int, ...] = (
-        64,
-        128,
-    )  # of the convolutional stages: of cells of 2 px, of 4 px, ...; the next cells are the tokens
+    channels: tuple[int, ...] = (64, 128)  # of the stages before the tokens, with cells of 2 px, 4 px, ...
     width: int = 192  # numbers in a token, a multiple of 32
     blocks: int = 4
     pixel_channels: int = 16  # of the last convolution, at full size

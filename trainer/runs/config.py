@@ -133,9 +133,7 @@ class EvaluationOptions:
     depends on them, only the best checkpoint and an early end do.
     """
 
-    every: int | None = (
-        None  # pictures between two evaluations; 0: never; None: see `trainer.training.evaluation_schedule`
-    )
+    every: int | None = None  # pictures between two evaluations; 0: never; None: see `training/evaluation_schedule.py`
     data: str | None = None  # source of held-out pictures; None: the sibling split, if there is one
     count: int | None = None  # pictures made per evaluation
     features: str = "packshot"
