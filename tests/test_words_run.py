@@ -1,6 +1,7 @@
 """A run that is told words: its record, its resumption, and whether its pictures show what was asked for."""
 
 import json
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -110,6 +111,19 @@ def test_whether_pictures_show_what_was_asked_for(run, tmp_path):
     right = [found["categories"][f"colour: {value}"][full]["value"] for value in ("blue", "red")]
     assert np.mean(right) == pytest.approx(found["metrics"][full]["value"])
     assert "kid_mean-1_n40" in found["categories"]["colour: red"]
+
+
+def test_captions_that_name_no_value_are_told(run, photos, tmp_path):
+    shutil.copytree(photos, tmp_path / "photos")
+    lines = (photos / "captions.csv").read_text().splitlines()
+    silent_lines = [lines[0], *(line.split(",")[0] + ",a thing" for line in lines[1:])]
+    (tmp_path / "photos/captions.csv").write_text("\n".join(silent_lines))
+    data = f"folder:{tmp_path / 'photos'}"
+    done = evaluate(run, "--attributes", "--n", 80, "--data", data, "--out", tmp_path / "page.html")
+    said = " ".join(done.output.split())
+    assert done.exit_code == 2, said
+    assert f"--attributes: no caption of {data} names a value of label, colour, and " in said and "is told none" in said
+    assert not (tmp_path / "page.html").exists()
 
 
 def test_data_without_captions_are_refused(run, tmp_path):

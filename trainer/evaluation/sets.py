@@ -257,11 +257,17 @@ def _attributes(model, reference, made, vectors):
     if model.words:
         asked = {condition.name: named(condition, real) for condition in classifier.conditions} | asked
     asked = {name: np.resize(values, len(made)) for name, values in asked.items()}
+    asked = {name: values for name, values in asked.items() if (values >= 0).any()}
     if not asked:
-        raise UserError(f"--attributes: {model.name} is told neither words nor any of {', '.join(real.values)}")
+        known = ", ".join(real.values)
+        raise UserError(
+            f"--attributes: no caption of {real.spec} names a value of {known}, and {model.name} is told none"
+            if model.words
+            else f"--attributes: {model.name} is told neither words nor any of {known}"
+        )
     found, metrics, categories = classifier.values(made), {}, {}
     for condition in classifier.conditions:
-        if condition.name not in asked or not (asked[condition.name] >= 0).any():
+        if condition.name not in asked:
             continue
         column, shown = asked[condition.name], found[condition.name]
         metrics[_accuracy(condition.name)] = of_mean(hits(shown, column))
